@@ -2,6 +2,7 @@
 
 import pickle
 from copy import deepcopy
+from pickle import PicklingError
 from threading import Thread
 
 import msgspec
@@ -102,7 +103,7 @@ class Unpicklable(Actor):
         if msg == "try":
             try:
                 self.send(self.myAddress, lambda: None)
-            except Exception as exc:
+            except (AttributeError, TypeError, PicklingError) as exc:
                 self.send(sender, type(exc).__name__)
             else:
                 self.send(sender, "sent")
