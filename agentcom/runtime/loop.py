@@ -125,7 +125,7 @@ class LoopSystemBase:
         if self.closed:
             return
         for cell in self.dispatcher:
-            if cell.parent is None or cell.parent.state is DEAD:
+            if cell.is_root:
                 cell.put(ActorExitRequest(), self._outside.address)
         self._empty = asyncio.Event()
         if len(self.dispatcher):
