@@ -158,6 +158,11 @@ class Cell:
     def run_blocking(self, job: Job) -> None:
         self.dispatcher.host.run_blocking(self, job)
 
+    def kill(self, address: ActorAddress) -> None:
+        victim = getattr(address, "sink", None)
+        if isinstance(victim, Cell) and victim.dispatcher is self.dispatcher:
+            self.dispatcher.kill(victim)
+
     def updateCapability(self, name: str, value: object = None) -> None:
         self.dispatcher.update_capability(name, value)
 

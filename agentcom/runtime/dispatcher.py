@@ -205,7 +205,10 @@ class Dispatcher:
         filenos = list(result.filenos) if isinstance(result, ThespianWatch) else []
         if filenos or cell.watched:
             cell.watched = bool(filenos)
-            self.host.watch(cell, filenos)
+            try:
+                self.host.watch(cell, filenos)
+            except (OSError, ValueError):
+                log.exception("actor %s wants to watch what is no open file", cell.address)
 
     def _system(self, cell: Cell, message: ActorSystemMessage, sender: ActorAddress) -> None:
         if isinstance(cell, PortCell):

@@ -10,6 +10,8 @@ from thespian.actors import (
     requireCapability,
 )
 
+from agentcom.runtime import kill_actor
+
 
 class Echo(Actor):
     def receiveMessage(self, msg, sender):
@@ -136,6 +138,42 @@ def test_a_request_that_is_not_recursive_leaves_the_children(system):
     system.tell(parent, ActorExitRequest(recursive=False))
     system.eventually(lambda: system.alive() == 1)
     assert system.ask(child, "still here") == "still here"
+
+
+def test_killing_takes_all_below_and_tells_the_parent(system):
+    class Killer(Parent):
+        def receiveMessage(self, msg, sender):
+            if isinstance(msg, tuple) and msg[0] == "kill":
+                kill_actor(self, msg[1])
+            super().receiveMessage(msg, sender)
+
+    killer = system.create(Killer)
+    child = system.ask(killer, ("child", Parent))
+    system.ask(child, ("child", Echo))
+    assert system.alive() == 3
+    system.tell(killer, ("kill", child))
+    system.eventually(lambda: system.ask(killer, "log") == [("exited", child)])
+    assert system.alive() == 1
+
+
+def test_an_actor_may_kill_itself(system):
+    class Suicidal(Parent):
+        def receiveMessage(self, msg, sender):
+            kill_actor(self, self.myAddress)
+            self.send(sender, "gone")
+
+    assert system.ask(system.create(Suicidal), "now") == "gone"
+    assert system.alive() == 0
+
+
+def test_shutting_down_twice_at_once_is_one_shutdown(system):
+    class Closer(Actor):
+        def receiveMessage(self, msg, sender):
+            self.actorSystemShutdown()
+
+    system.tell(system.create(Closer), "now")
+    system.base.shutdown()
+    assert system.base.closed
 
 
 def test_dead_actors_are_forgotten(system):

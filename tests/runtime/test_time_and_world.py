@@ -116,7 +116,7 @@ def test_equal_deadlines_fire_in_the_order_they_were_set():
     for n in range(100):
         heap.add(5.0, "owner", print, n)
     assert heap.pop_due(4.999) is None
-    assert [heap.pop_due(5.0).argument for _ in range(100)] == list(range(100))
+    assert [heap.pop_due(5.0)[4] for _ in range(100)] == list(range(100))
 
 
 def test_a_dead_actor_s_timers_are_swept():

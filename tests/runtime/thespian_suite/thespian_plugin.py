@@ -44,10 +44,11 @@ def make_system(capabilities):
 
 
 @pytest.fixture
-def asys(request):
+def asys():
     system = make_system({"Foo Allowed": True, "Cows Allowed": True, "Dogs Allowed": True, "dog": "food"})
-    request.addfinalizer(system.shutdown)
-    return system
+    yield system
+    if system._systemBase is not None:
+        system.shutdown()
 
 
 def similar_asys(asys, in_convention=True, start_wait=True, capabilities=None):
