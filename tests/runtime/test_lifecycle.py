@@ -1,5 +1,7 @@
 """Births, deaths, names, and who is told."""
 
+import gc
+
 import pytest
 from thespian.actors import (
     Actor,
@@ -75,6 +77,11 @@ class Broken(Actor):
         raise ValueError("cannot be made")
 
 
+class Quits(Actor):
+    def __init__(self):
+        raise SystemExit
+
+
 class Wants(Actor):
     def __init__(self, capabilities, requirements):
         self.given = (capabilities["colour"], requirements)
@@ -104,9 +111,10 @@ def test_sys_exit_ends_the_actor_and_not_the_system(system):
     assert system.alive() == 1
 
 
-def test_a_child_that_cannot_be_made_has_exited(system):
+@pytest.mark.parametrize("stillborn", [Broken, Quits])
+def test_a_child_that_cannot_be_made_has_exited(system, stillborn):
     parent = system.create(Parent)
-    child = system.ask(parent, ("child", Broken))
+    child = system.ask(parent, ("child", stillborn))
     assert system.eventually(lambda: system.ask(parent, "log")) == [("exited", child)]
 
 
@@ -183,6 +191,23 @@ def test_dead_actors_are_forgotten(system):
     system.eventually(lambda: system.alive() == 1)
     cell = parent.sink
     system.eventually(lambda: not cell.children)
+
+
+def test_dead_actors_leave_nothing_for_the_garbage_collector(system):
+    class Forgetful(Actor):
+        def receiveMessage(self, msg, sender):
+            if msg == "child":
+                self.send(sender, self.createActor(Echo))
+
+    parent = system.create(Forgetful)
+    gc.disable()
+    try:
+        before = len(system.base.dispatcher.space)
+        for _ in range(50):
+            system.tell(system.ask(parent, "child"), ActorExitRequest())
+        system.eventually(lambda: len(system.base.dispatcher.space) <= before)
+    finally:
+        gc.enable()
 
 
 def test_a_global_name_is_one_actor_until_it_exits(system):
