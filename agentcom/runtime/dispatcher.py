@@ -11,7 +11,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import get_ident
+from threading import current_thread, get_ident, main_thread
 from typing import Any
 
 from thespian.actors import (
@@ -199,8 +199,8 @@ class Dispatcher:
             return None
 
     def _ended_itself(self, cell: Cell, exc: BaseException) -> None:
-        """sys.exit() ends the actor, as it would end a process; Ctrl-C is meant for all of us."""
-        if isinstance(exc, KeyboardInterrupt):
+        """sys.exit() ends the actor, as it would a process. Ctrl-C comes to the main thread and ends all."""
+        if isinstance(exc, KeyboardInterrupt) and current_thread() is main_thread():
             raise exc
         log.error("actor %s ended itself", cell.address, exc_info=exc)
         self.kill(cell)

@@ -82,6 +82,8 @@ class LoopSystemBase:
     ) -> None:
         self.clock = clock or SystemClock()
         self.monotonic = monotonic if isinstance(self.clock, SystemClock) else self.clock.monotonic
+        if loop is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+            raise ValueError("the loop runs in another thread; make the base there")
         self._own = None if loop else LoopThread()
         self.loop = loop or self._own_loop()
         thread = self._own.ident if self._own else get_ident()

@@ -17,8 +17,10 @@ from agentcom.runtime import kill_actor
 
 class Echo(Actor):
     def receiveMessage(self, msg, sender):
-        if msg == "die":
+        if msg == "exit":
             raise SystemExit(3)
+        if msg == "interrupt":
+            raise KeyboardInterrupt
         if isinstance(msg, str):
             self.send(sender, msg)
 
@@ -103,10 +105,11 @@ def test_a_parent_is_told_once_of_its_child_s_exit(system):
     assert log == [("exited", child)]
 
 
-def test_sys_exit_ends_the_actor_and_not_the_system(system):
+@pytest.mark.parametrize("how", ["exit", "interrupt"])
+def test_sys_exit_ends_the_actor_and_not_the_system(system, how):
     parent = system.create(Parent)
     child = system.ask(parent, ("child", Echo))
-    system.tell(child, "die")
+    system.tell(child, how)
     system.eventually(lambda: system.ask(parent, "log") == [("exited", child)])
     assert system.alive() == 1
 

@@ -1,5 +1,6 @@
 """Wakeups, watched files, blocking work."""
 
+import asyncio
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from agentcom.runtime import BlockingDone, BlockingFailed, ManualClock, TimedOut, run_blocking
+from agentcom.runtime import BlockingDone, BlockingFailed, LoopSystemBase, ManualClock, TimedOut, run_blocking
 from agentcom.runtime.timers import TimerHeap
 
 
@@ -255,3 +256,32 @@ def test_a_dead_actor_s_watch_goes_with_it(system):
     system.ask(system.create(Alarm), "rung")
     assert theirs.recv(100) == b"unheard"
     ours.close(), theirs.close()
+
+
+def test_watching_what_is_no_open_file_is_logged_and_harms_nobody(system, caplog):
+    watcher = system.create(Watcher)
+    system.tell(watcher, 999_999)
+    assert system.ask(watcher, "read") == []
+    assert "no open file" in caplog.text
+    assert system.ask(system.create(Alarm), "rung") == []
+
+
+def test_mail_left_after_an_interrupt_on_the_main_thread_is_handled_later():
+    class Interrupts(Actor):
+        def receiveMessage(self, msg, sender):
+            if msg == "interrupt":
+                raise KeyboardInterrupt
+            if not isinstance(msg, ActorSystemMessage):
+                got.append(msg)
+
+    got = []
+    loop = asyncio.new_event_loop()
+    base = LoopSystemBase({}, loop=loop)
+    actor = base.create(Interrupts)
+    for message in ("before", "interrupt", "after"):
+        base.tell(actor, message)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(base.aclose())
+    loop.close()
+    assert got == ["before", "after"]
