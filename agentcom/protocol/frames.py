@@ -50,7 +50,7 @@ class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
     acked_seq: int = 0
 
 
-class Hello(Frame, frozen=True, tag="hello"):
+class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
     agent_id: AgentId
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
     token: Annotated[str, Meta(max_length=256)] = ""
@@ -63,24 +63,24 @@ class Hello(Frame, frozen=True, tag="hello"):
     id: FrameId = ""
 
 
-class Heartbeat(Frame, frozen=True, tag="heartbeat"):
+class Heartbeat(Frame, frozen=True, kw_only=True, tag="heartbeat"):
     tasks: Annotated[list[HeldTask], Meta(max_length=1_000)] = []
     tokens_used: Tokens = 0
     id: FrameId = ""
 
 
-class Status(Frame, frozen=True, tag="status"):
+class Status(Frame, frozen=True, kw_only=True, tag="status"):
     status: Annotated[str, Meta(max_length=256)]
     id: FrameId = ""
 
 
-class Drain(Frame, frozen=True, tag="drain"):
+class Drain(Frame, frozen=True, kw_only=True, tag="drain"):
     """No new task for this session, please."""
 
     id: FrameId = ""
 
 
-class TaskReport(Frame, frozen=True):
+class TaskReport(Frame, frozen=True, kw_only=True):
     """Base of every report: who it is about. Reports are idempotent."""
 
     task_id: TaskId
@@ -88,25 +88,25 @@ class TaskReport(Frame, frozen=True):
     id: FrameId = ""
 
 
-class TaskAccept(TaskReport, frozen=True, tag="task_accept"):
+class TaskAccept(TaskReport, frozen=True, kw_only=True, tag="task_accept"):
     pass
 
 
-class TaskReject(TaskReport, frozen=True, tag="task_reject"):
+class TaskReject(TaskReport, frozen=True, kw_only=True, tag="task_reject"):
     reason: Short = ""
 
 
-class TaskProgress(TaskReport, frozen=True, tag="task_progress"):
+class TaskProgress(TaskReport, frozen=True, kw_only=True, tag="task_progress"):
     note: Short = ""
     percent: Annotated[int, Meta(ge=0, le=100)] | None = None
     tokens_used: Tokens = 0
 
 
-class TaskBlock(TaskReport, frozen=True, tag="task_block"):
+class TaskBlock(TaskReport, frozen=True, kw_only=True, tag="task_block"):
     question: Annotated[str, Meta(min_length=1, max_length=10_000)]
 
 
-class TaskUnblock(TaskReport, frozen=True, tag="task_unblock"):
+class TaskUnblock(TaskReport, frozen=True, kw_only=True, tag="task_unblock"):
     pass
 
 
@@ -125,22 +125,22 @@ class TaskResult(msgspec.Struct, frozen=True, omit_defaults=True):
     data: dict[str, Any] = {}
 
 
-class TaskComplete(TaskReport, frozen=True, tag="task_complete"):
+class TaskComplete(TaskReport, frozen=True, kw_only=True, tag="task_complete"):
     result: TaskResult = TaskResult()
     tokens_used: Tokens = 0
 
 
-class TaskFail(TaskReport, frozen=True, tag="task_fail"):
+class TaskFail(TaskReport, frozen=True, kw_only=True, tag="task_fail"):
     reason: Short = ""
     retryable: bool = True
     tokens_used: Tokens = 0
 
 
-class TaskStopped(TaskReport, frozen=True, tag="task_stopped"):
+class TaskStopped(TaskReport, frozen=True, kw_only=True, tag="task_stopped"):
     """The Mind of a cancelled or aborted task no longer runs."""
 
 
-class TaskSubmit(Frame, frozen=True, tag="task_submit"):
+class TaskSubmit(Frame, frozen=True, kw_only=True, tag="task_submit"):
     """As POST /api/tasks; see `bodies.NewTask` for the fields."""
 
     task: dict[str, Any]
@@ -157,7 +157,7 @@ InboundFrame = (
 AckStatus = Literal["accepted", "working", "blocked", "completed", "retrying", "dead_letter", "requeued"]
 
 
-class ErrorFrame(Frame, frozen=True, tag="error"):
+class ErrorFrame(Frame, frozen=True, kw_only=True, tag="error"):
     code: str
     message: str
     re: str = ""
@@ -176,7 +176,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class Welcome(Frame, frozen=True, tag="welcome"):
+class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     session: str
     agent_id: str
     epoch: int
@@ -195,20 +195,20 @@ class Abort(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
 
 
-class HeartbeatAck(Frame, frozen=True, tag="heartbeat_ack"):
+class HeartbeatAck(Frame, frozen=True, kw_only=True, tag="heartbeat_ack"):
     abort: list[Abort] = []
     re: str = ""
 
 
-class StatusUpdated(Frame, frozen=True, tag="status_updated"):
+class StatusUpdated(Frame, frozen=True, kw_only=True, tag="status_updated"):
     re: str = ""
 
 
-class Draining(Frame, frozen=True, tag="draining"):
+class Draining(Frame, frozen=True, kw_only=True, tag="draining"):
     re: str = ""
 
 
-class Goodbye(Frame, frozen=True, tag="goodbye"):
+class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
     reason: str
     retry_after_ms: int = 0
 
@@ -220,7 +220,7 @@ class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class TaskAssign(Frame, frozen=True, tag="task_assign", omit_defaults=False):
+class TaskAssign(Frame, frozen=True, kw_only=True, tag="task_assign", omit_defaults=False):
     task_id: str
     generation: int
     description: str
@@ -239,7 +239,7 @@ class TaskAssign(Frame, frozen=True, tag="task_assign", omit_defaults=False):
     token_budget: int | None = None
 
 
-class TaskAck(Frame, frozen=True, tag="task_ack"):
+class TaskAck(Frame, frozen=True, kw_only=True, tag="task_ack"):
     task_id: str
     generation: int
     status: str
@@ -247,19 +247,19 @@ class TaskAck(Frame, frozen=True, tag="task_ack"):
     superseded: bool = False
 
 
-class TaskCancel(Frame, frozen=True, tag="task_cancel"):
+class TaskCancel(Frame, frozen=True, kw_only=True, tag="task_cancel"):
     task_id: str
     generation: int
     reason: str
 
 
-class TaskAnswer(Frame, frozen=True, tag="task_answer"):
+class TaskAnswer(Frame, frozen=True, kw_only=True, tag="task_answer"):
     task_id: str
     generation: int
     answer: str
 
 
-class TaskSubmitted(Frame, frozen=True, tag="task_submitted"):
+class TaskSubmitted(Frame, frozen=True, kw_only=True, tag="task_submitted"):
     task_id: str
     status: str
     re: str = ""
