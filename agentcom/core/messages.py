@@ -430,3 +430,34 @@ class SubjectRevoked(Message, frozen=True):
     """Directory to gateway: close the live sessions opened with this token hash."""
 
     token_hash: str
+
+
+# --- presence and the composition root -------------------------------------------------------------
+
+
+class AgentStatus(Message, frozen=True, kw_only=True):
+    """Agent to presence, at each change and whenever presence comes up."""
+
+    agent_id: str
+    state: str
+    task_id: str = ""
+    generation: int = 0
+    capabilities: tuple[str, ...] = ()
+    connected_ms: int = 0
+    since_ms: int = 0
+    status: str = ""
+    reason: str = ""
+
+
+class AskPresence(Ask, frozen=True, kw_only=True):
+    """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
+
+    agent_id: str = ""
+
+
+class Delegate(Message, frozen=True):
+    """Gateway to edge: allowed; the composition root answers this one (supervision tree)."""
+
+    request: int
+    route: str
+    args: dict[str, str]
