@@ -224,6 +224,6 @@ def no_room(store: Store) -> Iterator[None]:
             super().__exit__(lmdb.MapFullError, lmdb.MapFullError("full"), None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(env.Environment, "writing", Full)
+        patch.setattr(env.Environment, "writing", lambda opened: Full(opened))
         patch.setattr(store, "full", True, raising=False)
         yield
