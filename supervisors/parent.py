@@ -96,7 +96,8 @@ class Parent(Supervised):
         address = self.createActor(load(spec.actor))
         self._live[name] = Live(spec, name, start, address, since=self.now())
         self._names[str(address)] = name
-        self.send(address, Configure(name, start, spec.args, self.myAddress, self._sv_registry))
+        registry = None if name == REGISTRY else self._sv_registry
+        self.send(address, Configure(name, start, spec.args, self.myAddress, registry))
         self._arm(spec.readiness_s, Overdue(name, start, "ready"))
 
     def ask_stop(self, name: str, start: int) -> None:

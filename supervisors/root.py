@@ -51,7 +51,7 @@ class Base(Protocol):
     """What a system base must offer to carry a tree."""
 
     def open_port(self, receive: Callable[[Any, ActorAddress], None], /) -> Port: ...
-    def create(self, actor_class: Any, /, *, name: str | None = None) -> ActorAddress: ...
+    def create(self, actor_class: Any, /) -> ActorAddress: ...
 
 
 class GaveUp(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ class Root:
         self._watchers: list[tuple[frozenset[str], Callable[[Up], None], Callable[[str], None]]] = []
         self._last_crash = ""
         self._port = base.open_port(self._receive)
-        self._address = base.create(Supervisor, name=name)
+        self._address = base.create(Supervisor)
         self._port.send(self._address, Configure(name, 1, spec, self._port.address))
 
     @classmethod
@@ -201,7 +201,8 @@ class Root:
         self._requests[request] = answer = asyncio.get_running_loop().create_future()
         try:
             self._port.send(target, message(request))
-            return await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
         finally:
             del self._requests[request]
 

@@ -93,7 +93,7 @@ class DynamicSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(actor: str) -> type[Actor]:
-    """The class that "package.module:Class" names; raises ImportError, AttributeError, TypeError or ValueError."""
+    """The class that "package.module:Class" names. Raises what importing does, TypeError or ValueError."""
     module, sep, name = actor.partition(":")
     if not sep or not module or not name:
         raise ValueError("expected package.module:Class")
