@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from agentcom.core.gateway_http import error_body
 from agentcom.core.messages import Fault, Reply
-from agentcom.core.routes import ROUTES
 from agentcom.protocol.bodies import Submitted
 from agentcom.protocol.errors import STATUS
 
@@ -33,5 +32,4 @@ def finish(route: str, reply: Reply) -> Answer:
         return Answer(200 if body.repeated else 201, body)
     if route == "agent.state":
         body = body["agents"][0]
-    status = reply.status if reply.status != 200 else ROUTES[route].status
-    return Answer(status, body)
+    return Answer(reply.status, body)

@@ -37,6 +37,8 @@ def on_up(state: State, name: str, rows: Rows) -> list[Output]:
 
 def on_down(state: State, name: str) -> list[Output]:
     state.up.discard(name)
+    if name == "agents":
+        return gateway_sessions.on_agents_down(state)
     return submitting.on_lane_down(state, name)
 
 

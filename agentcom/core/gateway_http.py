@@ -12,8 +12,27 @@ from typing import Any
 
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
-from agentcom.core.gateway_state import LANE_NAMES, NEEDED_TO_SERVE, SHELL, Now, Rows, State, authenticate, refuse
-from agentcom.core.messages import Administer, AskPresence, Delegate, Fault, HttpIn, Operate, Read, Reply, Submit
+from agentcom.core.gateway_state import (
+    LANE_NAMES,
+    NEEDED_TO_SERVE,
+    SHELL,
+    Now,
+    Rows,
+    State,
+    authenticate,
+    refuse,
+)
+from agentcom.core.messages import (
+    Administer,
+    AskPresence,
+    Delegate,
+    Fault,
+    HttpIn,
+    Operate,
+    Read,
+    Reply,
+    Submit,
+)
 from agentcom.core.routes import ROUTES, Route
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask

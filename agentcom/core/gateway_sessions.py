@@ -28,11 +28,16 @@ from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import NewTask, Submitted
 from agentcom.protocol.frames import CLOSE_CODES, ErrorFrame, Hello, TaskSubmit, TaskSubmitted, Welcome
 
-_encoders: dict[str, Any] = {"json": msgspec.json.Encoder().encode, "msgpack": msgspec.msgpack.Encoder().encode}
+_encoders: dict[str, Any] = {
+    "json": msgspec.json.Encoder().encode,
+    "msgpack": msgspec.msgpack.Encoder().encode,
+}
 
 TICK_S = 5.0
 HELLO_S = 10.0
 """A socket that has not said who it is by then is closed."""
+WELCOME_S = 30.0
+"""A `hello` that its agent's actor has not answered by then: the client had better come again."""
 
 
 def on_opened(state: State, msg: ConnOpened, now: Now) -> list[Output]:
@@ -71,6 +76,9 @@ def _of_agent(state: State, session: Session, frame: Any, now: Now, rows: Rows) 
 
 
 def _hello(state: State, session: Session, frame: Hello, rows: Rows) -> list[Output]:
+    if "agents" not in state.up:
+        error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
+        return [error, *close(state, session, "restarted", "the hub is starting")]
     secret = frame.token or session.token
     token = authenticate(state, secret, rows)
     fault = None
@@ -139,13 +147,21 @@ def on_directory_up(state: State, rows: Rows) -> list[Output]:
     return outputs
 
 
+def on_agents_down(state: State) -> list[Output]:
+    """Nobody knows these sessions any more."""
+    sessions = list(state.sessions.values())
+    return [
+        output for s in sessions for output in close(state, s, "restarted", "the hub is restarting a part")
+    ]
+
+
 def on_tick(state: State, now: Now) -> list[Output]:
     """Close what has been silent for too long; forgive all when the hub itself was stopped meanwhile."""
     late = state.last_tick_s and now.s - state.last_tick_s > 2 * TICK_S
     state.last_tick_s = now.s
     if late:
         for session in state.sessions.values():
-            session.last_s = now.s
+            session.last_s = session.opened_s = now.s
         return []
     silence = 2.5 * state.config.lease.heartbeat_s + TICK_S
     outputs: list[Output] = []
@@ -153,6 +169,8 @@ def on_tick(state: State, now: Now) -> list[Output]:
         quiet = now.s - session.last_s
         if not session.agent_id and quiet > HELLO_S:
             outputs += close(state, session, "not_authenticated", "no hello")
+        elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
+            outputs += close(state, session, "restarted", "the agent's actor does not answer")
         elif quiet > silence:
             outputs += close(state, session, "silent", "silent for too long")
     return outputs

@@ -33,19 +33,36 @@ class Rows(Protocol):
     def get(self, table: str, key: Key) -> Any: ...
 
     def scan(
-        self, table: str, prefix: Key = (), *, after: Key | None = None, limit: int = 500, reverse: bool = False
+        self,
+        table: str,
+        prefix: Key = (),
+        *,
+        after: Key | None = None,
+        limit: int = 500,
+        reverse: bool = False,
     ) -> list[tuple[Key, Any]]: ...
 
 
 class Session:
     """One WebSocket. `agent_id` is empty until its `hello` was accepted."""
 
-    __slots__ = ("agent_id", "bad", "codec", "conn", "edge", "last_s", "token", "token_hash", "welcomed")
+    __slots__ = (
+        "agent_id",
+        "bad",
+        "codec",
+        "conn",
+        "edge",
+        "last_s",
+        "opened_s",
+        "token",
+        "token_hash",
+        "welcomed",
+    )
 
     def __init__(self, conn: str, edge: Any, codec: Codec, token: str, now_s: float) -> None:
         self.conn, self.edge, self.codec, self.token = conn, edge, codec, token
         self.agent_id, self.token_hash = "", ""
-        self.last_s = now_s
+        self.last_s = self.opened_s = now_s
         self.bad = 0
         self.welcomed = False
 

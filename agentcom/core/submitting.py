@@ -118,5 +118,7 @@ def on_lane_reply(state: State, request: int, body: Any) -> list[Output]:
 def on_lane_down(state: State, lane: str) -> list[Output]:
     """What this lane was asked has no known outcome any more."""
     lost = [request for request, part in state.parts.items() if part.lane == lane]
-    fault = Fault("unavailable", "the lane is restarting; send it again with the same key", retry_after_ms=1_000)
+    fault = Fault(
+        "unavailable", "the lane is restarting; send it again with the same key", retry_after_ms=1_000
+    )
     return [output for request in lost for output in on_lane_reply(state, request, fault)]

@@ -13,7 +13,9 @@ from agentcom.protocol.rows import Lane
 
 Count = Annotated[int, Meta(ge=1, le=100)]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
-KeyText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")]  #: fits a key on disk in any script
+KeyText = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
+]  #: fits a key on disk in any script
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

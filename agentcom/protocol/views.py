@@ -10,8 +10,18 @@ from msgspec import Meta
 
 from agentcom.protocol.bodies import KeyText
 from agentcom.protocol.frames import TaskId
-from agentcom.protocol.rows import LANES, Event, Lane, Phase, PullRequest, Repo, Result, TaskBody, TaskState, Token
-
+from agentcom.protocol.rows import (
+    LANES,
+    Event,
+    Lane,
+    Phase,
+    PullRequest,
+    Repo,
+    Result,
+    TaskBody,
+    TaskState,
+    Token,
+)
 
 
 class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,9 +231,7 @@ def evidence(result: Result) -> Evidence:
     )
 
 
-def task_view(
-    state: TaskState, body: TaskBody, events: list[Event], results: list[Result]
-) -> TaskView:
+def task_view(state: TaskState, body: TaskBody, events: list[Event], results: list[Result]) -> TaskView:
     """`events` and `results` oldest first; the view shows history newest first."""
     outcome = next((r for r in reversed(results) if r.accepted and r.kind == "complete"), None)
     failure = next((r for r in reversed(results) if r.accepted and r.kind == "fail"), None)
