@@ -333,9 +333,10 @@ def _last_seq(backend: Backend) -> int:
     return 0 if raw is None else int(decode_key(_JOURNAL, raw)[0])
 
 
-def fold(
-    entries: Sequence[Journal], onto: dict[tuple[int, bytes], bytes] | None = None
-) -> dict[tuple[int, bytes], bytes]:
+Folded = dict[tuple[int, bytes], bytes]
+
+
+def fold(entries: Iterable[Journal], onto: Folded | None = None) -> Folded:
     """The rows that journal entries in order come to: what verify compares and restore replays."""
     rows = {} if onto is None else onto
     for entry in entries:

@@ -112,6 +112,14 @@ class WatchesA(Player):
     soft_needs = ("a",)
 
 
+class CallsAgent(Player):
+    needs = ("agents",)
+
+    def on_start(self, args: Script) -> None:
+        self.tell_child("agents", "agent.x", Say("called"))
+        self.ready()
+
+
 class BornDead(Supervised):
     def __init__(self) -> None:
         raise RuntimeError("no such life")
