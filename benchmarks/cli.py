@@ -55,13 +55,15 @@ def main(argv: Sequence[str], command: Sequence[str] = LAUNCH) -> int:
     """0 when all was measured, 1 when something was not, whatever the figures."""
     arguments = parser().parse_args(argv)
     began, started = time.monotonic(), datetime.now(UTC)
+    file: Path = arguments.json or RESULTS / f"{started:%Y%m%dT%H%M%S}.json"
+    profiles = _profiles(file) if arguments.profile else None
     with work_folder(arguments.folder, keep=arguments.keep) as folder:
         described = machine.describe(folder)
         say(
             f"{described.cpu}, {described.cores} cores, {described.filesystem}, "
             f"fsync {described.fsync_ms:.2f} ms"
         )
-        suites = list(_measure_all(arguments, command, folder, f"{started:%Y%m%dT%H%M%S}"))
+        suites = list(_measure_all(arguments, command, folder, profiles))
     result = report.Report(
         started=started.isoformat(timespec="seconds"),
         took_s=round(time.monotonic() - began, 1),
@@ -71,7 +73,7 @@ def main(argv: Sequence[str], command: Sequence[str] = LAUNCH) -> int:
         figures=[figure for suite in suites for figure in suite.figures],
         errors=[error for suite in suites for error in suite.errors],
     )
-    _publish(result, arguments.json or RESULTS / f"{started:%Y%m%dT%H%M%S}.json")
+    _publish(result, file, profiles)
     return 1 if result.errors else 0
 
 
@@ -88,10 +90,10 @@ def chosen(arguments: argparse.Namespace) -> frozenset[str]:
 
 
 def _measure_all(
-    arguments: argparse.Namespace, command: Sequence[str], folder: Path, stamp: str
+    arguments: argparse.Namespace, command: Sequence[str], folder: Path, profiles: Path | None
 ) -> Iterator[Suite]:
     what, sets = chosen(arguments), [*SETS, *arguments.set]
-    options = Options(what=what, seconds=arguments.seconds, profiles=_profiles(arguments, stamp))
+    options = Options(what=what, seconds=arguments.seconds, profiles=profiles)
     for depth in depths(arguments) if what & set(WHAT) else []:
         say(f"depth {depth:,}")
         yield measure(Hub(folder / f"depth-{depth}", command, sets), depth, mix.Mix(), options, say)
@@ -101,12 +103,10 @@ def _measure_all(
         yield measure(hub, arguments.signature_tasks, mix.Mix(arguments.signatures), options, say)
 
 
-def _profiles(arguments: argparse.Namespace, stamp: str) -> Path | None:
-    if not arguments.profile:
-        return None
-    folder = RESULTS / f"{stamp}-profiles"
+def _profiles(file: Path) -> Path:
+    """Beside the JSON file, by its name."""
+    folder = file.with_name(f"{file.stem}-profiles")
     folder.mkdir(parents=True, exist_ok=True)
-    say(f"profiles: {folder}")
     return folder
 
 
@@ -123,10 +123,12 @@ def work_folder(parent: Path, *, keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-def _publish(result: report.Report, file: Path) -> None:
+def _publish(result: report.Report, file: Path, profiles: Path | None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(report.to_json(result))
     print(f"\n{report.table(result.figures)}\n\n{report.load_table(result.figures)}\n")
+    for profile in sorted(profiles.glob("*.profile")) if profiles else []:
+        print(f"{profile.stem}:\n{profile.read_text()}")
     for sentence in report.verdicts(result):
         print(sentence)
     print(f"took {result.took_s:.0f} s; written to {file}")

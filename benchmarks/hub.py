@@ -70,6 +70,7 @@ class Hub:
             *sets,
         ]
         env = {name: value for name, value in os.environ.items() if not name.startswith("AGENTCOM_")}
+        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
         env["BENCHMARK_PROFILE"] = str(self.profile)
         return subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -24,54 +24,54 @@ Make = Callable[[int], dict[str, Any]]
 
 
 class Submitter:
-    """Sends tasks over its own connections and counts the answers."""
+    """Sends tasks over its own connections and counts the answers; only a success counts as done."""
 
-    def __init__(self, target: specs.Target, meter: Meter, make: Make, first: int = 0) -> None:
+    def __init__(
+        self, target: specs.Target, meter: Meter, make: Make, *, first: int = 0, timed: bool = False
+    ) -> None:
         self._target, self._meter, self._make = target, meter, make
-        self._next = first
+        self._next, self._timed = first, timed
 
     async def connections(self, count: int) -> list[wire.Connection]:
         target = self._target
         return [await wire.connect(target.host, target.port, target.token) for _ in range(count)]
 
-    def take(self, size: int) -> list[dict[str, Any]]:
+    async def one(self, connection: wire.Connection) -> None:
+        body = _encode(self._take(1)[0])
+        began = time.perf_counter()
+        answer = await connection.post(SINGLE, body)
+        self._judge(answer, answer.status == 201, 1, began)
+
+    async def many(self, connection: wire.Connection, size: int) -> None:
+        body = _encode({"tasks": self._take(size)})
+        began = time.perf_counter()
+        answer = await connection.post(MANY, body)
+        good = answer.status in (200, 201) and answer.body.count(b'"task_id"') == size
+        self._judge(answer, good, size, began)
+
+    def _take(self, size: int) -> list[dict[str, Any]]:
         start, self._next = self._next, self._next + size
         return [self._make(number) for number in range(start, start + size)]
 
-    async def one(self, connection: wire.Connection) -> float:
-        """Submit a task; the seconds until it was answered."""
-        body = _encode(self.take(1)[0])
-        began = time.perf_counter()
-        answer = await connection.post(SINGLE, body)
-        self._judge(answer, answer.status == 201, 1)
-        return time.perf_counter() - began
-
-    async def many(self, connection: wire.Connection, size: int) -> float:
-        """Submit a batch; the seconds until it was answered."""
-        body = _encode({"tasks": self.take(size)})
-        began = time.perf_counter()
-        answer = await connection.post(MANY, body)
-        self._judge(answer, answer.status in (200, 201) and answer.body.count(b'"task_id"') == size, size)
-        return time.perf_counter() - began
-
-    def _judge(self, answer: wire.Answer, good: bool, size: int) -> None:
-        if good:
-            self._meter.acknowledged += size
-        else:
-            self._meter.error(
-                f"submit was answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
-            )
+    def _judge(self, answer: wire.Answer, good: bool, size: int, began: float) -> None:
+        if not good:
+            shown = answer.body[:200].decode(errors="replace")
+            self._meter.error(f"submit was answered {answer.status}: {shown}")
+            return
+        self._meter.acknowledged += size
+        if self._timed:
+            self._meter.done(time.perf_counter() - began, size)
 
 
 async def fill(spec: specs.Fill, meter: Meter) -> None:
-    submitter = Submitter(spec.target, meter, lambda n: mix.task(spec.mix, n), spec.first)
+    submitter = Submitter(spec.target, meter, lambda n: mix.task(spec.mix, n), first=spec.first, timed=True)
     left = [min(spec.size, spec.count - start) for start in range(0, spec.count, spec.size)]
     left.reverse()
 
     async def work(connection: wire.Connection) -> None:
         while left:
             size = left.pop()
-            meter.done(await submitter.many(connection, size), size)
+            await submitter.many(connection, size)
 
     connections = await submitter.connections(spec.connections)
     meter.open()
@@ -80,16 +80,16 @@ async def fill(spec: specs.Fill, meter: Meter) -> None:
 
 
 async def submit(spec: specs.Submit, meter: Meter) -> None:
-    submitter = Submitter(spec.target, meter, lambda n: mix.task(mix.Mix(), n))
+    submitter = Submitter(spec.target, meter, lambda n: mix.task(mix.Mix(), n), timed=True)
     connections = await submitter.connections(spec.connections)
-    await _closed_loop(connections, meter, spec.warmup_s, spec.seconds, 1, submitter.one)
+    await _closed_loop(connections, meter, spec.warmup_s, spec.seconds, submitter.one)
 
 
 async def batch(spec: specs.Batch, meter: Meter) -> None:
-    submitter = Submitter(spec.target, meter, lambda n: mix.task(mix.Mix(), n))
+    submitter = Submitter(spec.target, meter, lambda n: mix.task(mix.Mix(), n), timed=True)
     connections = await submitter.connections(spec.connections)
     await _closed_loop(
-        connections, meter, spec.warmup_s, spec.seconds, spec.size, lambda c: submitter.many(c, spec.size)
+        connections, meter, spec.warmup_s, spec.seconds, lambda c: submitter.many(c, spec.size)
     )
 
 
@@ -98,14 +98,13 @@ async def _closed_loop(
     meter: Meter,
     warmup_s: float,
     seconds: float,
-    things: int,
-    act: Callable[[wire.Connection], Awaitable[float]],
+    act: Callable[[wire.Connection], Awaitable[None]],
 ) -> None:
     ending = asyncio.Event()
 
     async def work(connection: wire.Connection) -> None:
         while not ending.is_set():
-            meter.done(await act(connection), things)
+            await act(connection)
 
     workers = [asyncio.create_task(work(connection)) for connection in connections]
     await _unless_failed(meter.window(warmup_s, seconds), workers)

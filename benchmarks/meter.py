@@ -60,7 +60,7 @@ class Meter:
 
     def error(self, sentence: str) -> None:
         self.errors += 1
-        if len(self._first_errors) < KEPT_ERRORS:
+        if len(self._first_errors) < KEPT_ERRORS and sentence not in self._first_errors:
             self._first_errors.append(sentence)
 
     def outcome(self) -> Outcome:

@@ -1,24 +1,30 @@
-"""A hub of a hundred lines for the harness's own tests: one queue in memory, counts in a file.
+"""A small hub for the harness's own tests: one queue in memory, the number of tasks in a file.
 
-Unrealistic: nothing is durable but the number of tasks, nothing is checked, leases and lanes do not exist, agents
-get tasks in the order of submission. `--set fake.forget=true` makes it lose a task at each restart. The WebSocket
-side is the `websockets` library's own protocol, so that the harness's hand-written client is held to it.
+Unrealistic: the queue is not durable, nothing is checked, leases and lanes do not exist, agents get tasks in
+the order of submission. `--set fake.forget=true` makes it lose a task at each restart, `fake.refuse=true`
+makes it refuse single submits. The WebSocket side is the `websockets` library's own protocol, so that the
+harness's hand-written client is held to it.
 """
 
 import asyncio
 import json
+import os
 import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from benchmarks.launch import Sampler
+
 
 class FakeHub:
-    def __init__(self, data: Path, forgets: bool) -> None:
+    def __init__(self, data: Path, *, forgets: bool, refuses: bool) -> None:
+        self.refuses = refuses
         data.mkdir(parents=True, exist_ok=True)
         (data / "admin.token").write_text("secret-token\n")
         self.file = data / "tasks"
@@ -33,7 +39,9 @@ class FakeHub:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         if (method, path) == ("POST", "/api/tasks"):
-            answer: Any = (201, self.submit(json.loads(body)))
+            answer: Any = (
+                (503, {"error": "overloaded"}) if self.refuses else (201, self.submit(json.loads(body)))
+            )
         elif (method, path) == ("POST", "/api/tasks/batch"):
             answer = (201, {"tasks": [self.submit(task) for task in json.loads(body)["tasks"]]})
         elif path == "/api/tasks/stats":
@@ -173,7 +181,9 @@ class Http(asyncio.Protocol):
 
 async def serve(argv: list[str]) -> None:
     options = dict(zip(argv[1::2], argv[2::2], strict=True))
-    hub = FakeHub(Path(options["--data"]), "fake.forget=true" in argv)
+    hub = FakeHub(
+        Path(options["--data"]), forgets="fake.forget=true" in argv, refuses="fake.refuse=true" in argv
+    )
     server = await asyncio.get_running_loop().create_server(
         lambda: Http(hub), options["--host"], int(options["--port"])
     )
@@ -181,4 +191,5 @@ async def serve(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1:]))
+    Sampler(Path(os.environ["BENCHMARK_PROFILE"])).install()
+    uvloop.run(serve(sys.argv[1:]))
