@@ -15,6 +15,7 @@ import msgspec
 from benchmarks.stats import percentile
 
 PACKAGES = ("agentcom", "litestar", "lmdb", "msgspec", "thespian", "uvicorn", "uvloop", "websockets")
+BUSY = 0.5  #: above this load another program took part in the run
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 
@@ -27,6 +28,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str]
     filesystem: str
     fsync_ms: float  #: median of writing and syncing 4 KiB
+    load_before: float  #: runnable processes on average in the minute before the run; ours were none of them
 
 
 class NotOnDiskError(Exception):
@@ -47,6 +49,7 @@ def describe(folder: Path) -> Machine:
         packages={name: metadata.version(name) for name in PACKAGES},
         filesystem=filesystem,
         fsync_ms=fsync_ms(folder),
+        load_before=os.getloadavg()[0],
     )
 
 

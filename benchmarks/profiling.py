@@ -85,10 +85,14 @@ def _by_pyspy(hub: Hub, raw: Path) -> Iterator[None]:
     finally:
         spy.send_signal(signal.SIGINT)
         spy.wait(60)
+    if not raw.exists():
+        raise HubError(f"py-spy ended with {spy.returncode} and wrote no profile")
 
 
 @contextmanager
 def _by_sampler(hub: Hub, raw: Path) -> Iterator[None]:
+    if not catches(hub.pid, signal.SIGUSR1):
+        raise HubError("the serving process has no sampler; install py-spy for a profile")
     hub.profile.unlink(missing_ok=True)
     os.kill(hub.pid, signal.SIGUSR1)
     yield
@@ -100,6 +104,14 @@ def _by_sampler(hub: Hub, raw: Path) -> Iterator[None]:
         time.sleep(0.05)
     counts = msgspec.json.decode(hub.profile.read_bytes(), type=dict[str, int])
     raw.write_text("".join(f"{stack} {seen}\n" for stack, seen in counts.items()))
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process handles the signal, which would end it otherwise."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def read_stacks(raw: Path) -> dict[str, int]:

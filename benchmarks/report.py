@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from benchmarks.figures import DEPTH_AIM, KINDS, Figure, Kind
-from benchmarks.machine import Machine
+from benchmarks.machine import BUSY, Machine
 from benchmarks.specs import Outcome
 from benchmarks.stats import depth_factor
 
@@ -118,11 +118,19 @@ def _load_line(figure: Figure, load: Outcome) -> list[str]:
 
 
 def verdicts(report: Report) -> list[str]:
-    """Sentences for what is under half of an aim, and for every error."""
+    """Sentences for what spoils the figures, for what is under half of an aim, and for every error."""
     missed = [
         f"under half of the aim: {figure.name} at depth {figure.depth:,}: "
         f"{number(figure.value)} {figure.kind.unit}"
         for figure in report.figures
         if figure.failed
     ]
-    return [*missed, *(f"error: {error}" for error in report.errors)]
+    return [*_noise(report.machine), *missed, *(f"error: {error}" for error in report.errors)]
+
+
+def _noise(machine: Machine) -> list[str]:
+    if machine.load_before <= BUSY:
+        return []
+    return [
+        f"the machine was busy: its load was {machine.load_before:.1f} before the run; figures are too low"
+    ]

@@ -75,7 +75,7 @@ class Suite:
         """A measurement that fails is reported, and the others go on."""
         try:
             measure()
-        except LoadError as exc:
+        except (HubError, LoadError) as exc:
             self.errors.append(f"{what} at depth {self._depth:,}: {exc}")
 
     def _start_and_fill(self, start: str, growth: str, rate: str, disk: str) -> None:

@@ -1,6 +1,8 @@
 """The small parts: frames, HTTP answers, /proc, profiles, arguments."""
 
 import asyncio
+import os
+import signal
 import struct
 
 import pytest
@@ -100,6 +102,16 @@ def test_a_profile_shows_shares_and_threads():
     assert " 75.0%  75.0%  a" in text
     assert "25.0% 100.0%  main" in text
     assert "commit/7 1.5" in text
+
+
+def test_a_process_without_a_handler_is_not_signalled():
+    previous = signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        assert profiling.catches(os.getpid(), signal.SIGUSR2)
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        assert not profiling.catches(os.getpid(), signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
 
 
 def arguments(*argv):

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from benchmarks import report
@@ -11,7 +12,15 @@ from benchmarks.specs import Outcome
 from benchmarks.stats import Spread
 
 MACHINE = Machine(
-    cpu="c", cores=2, memory_mb=1, kernel="k", python="3.11", packages={}, filesystem="ext4", fsync_ms=0.5
+    cpu="c",
+    cores=2,
+    memory_mb=1,
+    kernel="k",
+    python="3.11",
+    packages={},
+    filesystem="ext4",
+    fsync_ms=0.5,
+    load_before=0.1,
 )
 OUTCOME = Outcome(
     count=4_000, seconds=2.0, spread=Spread(4_000, 1.0, 2.0, 3.0), hub_cpu=0.9, load_cpu=0.4, late_ms=1.2
@@ -82,6 +91,13 @@ def test_the_json_carries_title_unit_aim_and_ratio_beside_each_value():
 def test_misses_and_errors_are_said_in_sentences():
     sentences = report.verdicts(a_report(figure(value=1_000), figure(depth=5), errors=["lost a task"]))
     assert sentences == ["under half of the aim: submit.rate at depth 100: 1,000 /s", "error: lost a task"]
+
+
+def test_a_run_on_a_busy_machine_says_so():
+    busy = msgspec.structs.replace(a_report(), machine=msgspec.structs.replace(MACHINE, load_before=2.5))
+    assert report.verdicts(busy) == [
+        "the machine was busy: its load was 2.5 before the run; figures are too low"
+    ]
 
 
 def test_the_load_table_tells_which_process_was_the_limit():
