@@ -201,3 +201,20 @@ class Journal(Row, frozen=True):
     stream: str
     event: str
     ops: tuple[tuple[int, bytes, bytes | None], ...]
+
+
+class Mark(Row, frozen=True):
+    """An index entry whose key says it all."""
+
+
+class Signature(Row, frozen=True):
+    """The set of capabilities behind a signature id, kept while its lane has ready tasks of it."""
+
+    capabilities: tuple[str, ...]
+
+
+class Mail(Row, frozen=True):
+    """One entry of a mailbox; its place is the key's sequence."""
+
+    message_id: str
+    ms: int
