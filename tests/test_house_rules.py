@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted(p for top in ("agentcom", "actors", "supervisors", "sidecar") for p in (ROOT / top).rglob("*.py"))
+MODULES = sorted(
+    p for top in ("agentcom", "actors", "supervisors", "sidecar") for p in (ROOT / top).rglob("*.py")
+)
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 

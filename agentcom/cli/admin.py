@@ -13,8 +13,8 @@ from agentcom.cli import admin_hub, admin_tasks
 def main() -> None:
     """Look at a hub and operate it.
 
-    The hub is AGENTCOM_HUB (else http://127.0.0.1:4000), the token AGENTCOM_TOKEN, the content of --token-file, or what a
-    hub started in this folder has left in agentcom-data/admin.token.
+    The hub is AGENTCOM_HUB (else http://127.0.0.1:4000). The token is the content of --token-file, else
+    AGENTCOM_TOKEN, else what a hub started in this folder has left in agentcom-data/admin.token.
     """
 
 

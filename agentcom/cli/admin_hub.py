@@ -66,7 +66,9 @@ def agents_command(link: Link) -> None:
     if link.as_json:
         return link.show(answer)
     agents = answer["agents"]
-    return look.console().print(look_hub.agents_table(agents, now_ms()) if agents else "no agent is known yet")
+    return look.console().print(
+        look_hub.agents_table(agents, now_ms()) if agents else "no agent is known yet"
+    )
 
 
 @click.group("repo")
@@ -81,7 +83,9 @@ def repo_list_command(link: Link) -> None:
     answer = link.call(lambda hub: hub.repos())
     if link.as_json:
         return link.show(answer)
-    return look.console().print(look_hub.repos_table(answer["repos"]) if answer["repos"] else "no repository is known yet")
+    return look.console().print(
+        look_hub.repos_table(answer["repos"]) if answer["repos"] else "no repository is known yet"
+    )
 
 
 @repo_group.command("add")
@@ -115,11 +119,15 @@ def pulls_command(link: Link, task_id: str | None) -> None:
     answer = link.call(lambda hub: hub.pulls(task_id=task_id))
     if link.as_json:
         return link.show(answer)
-    return look.console().print(look_hub.pulls_table(answer["pulls"]) if answer["pulls"] else "no pull request yet")
+    return look.console().print(
+        look_hub.pulls_table(answer["pulls"]) if answer["pulls"] else "no pull request yet"
+    )
 
 
 @click.command("invite")
-@click.option("--capability", "capabilities", multiple=True, help="What the agent will be able to do; repeatable.")
+@click.option(
+    "--capability", "capabilities", multiple=True, help="What the agent will be able to do; repeatable."
+)
 @on_hub
 def invite_command(link: Link, capabilities: tuple[str, ...]) -> None:
     """Make a join code for one agent. It is shown this once."""
@@ -142,14 +150,20 @@ def token_list_command(link: Link) -> None:
         return link.show(answer)
     made = look.table("token", "subject", "role", "state")
     for token in answer["tokens"]:
-        made.add_row(token["token_id"], token["subject"], token["role"], "revoked" if token["revoked_at"] else "valid")
+        made.add_row(
+            token["token_id"], token["subject"], token["role"], "revoked" if token["revoked_at"] else "valid"
+        )
     return look.console().print(made)
 
 
 @token_group.command("create")
 @click.argument("subject")
-@click.option("--role", type=click.Choice(["agent", "operator", "admin"]), default="operator", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File for it (0600).")
+@click.option(
+    "--role", type=click.Choice(["agent", "operator", "admin"]), default="operator", show_default=True
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File for it (0600)."
+)
 @on_hub
 def token_create_command(link: Link, subject: str, role: str, out: Path) -> None:
     """Make a token and keep it in a file that only you can read."""
@@ -162,7 +176,7 @@ def token_create_command(link: Link, subject: str, role: str, out: Path) -> None
 
 @contextlib.contextmanager
 def _new_secret_file(path: Path) -> Iterator[IO[str]]:
-    """Made before the token is, so that a folder we cannot write to costs no secret; gone again if it stays empty."""
+    """Made before the token is, so that an unwritable folder costs no secret; gone if it stays empty."""
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:

@@ -3,6 +3,7 @@
 May import: click, agentcom.{cli, client, protocol}.
 """
 
+import sys
 import time
 from typing import Any
 
@@ -29,7 +30,9 @@ def now_ms() -> float:
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
 @click.option("--cursor", help="Where the last page ended.")
 @on_hub
-def tasks_command(link: Link, status: str, lane: str, agent: str, submitter: str, limit: int, cursor: str) -> None:
+def tasks_command(
+    link: Link, status: str, lane: str, agent: str, submitter: str, limit: int, cursor: str
+) -> None:
     """List tasks."""
     filters: dict[str, str | int | None] = {
         "status": status, "priority": lane, "assigned_to": agent, "submitter": submitter, "limit": limit,
@@ -86,7 +89,9 @@ def dead_letter_command(link: Link, limit: int) -> None:
     page = link.call(lambda hub: hub.tasks(status="dead_letter", limit=limit))
     if link.as_json:
         return link.show(page)
-    return look.console().print(look.dead_letter_table(page["tasks"]) if page["tasks"] else "the dead letter is empty")
+    return look.console().print(
+        look.dead_letter_table(page["tasks"]) if page["tasks"] else "the dead letter is empty"
+    )
 
 
 @click.command("cancel")
@@ -122,7 +127,7 @@ def prioritise_command(link: Link, task_id: str, lane: Any) -> None:
 @on_hub
 def answer_command(link: Link, task_id: str, text: str) -> None:
     """Answer the question of a blocked task; "-" reads the answer from stdin."""
-    said = click.get_text_stream("stdin").read().strip() if text == "-" else text
+    said = sys.stdin.read().strip() if text == "-" else text
     link.done(link.call(lambda hub: hub.answer(task_id, said)), f"{task_id} has its answer")
 
 

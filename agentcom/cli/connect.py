@@ -1,6 +1,6 @@
 """How every command reaches a hub: its address, its token, and what the exit code says.
 
-A secret is read from the environment or a file, never from an argument: arguments are seen by everyone on a machine.
+A secret is read from the environment or a file, never from an argument, which every user can see.
 May import: click, msgspec, agentcom.{client, protocol}.
 """
 
@@ -36,7 +36,7 @@ class Link(NamedTuple):
     as_json: bool
 
     def call(self, ask: Callable[[Hub], Awaitable[T]], *, retry_s: float = 3.0) -> T:
-        """What the hub answers. A refusal or a hub that is away ends the command with its sentence and exit code."""
+        """What the hub answers. A refusal, or a hub that is away, ends the command with a sentence."""
         try:
             return asyncio.run(self._ask(ask, retry_s))
         except errors.Refused as exc:
@@ -93,13 +93,19 @@ def _token_in(file: Path) -> str:
 def on_hub(command: Command) -> Command:
     """Give a command `--hub`, `--token-file` and `--json`, and hand it the `Link` they make."""
 
-    @click.option("--hub", "url", envvar="AGENTCOM_HUB", default=DEFAULT_HUB, show_default=True, help="Its URL.")
-    @click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="Instead of AGENTCOM_TOKEN.")
+    @click.option(
+        "--hub", "hub_url", envvar="AGENTCOM_HUB", default=DEFAULT_HUB, show_default=True, help="Its URL."
+    )
+    @click.option(
+        "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="Instead of AGENTCOM_TOKEN."
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @functools.wraps(command)
-    def wrapped(url: str, token_file: Path | None, as_json: bool, **arguments: Any) -> Any:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise exits.Failed(f"expected the hub's URL to begin with http:// or https://, got: {url}", exits.USAGE)
-        return command(Link(url.rstrip("/"), read_token(token_file, url), as_json), **arguments)
+    def wrapped(hub_url: str, token_file: Path | None, as_json: bool, **arguments: Any) -> Any:
+        if urlsplit(hub_url).scheme not in ("http", "https"):
+            raise exits.Failed(
+                f"expected the hub's URL to begin with http:// or https://, got: {hub_url}", exits.USAGE
+            )
+        return command(Link(hub_url.rstrip("/"), read_token(token_file, hub_url), as_json), **arguments)
 
     return wrapped

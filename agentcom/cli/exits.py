@@ -31,7 +31,7 @@ class Failed(click.ClickException):
 
     def __init__(self, message: str, code: int, *, error: str = "", as_json: bool = False) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
         self.error = error
         self.as_json = as_json
 

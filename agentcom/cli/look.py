@@ -27,7 +27,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "blocked": ("?", "magenta"),
     "completed": ("✔", "green"),
     "dead_letter": ("✘", "red"),
-    "cancelled": ("–", "bright_black"),
+    "cancelled": ("-", "bright_black"),
     "idle": ("○", "green"),
     "offline": ("·", "bright_black"),
     "stopping": ("◌", "yellow"),
@@ -56,11 +56,15 @@ def lane_text(lane: str) -> Text:
 
 
 def table(*columns: str, title: str = "", right: Iterable[str] = (), fold: Iterable[str] = ()) -> Table:
-    """The one look of all tables. `right` are numbers; `fold` may break over lines, the rest is kept whole."""
+    """The one look of all tables. `right` are numbers; `fold` may break over lines, the rest is one."""
     made = Table(
-        title=title or None, box=box.SIMPLE_HEAD, header_style="bold", title_style="bold", title_justify="left",
+        title=title or None,
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        title_style="bold",
+        title_justify="left",
         pad_edge=False,
-    )  # fmt: skip
+    )
     for name in columns:
         made.add_column(
             name,
@@ -96,7 +100,14 @@ def outcome_line(task_id: str, task: Json | None, waited_s: float = 0.0) -> Text
     result = task.get("result") or {}
     told = result.get("summary") if task["status"] == "completed" else why_line(task)
     where = result.get("branch") or ""
-    parts = [(task_id, "bold"), "  ", status_text(task["status"]), "  ", str(told or ""), f"  {where}" if where else ""]
+    parts = [
+        (task_id, "bold"),
+        "  ",
+        status_text(task["status"]),
+        "  ",
+        str(told or ""),
+        f"  {where}" if where else "",
+    ]
     return Text.assemble(*parts)  # type: ignore[arg-type]  # str, Text and (str, style) are what it takes
 
 
@@ -106,7 +117,9 @@ def submitted_table(
     made = table("task", "status", "description", fold=("description",))
     for task, answer in zip(tasks, answers, strict=True):
         if isinstance(answer, ErrorBody):
-            made.add_row("", Text("✘ refused", style="red"), f"{escape(short(task.description))}: {answer.message}")
+            made.add_row(
+                "", Text("✘ refused", style="red"), f"{escape(short(task.description))}: {answer.message}"
+            )
         else:
             status = ended.get(answer.task_id, {}).get("status", answer.status)
             made.add_row(answer.task_id, status_text(status), escape(short(task.description)))
@@ -119,7 +132,9 @@ def agent_of(task: Json) -> str:
 
 
 def tasks_table(tasks: Sequence[Json], now_ms: float) -> Table:
-    made = table("task", "lane", "status", "agent", "failures", "age", "description", right=("failures", "age"))
+    made = table(
+        "task", "lane", "status", "agent", "failures", "age", "description", right=("failures", "age")
+    )
     for task in tasks:
         made.add_row(
             id_of(task),
@@ -139,15 +154,27 @@ def dead_letter_table(tasks: Sequence[Json]) -> Table:
     for task in tasks:
         numbers = (failures(task), f"{task.get('losses', 0)}/{task.get('max_losses', '')}")
         made.add_row(
-            id_of(task), lane_text(str(task.get("lane", ""))), *numbers, escape(short(str(task["description"]))),
+            id_of(task),
+            lane_text(str(task.get("lane", ""))),
+            *numbers,
+            escape(short(str(task["description"]))),
             escape(why_line(task)),
-        )  # fmt: skip
+        )
     return made
 
 
 def history_table(events: Sequence[Json]) -> Table:
     """Oldest first, as one reads it."""
-    made = table("when", "after", "event", "generation", "agent", "reason", right=("after", "generation"), fold=("reason",))
+    made = table(
+        "when",
+        "after",
+        "event",
+        "generation",
+        "agent",
+        "reason",
+        right=("after", "generation"),
+        fold=("reason",),
+    )
     before = 0
     for event in events:
         made.add_row(
@@ -198,4 +225,7 @@ def _facts(task: Json) -> Iterable[tuple[str, Any]]:
 
 
 def _checks(checks: Sequence[Json]) -> str:
-    return "\n".join(f"{'✔' if c['exit'] == 0 else '✘'} {' '.join(c['argv'])} ({c.get('seconds', 0):.1f} s)" for c in checks)
+    return "\n".join(
+        f"{'✔' if c['exit'] == 0 else '✘'} {' '.join(c['argv'])} ({c.get('seconds', 0):.1f} s)"
+        for c in checks
+    )

@@ -18,9 +18,15 @@ from agentcom.cli import exits
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; 0 takes any free one.")
 @click.option(
-    "--config", "file", envvar="AGENTCOM_CONFIG", type=click.Path(path_type=Path), help="A TOML file of settings."
+    "--config",
+    "file",
+    envvar="AGENTCOM_CONFIG",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings.",
 )
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, as tasks.max_attempts=5.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, as tasks.max_attempts=5."
+)
 def hub_command(
     data: str | None, host: str | None, port: int | None, file: Path | None, sets: tuple[str, ...]
 ) -> None:

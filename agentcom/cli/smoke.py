@@ -1,4 +1,4 @@
-"""`agentcom smoke`: does this hub work? Tasks go in, built-in agents do them, each must be completed exactly once.
+"""`agentcom smoke`: does this hub work? Tasks go in, built-in agents do them, each must be completed once.
 
 May import: click, rich, agentcom.{cli, client, protocol}.
 """
@@ -30,10 +30,12 @@ class Found(NamedTuple):
 @click.command("smoke")
 @click.option("--tasks", type=click.IntRange(1, 1_000), default=20, show_default=True)
 @click.option("--agents", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds in all.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds in all."
+)
 @on_hub
 def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
-    """Try a running hub: submit tasks, complete them by built-in agents, check each one. Needs an admin token."""
+    """Try a running hub: submit tasks, let built-in agents do them, check each. Needs an admin token."""
     found = link.call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
     if link.as_json:
         link.show(found._asdict())
@@ -57,7 +59,9 @@ async def smoke(hub: Hub, tasks: int, agents: int, timeout_s: float) -> Found:
     capability = f"smoke-{new_key()[:16]}"
     async with Fleet(hub, capability, agents) as fleet:
         answers = await hub.submit_batch([_task(capability, n) for n in range(tasks)])
-        refused = [f"task {n} was refused: {a.message}" for n, a in enumerate(answers) if isinstance(a, ErrorBody)]
+        refused = [
+            f"task {n} was refused: {a.message}" for n, a in enumerate(answers) if isinstance(a, ErrorBody)
+        ]
         problems = refused + fleet.problems
         for answer in answers:
             if isinstance(answer, Submitted):

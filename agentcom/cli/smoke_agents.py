@@ -16,7 +16,7 @@ from agentcom.session_state import Accepted, Assigned
 
 
 class Fleet:
-    """Some agents, registered when it is entered; when it is left their sessions end and their tokens are revoked."""
+    """Some agents, registered when it is entered; when it is left, they go and their tokens are revoked."""
 
     def __init__(self, hub: Hub, capability: str, size: int) -> None:
         self.problems: list[str] = []
@@ -30,13 +30,17 @@ class Fleet:
         async with contextlib.AsyncExitStack() as opening:
             for name in self._names:
                 token = await self._register(name)
-                session = AgentSession(self._hub.url, agent_id=name, token=token, capabilities=[self._capability])
+                session = AgentSession(
+                    self._hub.url, agent_id=name, token=token, capabilities=[self._capability]
+                )
                 await opening.enter_async_context(session)
                 self._work.append(asyncio.create_task(self._serve(session)))
             self._open = opening.pop_all()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         for work in self._work:
             work.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)

@@ -26,18 +26,33 @@ PATIENCE_S = 10.0
 
 @click.command("submit")
 @click.argument("text", required=False)
-@click.option("--file", type=click.File("r", encoding="utf-8"), help="A file of tasks, one a line; # begins a comment.")
+@click.option(
+    "--file", type=click.File("r", encoding="utf-8"), help="A file of tasks, one a line; # begins a comment."
+)
 @click.option("--lane", type=click.Choice(LANES), default="normal", show_default=True)
-@click.option("--needs", multiple=True, metavar="CAPABILITY", help="What the agent must be able to do; repeatable.")
+@click.option(
+    "--needs", multiple=True, metavar="CAPABILITY", help="What the agent must be able to do; repeatable."
+)
 @click.option("--repo", default="", help="Name of a repository the hub knows; else its default.")
 @click.option("--target", help="Only this agent may have it.")
-@click.option("--deadline", type=Moment(), help="90s, 15m, 2h, or a date and time; later it goes to the dead letter.")
+@click.option(
+    "--deadline", type=Moment(), help="90s, 15m, 2h, or a date and time; later it goes to the dead letter."
+)
 @click.option("--idempotency-key", "key", default="", help="The same key again is the same task.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; the exit code tells how.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=3600.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=3600.0, show_default=True, help="Seconds to wait."
+)
 @on_hub
 def submit_command(
-    link: Link, text: str | None, file: Any, target: str | None, key: str, wait: bool, timeout: float, **fields: Any
+    link: Link,
+    text: str | None,
+    file: Any,
+    target: str | None,
+    key: str,
+    wait: bool,
+    timeout: float,
+    **fields: Any,
 ) -> None:
     """Hand work to the hub. TEXT says what should be done; "-" reads it from stdin."""
     common: Json = {"target": target or None, **_named(fields)}
@@ -49,7 +64,7 @@ def submit_command(
         tasks = [_task({"description": _text(text), **common, "idempotency_key": key})]
     answers = link.call(lambda hub: _submit(hub, tasks), retry_s=PATIENCE_S)
     ended = _wait(link, answers, timeout) if wait else {}
-    _report(link, tasks, answers, ended)
+    _report(link, tasks, answers, ended, timeout if wait else 0.0)
     sys.exit(_code(answers, ended, waited=wait))
 
 
@@ -101,16 +116,21 @@ def _wait(link: Link, answers: list[Submitted | ErrorBody], timeout: float) -> d
     """Each submitted task as it ended, by id; one still open when the time is over is missing."""
     ids = [answer.task_id for answer in answers if isinstance(answer, Submitted)]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console(err=True), transient=True, disable=link.as_json) as progress:
-        progress.add_task(f"waiting for {ids[0]}" if len(ids) == 1 else f"waiting for {len(ids)} tasks", total=None)
+    to = console(err=True)
+    with Progress(
+        *columns, console=to, transient=True, disable=link.as_json or not to.is_terminal
+    ) as progress:
+        progress.add_task(
+            f"waiting for {ids[0]}" if len(ids) == 1 else f"waiting for {len(ids)} tasks", total=None
+        )
         ended = link.call(lambda hub: _wait_all(hub, ids, timeout), retry_s=timeout)
     return {task["task_id"]: task for task in ended if task}
 
 
-async def _wait_all(hub: Hub, ids: list[str], timeout: float) -> list[Json | None]:
+async def _wait_all(hub: Hub, ids: list[str], timeout_s: float) -> list[Json | None]:
     gate = asyncio.Semaphore(16)
     loop = asyncio.get_running_loop()
-    until = loop.time() + timeout
+    until = loop.time() + timeout_s
 
     async def one(task_id: str) -> Json | None:
         async with gate:
@@ -123,13 +143,17 @@ async def _wait_all(hub: Hub, ids: list[str], timeout: float) -> list[Json | Non
 
 
 def _report(
-    link: Link, tasks: list[NewTask], answers: list[Submitted | ErrorBody], ended: dict[str, Json]
+    link: Link,
+    tasks: list[NewTask],
+    answers: list[Submitted | ErrorBody],
+    ended: dict[str, Json],
+    waited_s: float,
 ) -> None:
     if link.as_json:
         shown: list[Any] = [ended.get(getattr(a, "task_id", ""), a) for a in answers]
         link.show(shown[0] if len(shown) == 1 else {"tasks": shown})
     elif len(answers) == 1 and isinstance(answers[0], Submitted):
-        console().print(outcome_line(answers[0].task_id, ended.get(answers[0].task_id)))
+        console().print(outcome_line(answers[0].task_id, ended.get(answers[0].task_id), waited_s))
     else:
         console().print(submitted_table(tasks, answers, ended))
 
@@ -140,4 +164,3 @@ def _code(answers: list[Submitted | ErrorBody], ended: dict[str, Json], *, waite
     if any(task["status"] != "completed" for task in ended.values()):
         return exits.NOT_COMPLETED
     return exits.TIMED_OUT if waited and len(ended) < len(answers) else exits.OK
-

@@ -29,7 +29,9 @@ class Moment(click.ParamType[int]):
         try:
             return int(datetime.fromisoformat(text).timestamp() * 1_000)
         except ValueError:
-            self.fail(f"expected a span like 90s, 15m or 2h, or a date and time like 2030-01-31T12:00, got: {text}")
+            self.fail(
+                f"expected a span like 90s, 15m or 2h, or a date and time like 2030-01-31T12:00, got: {text}"
+            )
 
     def _now(self) -> int:
         return int(datetime.now().timestamp() * 1_000) if self.now_ms is None else self.now_ms

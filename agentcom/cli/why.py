@@ -53,7 +53,11 @@ def _names(agents: Sequence[Json]) -> str:
 
 def _scheduled(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
     due = task.get("not_before") or 0
-    yield f"It runs again in {span(due - now_ms)}." if due > now_ms else "Its time has come; it is about to be queued."
+    yield (
+        f"It runs again in {span(due - now_ms)}."
+        if due > now_ms
+        else "Its time has come; it is about to be queued."
+    )
     if task.get("attempts"):
         yield f"It failed {task['attempts']} of {task['max_attempts']} times, last: {_last(task)}."
 
@@ -80,12 +84,15 @@ def _completed(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> 
     took = span(task["updated_at"] - task["created_at"])
     yield f"It was completed by {task.get('last_holder') or 'an agent'}, {took} after it was submitted."
     if result.get("branch"):
-        yield f"Its work is on branch {result['branch']}" + (f", {result['pr_url']}." if result.get("pr_url") else ".")
+        yield f"Its work is on branch {result['branch']}" + (
+            f", {result['pr_url']}." if result.get("pr_url") else "."
+        )
 
 
 def _dead_letter(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
     yield f"It is in the dead letter: {task.get('reason') or _last(task)}."
-    yield f"Failures {task['attempts']} of {task['max_attempts']}, losses {task['losses']} of {task['max_losses']}."
+    failures = f"Failures {task['attempts']} of {task['max_attempts']}"
+    yield f"{failures}, losses {task['losses']} of {task['max_losses']}."
     yield from (
         f"Attempt of {line['agent_id']}: {line['reason']}"
         for line in reversed(task.get("history") or [])
@@ -95,7 +102,8 @@ def _dead_letter(name: str, task: Json, agents: Sequence[Json], now_ms: float) -
 
 
 def _cancelled(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
-    yield f"It was cancelled {span(now_ms - task['updated_at'])} ago: {task.get('reason') or 'no reason was given'}."
+    reason = task.get("reason") or "no reason was given"
+    yield f"It was cancelled {span(now_ms - task['updated_at'])} ago: {reason}."
 
 
 def _last(task: Json) -> str:
