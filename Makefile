@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean lock
+.PHONY: help demo test lint bench docs clean lock
 
 help: ## this list
 	@echo "AgentCom. Each command sets up $(VENV) first, if it is not there."
@@ -25,6 +25,9 @@ lint: $(STAMP) ## ruff and mypy
 
 bench: $(STAMP) ## the benchmarks; ARGS="submit --depth 100"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(STAMP) ## write the reference pages that are made from the code
+	@$(BIN)/python docs/generate.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@sh -c 'rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install -q ".[dev]" && \

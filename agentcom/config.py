@@ -65,7 +65,9 @@ class Tasks(Section, frozen=True, kw_only=True):
 
 
 class Scheduler(Section, frozen=True, kw_only=True):
-    ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = 10  #: every n-th assignment of an agent goes to the longest overdue
+    ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = (
+        10  #: every n-th assignment of an agent goes to the longest overdue
+    )
     ageing_urgent_s: Seconds = 10.0
     ageing_high_s: Seconds = 60.0
     ageing_normal_s: Seconds = 300.0
@@ -119,16 +121,19 @@ class BadConfig(Exception):
     """A setting is unknown, of the wrong type or out of range, or the file cannot be read."""
 
 
-def load(
-    file: Path | None = None, env: Mapping[str, str] | None = None, sets: Iterable[str] = ()
-) -> Config:
+def load(file: Path | None = None, env: Mapping[str, str] | None = None, sets: Iterable[str] = ()) -> Config:
     """The settings in force. Raises `BadConfig` with a sentence that names the key."""
     tree: dict[str, Any] = {}
     if file is not None:
         _merge(tree, _read(file))
     for name, value in sorted((env or {}).items()):
         if name.startswith("AGENTCOM_") and name not in CLIENT_VARIABLES:
-            _put(tree, name.removeprefix("AGENTCOM_").lower().replace("__", "."), value, f"environment variable {name}")
+            _put(
+                tree,
+                name.removeprefix("AGENTCOM_").lower().replace("__", "."),
+                value,
+                f"environment variable {name}",
+            )
     for item in sets:
         key, eq, value = item.partition("=")
         if not eq:

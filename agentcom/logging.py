@@ -33,7 +33,9 @@ def configure(*, level: str = "info", format: str = "json", stream: TextIO | Non
     number = stdlib.getLevelNamesMapping()[level.upper()]
     out = stream or sys.stderr
     renderer: Any = (
-        structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
+        structlog.processors.JSONRenderer()
+        if format == "json"
+        else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

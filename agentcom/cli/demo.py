@@ -1,7 +1,8 @@
 """`make demo`: from nothing to branches with pull request records, in a folder that is gone afterwards.
 
-Starts a hub and two sidecars with scripted Minds as real processes, makes a git remote, submits ten tasks over
-HTTP, shows what happens, then compares what the hub says with what git says. Exit code 0 only if all came through.
+Starts a hub and two sidecars with scripted Minds as real processes, makes a git remote, submits ten tasks
+over HTTP, shows what happens, then compares what the hub says with what git says. Exit code 0 only if
+all came through.
 May import: click, rich, agentcom.{cli, client, protocol}.
 """
 

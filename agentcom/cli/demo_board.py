@@ -107,7 +107,7 @@ def final_table(wanted: Sequence[DemoTask], found: Sequence[Json], pulls: Mappin
 
 
 _COLUMNS = (
-    ("", "left"), ("task", "left"), ("lane", "left"), ("agent", "left"), ("attempts", "right"), 
+    ("", "left"), ("task", "left"), ("lane", "left"), ("agent", "left"), ("attempts", "right"),
     ("branch", "left"), ("pull request", "left"), ("assigned", "right"), ("done", "right"),
 )  # fmt: skip
 

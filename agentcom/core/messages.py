@@ -46,7 +46,10 @@ class Ask(Message, frozen=True, kw_only=True):
     request: int
 
     def unavailable(self) -> Reply:
-        return Reply(self.request, Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1000))
+        return Reply(
+            self.request,
+            Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1000),
+        )
 
 
 # --- edge and gateway (names: "gateway"; the edge is a port) ----------------------------------------

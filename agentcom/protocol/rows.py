@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Phase = Literal["queued", "scheduled", "assigned", "working", "blocked", "completed", "dead_letter", "cancelled"]
+Phase = Literal[
+    "queued", "scheduled", "assigned", "working", "blocked", "completed", "dead_letter", "cancelled"
+]
 PHASES: tuple[Phase, ...] = (
     "queued", "scheduled", "assigned", "working", "blocked", "completed", "dead_letter", "cancelled",
 )  # fmt: skip
