@@ -1,0 +1,24 @@
+"""Where actors run: system bases for Thespian, clocks, and blocking work off the loop.
+
+Knows nothing of tasks or agents; imports Thespian, msgspec and uvloop.
+"""
+
+from agentcom.runtime.blocking import BlockingDone, BlockingFailed, TimedOut, run_blocking
+from agentcom.runtime.cell import ActorFigures
+from agentcom.runtime.clock import Clock, ManualClock, SystemClock
+from agentcom.runtime.loop import LoopSystemBase, Port
+from agentcom.runtime.watchdog import LoopWatchdog
+
+__all__ = [
+    "ActorFigures",
+    "BlockingDone",
+    "BlockingFailed",
+    "Clock",
+    "LoopSystemBase",
+    "LoopWatchdog",
+    "ManualClock",
+    "Port",
+    "SystemClock",
+    "TimedOut",
+    "run_blocking",
+]

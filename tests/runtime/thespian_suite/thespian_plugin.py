@@ -1,0 +1,65 @@
+"""Makes the tests that Thespian ships run on our loop base: a pytest plugin that replaces their fixture.
+
+Used by ../test_thespian_suite.py in a process of its own. STRICT=1 in the environment chooses strict mode.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import thespian.test
+from thespian.actors import ActorSystem
+
+from agentcom.runtime import LoopSystemBase
+
+STRICT = os.environ.get("STRICT") == "1"
+
+# Part of a test's id -> why it does not concern a base that is one process.
+LEFT_OUT: dict[str, str] = {}
+
+
+def make_system(capabilities):
+    base = LoopSystemBase(dict(capabilities), strict=STRICT)
+    system = ActorSystem(systemBase=base, capabilities=base.capabilities, transientUnique=True)
+    system.base_name = "loop"
+    system.port_num = None
+    system.txonly = False
+    return system
+
+
+@pytest.fixture
+def asys(request):
+    system = make_system({"Foo Allowed": True, "Cows Allowed": True, "Dogs Allowed": True, "dog": "food"})
+    request.addfinalizer(system.shutdown)
+    return system
+
+
+def similar_asys(asys, in_convention=True, start_wait=True, capabilities=None):
+    return make_system(capabilities or {})
+
+
+# The shipped modules say `from thespian.test import *`, so what they will find is replaced before they do.
+thespian.test.asys = asys
+thespian.test.similar_asys = similar_asys
+
+
+def pytest_collection_modifyitems(config, items):
+    kept, left = [], []
+    matched = set()
+    for item in items:
+        reasons = [part for part in LEFT_OUT if part in item.nodeid]
+        matched.update(reasons)
+        (left if reasons or "asys" not in _fixtures(item) else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+    stale = set(LEFT_OUT) - matched
+    assert not stale, f"these match no test any more: {sorted(stale)}"
+
+
+def _fixtures(item):
+    return getattr(item, "fixturenames", ())
+
+
+def suite_files():
+    folder = Path(thespian.test.__file__).parent
+    return sorted(str(path) for path in folder.glob("test_*.py") if "asys" in path.read_text())
