@@ -7,10 +7,11 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
+from agentcom.core.agent_state import AgentState, Session
 from agentcom.core.decision import Decision, Output
 from agentcom.core.hold import Hold, Reservation, Stopping, verdict
 from agentcom.core.lane import Now
@@ -394,7 +395,7 @@ class Agent(AgentState):
             frame = TaskAnswer(task_id=said.task_id, generation=said.generation, answer=said.answer)
             yield Decision(outputs=self._say(frame))
 
-    _HANDLERS = {
+    _HANDLERS: ClassVar[dict[type, Any]] = {
         SessionOpened: _session_opened, SessionFrame: _frame, SessionClosed: _session_closed, Offer: _offered,
         Claimed: _claimed, ClaimRefused: _refused, Holding: _holding, ReportDone: _report_done, Released: _released,
         Answered: _answered,
