@@ -8,7 +8,6 @@ adopted only when committed. After a failed ticket those who waited are answered
 import time
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -18,10 +17,9 @@ from agentcom.core.decision import Decision, Output
 from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
 from agentcom.protocol.ops import Op
-from agentcom.store.env import opened
+from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
-from agentcom.store.reader import Reader
 from supervisors.base import Supervised
 
 log = structlog.get_logger()
@@ -47,7 +45,7 @@ class Durable(Supervised):
     cache_tables: ClassVar[tuple[str, ...]] = ()
 
     def on_start(self, args: Any) -> None:
-        self.reader = Reader(opened(Path(args.folder)))
+        self.reader = reader_of(args.folder)
         self.rows = Overlay(self.reader, cache_tables=self.cache_tables)
         self.store_status = StoreStatus()
         self.store_incarnation = 0
