@@ -62,7 +62,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class BatchAnswer(msgspec.Struct, frozen=True):
     """One entry per item, in order: `Submitted` or `ErrorBody`."""
 
-    tasks: list[Submitted | ErrorBody] | list[Any]
+    tasks: list[Any]
 
 
 class Reason(msgspec.Struct, frozen=True):
