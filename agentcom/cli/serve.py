@@ -44,7 +44,7 @@ def serve(settings: config.Config) -> int:
     """Run it. What keeps it from starting is the user's to see: a sentence, no traceback."""
     from agentcom import hub  # the other commands need not load the hub
     from agentcom.store.errors import StoreError
-    from agentcom.web import PortInUse
+    from agentcom.web.server import PortInUse
 
     try:
         return hub.run(settings)
