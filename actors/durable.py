@@ -96,7 +96,7 @@ class Durable(Supervised):
                 ))  # fmt: skip
 
     def _settle(self, item: Committed | Failed) -> None:
-        if type(item) is Committed:
+        if isinstance(item, Committed):
             self.tickets.committed(item.ticket, item.appended)
         elif item.code == "refused":
             self.on_refused(self.tickets.refused(item.ticket))
