@@ -1,0 +1,175 @@
+"""The hub's settings: defaults < TOML file < `AGENTCOM_*` environment < `--set key=value`.
+
+One frozen struct, read once at start; nothing else reads the environment. Unknown keys stop the start.
+Keys are written dotted (`lease.accept_s`); in the environment `AGENTCOM_LEASE__ACCEPT_S`.
+May import: msgspec.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=1_024)]
+
+#: Read by the command-line programs, not settings of the hub.
+CLIENT_VARIABLES = frozenset({"AGENTCOM_HUB", "AGENTCOM_TOKEN", "AGENTCOM_CONFIG", "AGENTCOM_SIDECAR_HOME"})
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every part of the settings."""
+
+
+class Hub(Section, frozen=True, kw_only=True):
+    data: str = "agentcom-data"  #: folder of the store, the admin token and the lock
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 4000  #: 0 takes any free port
+
+
+class Log(Section, frozen=True, kw_only=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    enabled: bool = True
+    max_frame_bytes: Bytes = 1 << 20
+    max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
+    max_waiting_requests: Count = 10_000
+    max_bad_frames: Count = 10  #: undecodable or invalid frames of one session before 4400
+
+
+class Lease(Section, frozen=True, kw_only=True):
+    accept_s: Seconds = 60.0  #: from assignment to `task_accept`
+    work_s: Seconds = 120.0  #: from the last news of a held task
+    grace_s: Seconds = 60.0  #: after a disconnect
+    heartbeat_s: Seconds = 15.0  #: told to clients
+    reconnect_jitter_s: Seconds = 5.0  #: told to clients; added to the grace after a restart
+    max_runtime_s: Seconds = 14_400.0
+    stop_s: Seconds = 60.0  #: a stopping agent that still lists the task then is unresponsive
+
+
+class Tasks(Section, frozen=True, kw_only=True):
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    max_losses: Annotated[int, Meta(ge=1, le=100)] = 3
+    backoff_base_s: Seconds = 5.0
+    backoff_cap_s: Seconds = 600.0
+    exclude_base_s: Seconds = 60.0  #: after an agent's reject; doubles with each reject of the task
+    exclude_cap_s: Seconds = 3_600.0
+    max_queued: Annotated[int, Meta(ge=1)] = 20_000_000  #: per lane; over it submits get `overloaded`
+
+
+class Scheduler(Section, frozen=True, kw_only=True):
+    ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = (
+        10  #: every n-th assignment of an agent goes to the longest overdue
+    )
+    ageing_urgent_s: Seconds = 10.0
+    ageing_high_s: Seconds = 60.0
+    ageing_normal_s: Seconds = 300.0
+    ageing_low_s: Seconds = 900.0
+    window: Annotated[int, Meta(ge=4, le=10_000)] = 64  #: keys a lane keeps in memory per signature
+    max_signatures: Annotated[int, Meta(ge=16)] = 10_000  #: signatures a lane keeps in memory
+    breaker_timeouts: Count = 3  #: accept time-outs and rejects in a row before an agent rests
+    breaker_rest_s: Seconds = 60.0
+
+
+class Blocked(Section, frozen=True, kw_only=True):
+    alert_s: Seconds = 900.0
+    max_s: Seconds = 86_400.0
+
+
+class Store(Section, frozen=True, kw_only=True):
+    sync: Literal["always", "interval"] = "always"
+    max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
+
+
+class Compat(Section, frozen=True, kw_only=True):
+    v1: bool = True
+
+
+class Runtime(Section, frozen=True, kw_only=True):
+    strict: bool = False  #: every message is pickled on its way (tests)
+    warn_s: Seconds = 1.0  #: the loop blocked this long: the stack is logged
+    hang_s: Seconds = 60.0  #: the loop blocked this long: the process ends
+
+
+class Chaos(Section, frozen=True, kw_only=True):
+    enabled: bool = False
+
+
+class Config(Section, frozen=True, kw_only=True):
+    hub: Hub = Hub()
+    log: Log = Log()
+    limits: Limits = Limits()
+    lease: Lease = Lease()
+    tasks: Tasks = Tasks()
+    scheduler: Scheduler = Scheduler()
+    blocked: Blocked = Blocked()
+    store: Store = Store()
+    compat: Compat = Compat()
+    runtime: Runtime = Runtime()
+    chaos: Chaos = Chaos()
+    registration: Literal["invite", "loopback", "open"] = "loopback"
+
+
+class BadConfig(Exception):
+    """A setting is unknown, of the wrong type or out of range, or the file cannot be read."""
+
+
+def load(file: Path | None = None, env: Mapping[str, str] | None = None, sets: Iterable[str] = ()) -> Config:
+    """The settings in force. Raises `BadConfig` with a sentence that names the key."""
+    tree: dict[str, Any] = {}
+    if file is not None:
+        _merge(tree, _read(file))
+    for name, value in sorted((env or {}).items()):
+        if name.startswith("AGENTCOM_") and name not in CLIENT_VARIABLES:
+            _put(
+                tree,
+                name.removeprefix("AGENTCOM_").lower().replace("__", "."),
+                value,
+                f"environment variable {name}",
+            )
+    for item in sets:
+        key, eq, value = item.partition("=")
+        if not eq:
+            raise BadConfig(f"expected --set key=value, got: {item}")
+        _put(tree, key.strip(), value, f"--set {key.strip()}")
+    try:
+        return msgspec.convert(tree, Config, strict=False)
+    except msgspec.ValidationError as exc:
+        raise BadConfig(f"bad setting: {_sentence(str(exc))}") from exc
+
+
+def _sentence(message: str) -> str:
+    return message.replace("`$.", "`").replace("Object contains unknown field", "there is no key")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise BadConfig(f"cannot read the configuration file {file}: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise BadConfig(f"{file} is not valid TOML: {exc}") from exc
+
+
+def _merge(tree: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _put(tree: dict[str, Any], dotted: str, value: str, origin: str) -> None:
+    *path, last = dotted.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise BadConfig(f"{origin}: {part} is a value, not a section")
+    tree[last] = value

@@ -1,0 +1,65 @@
+"""Which rows a task has besides its own, as a function of its state; and the ops that lead from one state to the next.
+
+Everything a list, a window, a timer or a counter reads is written here and nowhere else, so that it can never
+disagree with the task.
+May import: agentcom.protocol.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from agentcom.protocol.ops import Add, Delete, Key, Op, Put
+from agentcom.protocol.rows import FINAL, HELD, Event, Mark, Ready, TaskState
+
+MARK = Mark()
+Entry = tuple[str, Key]
+
+
+def entries(task: TaskState) -> Iterator[tuple[Entry, Any]]:
+    """Every index row of `task`."""
+    yield ("by_phase", (task.phase, task.lane, task.id)), MARK
+    if task.phase == "queued":
+        yield from _queued(task)
+    elif task.phase == "scheduled":
+        yield ("due", (task.lane, task.not_before_ms, task.id)), MARK
+    elif task.phase in HELD:
+        yield ("by_agent", (task.holder, task.id)), MARK
+    if task.deadline_ms and task.phase not in FINAL:
+        yield ("deadline", (task.lane, task.deadline_ms, task.id)), MARK
+
+
+def _queued(task: TaskState) -> Iterator[tuple[Entry, Any]]:
+    if not task.waiting:
+        yield ready_key(task), Ready(excluded=tuple(agent for agent, _ in task.excluded))
+        return
+    yield ("waiting", (task.lane, task.id)), MARK
+    if task.waiting_until_ms:
+        yield ("due", (task.lane, task.waiting_until_ms, task.id)), MARK
+
+
+def ready_key(task: TaskState) -> Entry:
+    return "ready", (task.lane, task.target, task.signature, task.order, task.id)
+
+
+def ops_between(before: TaskState | None, after: TaskState) -> tuple[Op, ...]:
+    """The task's row and the least change of its index rows and counters."""
+    old = dict(entries(before)) if before else {}
+    new = dict(entries(after))
+    ops: list[Op] = [Put("task", (after.id,), after)]
+    ops += (Delete(table, key) for table, key in old if (table, key) not in new)
+    ops += (Put(table, key, row) for (table, key), row in new.items() if old.get((table, key)) != row)
+    ops += _counted(before, after)
+    return tuple(ops)
+
+
+def _counted(before: TaskState | None, after: TaskState) -> Iterator[Op]:
+    if before and (before.lane, before.phase) == (after.lane, after.phase):
+        return
+    if before:
+        yield Add("counter", ("tasks", before.lane, before.phase), -1)
+    yield Add("counter", ("tasks", after.lane, after.phase), 1)
+
+
+def history(task: TaskState, event: Event) -> Op:
+    """The line of `task`'s history that its newest transition writes (`history_len` already counts it)."""
+    return Put("history", (task.id, task.history_len - 1), event)

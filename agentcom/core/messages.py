@@ -1,0 +1,488 @@
+"""What the hub's actors tell each other: every message between gateway, agents, lanes, scheduler and directory.
+
+Frozen, picklable, with a constant `str` (Thespian formats messages for logs it never writes). Names are unique
+project-wide. `reply_to` is an opaque actor address; `request` tells the asker which question is answered.
+A message with `reply_to` says by `unavailable()` what its asker gets when nobody can handle it.
+May import: agentcom.protocol.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from agentcom.protocol.bodies import NewTask
+from agentcom.protocol.errors import Code
+from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
+from agentcom.protocol.rows import Lane, TaskState
+
+
+class Message(msgspec.Struct, frozen=True):
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+class Fault(Message, frozen=True):
+    """Why a request was not carried out."""
+
+    code: Code
+    message: str
+    path: str = ""
+    task_id: str = ""
+    retry_after_ms: int = 0
+
+
+class Reply(Message, frozen=True):
+    """The answer to a request: `body` is a Struct or JSON-like value, or a `Fault`."""
+
+    request: int
+    body: Any
+    status: int = 200
+
+
+class Ask(Message, frozen=True, kw_only=True):
+    """Base of every request with an answer."""
+
+    reply_to: Any
+    request: int
+
+    def unavailable(self) -> Reply:
+        return Reply(
+            self.request,
+            Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1000),
+        )
+
+
+# --- edge and gateway (names: "gateway"; the edge is a port) ----------------------------------------
+
+
+class HttpIn(Ask, frozen=True, kw_only=True):
+    """One HTTP request. `route` names an entry of `agentcom.core.routes`; `args` are path and query parameters."""
+
+    route: str
+    args: dict[str, str]
+    token: str
+    body: bytes
+    peer: str
+    forwarded: bool = False  #: a forwarding header was present
+
+
+class ConnOpened(Message, frozen=True):
+    """A WebSocket was accepted. `conn` is unique for the hub's life and carries the gateway's incarnation."""
+
+    conn: str
+    edge: Any
+    codec: Literal["json", "msgpack"]
+    peer: str
+    token: str = ""  #: from the upgrade's Authorization header
+
+
+class FrameIn(Message, frozen=True):
+    conn: str
+    data: bytes
+
+
+class ConnClosed(Message, frozen=True):
+    conn: str
+    code: int
+
+
+class FrameOut(Message, frozen=True):
+    """Gateway to edge: bytes for one socket."""
+
+    conn: str
+    data: bytes
+
+
+class CloseConn(Message, frozen=True):
+    conn: str
+    code: int
+    reason: str
+
+
+# --- gateway and agents (to a child "agent.<id>" of the dynamic supervisor "agents") ----------------
+
+
+class SessionOpened(Message, frozen=True):
+    """A client was authenticated and sent `hello`. The agent answers by `ToSession(Welcome)` or `EndSession`."""
+
+    conn: str
+    hello: Hello
+
+
+class SessionFrame(Message, frozen=True):
+    """A decoded, validated frame of an open session, in order."""
+
+    conn: str
+    frame: Any
+
+
+class SessionClosed(Message, frozen=True):
+    conn: str
+    code: int
+    orderly: bool = False  #: the hub itself is stopping: not a disconnect
+
+
+class ToSession(Message, frozen=True):
+    """Agent to gateway: a frame for a session."""
+
+    conn: str
+    frame: Any
+
+
+class EndSession(Message, frozen=True):
+    """Agent to gateway: close it, after what was already sent."""
+
+    conn: str
+    code: int
+    reason: str
+
+
+# --- scheduler and agents --------------------------------------------------------------------------
+
+
+class AgentReady(Message, frozen=True):
+    """An agent is connected, proven free and takes work. Repeats are harmless."""
+
+    agent_id: str
+    incarnation: int
+    capabilities: tuple[str, ...]
+
+
+class AgentPresent(Message, frozen=True):
+    """An agent is connected but busy (or resting): its signatures are worth a window, it gets no offer."""
+
+    agent_id: str
+    incarnation: int
+    capabilities: tuple[str, ...]
+
+
+class AgentGone(Message, frozen=True):
+    """No offers any more: disconnected, draining, paused, or unresponsive."""
+
+    agent_id: str
+    incarnation: int
+
+
+class Offer(Message, frozen=True):
+    """Scheduler to agent: reserve yourself and claim this."""
+
+    lane: Lane
+    task_id: str
+    bucket: "Bucket"
+
+
+class OfferDone(Message, frozen=True):
+    """Agent to scheduler: how an offer ended. `taken`: the lane assigned it. What the agent is now it says itself."""
+
+    agent_id: str
+    lane: Lane
+    task_id: str
+    taken: bool
+    reason: str = ""
+
+
+# --- lanes and agents ------------------------------------------------------------------------------
+
+
+class Claim(Message, frozen=True):
+    agent_id: str
+    incarnation: int
+    task_id: str
+    capabilities: tuple[str, ...]
+
+
+class Reclaim(Message, frozen=True):
+    """The last holder lists a task: give it back if no newer generation exists."""
+
+    agent_id: str
+    incarnation: int
+    task_id: str
+    generation: int
+
+
+class Claimed(Message, frozen=True):
+    """Lane to agent: it is yours. `phase` is "assigned" for a claim; a reclaim keeps what it was."""
+
+    task_id: str
+    lane: Lane
+    generation: int
+    phase: str
+    assign: TaskAssign
+    reclaimed: bool = False
+
+
+class ClaimRefused(Message, frozen=True):
+    """`abort` tells, for a reclaim, that the lister must stop; otherwise the claim merely came too late."""
+
+    task_id: str
+    lane: Lane
+    reason: str
+    abort: bool = False
+    generation: int = 0
+
+
+class WhatDoIHold(Message, frozen=True):
+    """A started (or resynchronising) agent asks each lane; raises the lowest incarnation the lane accepts."""
+
+    agent_id: str
+    incarnation: int
+
+
+class Holding(Message, frozen=True):
+    """Lane's answer, after its newest ticket."""
+
+    lane: Lane
+    agent_id: str
+    tasks: tuple[Claimed, ...]
+
+
+class Reported(Message, frozen=True):
+    """Agent to lane: a report of its session. The lane answers `ReportDone`."""
+
+    agent_id: str
+    incarnation: int
+    conn: str
+    report: TaskReport
+
+
+class ReportDone(Message, frozen=True):
+    """Lane to agent. `frame` (TaskAck or ErrorFrame) goes to the session `conn`.
+
+    `released`: the agent no longer holds the task.
+    """
+
+    agent_id: str
+    conn: str
+    task_id: str
+    generation: int
+    frame: Any
+    released: bool
+    rejected: bool = False
+
+
+class Renew(Message, frozen=True):
+    """A heartbeat listed these held tasks."""
+
+    agent_id: str
+    tasks: tuple[HeldTask, ...]
+
+
+class Absent(Message, frozen=True):
+    """An accepted task was missing from a resume or heartbeat received after its accept was acknowledged."""
+
+    agent_id: str
+    incarnation: int
+    task_id: str
+    generation: int
+
+
+class HolderAway(Message, frozen=True):
+    """The holder's session ended: cut the lease to the grace period."""
+
+    agent_id: str
+    task_id: str
+    generation: int
+
+
+class HolderBack(Message, frozen=True):
+    """The holder's session resumed with the task."""
+
+    agent_id: str
+    task_id: str
+    generation: int
+
+
+class Released(Message, frozen=True):
+    """Lane to agent: no longer yours, by the hub's own decision. `stop`: the Mind must be stopped (task_cancel)."""
+
+    agent_id: str
+    task_id: str
+    generation: int
+    reason: str
+    stop: bool
+    accept_timeout: bool = False
+
+
+class Answered(Message, frozen=True):
+    """Lane to agent: an operator's answer to a blocked task."""
+
+    agent_id: str
+    task_id: str
+    generation: int
+    answer: str
+
+
+# --- lanes and scheduler ---------------------------------------------------------------------------
+
+
+class Bucket(NamedTuple):
+    """Tasks that any of the same agents may take, in one order: (target agent or "", signature id)."""
+
+    target: str
+    signature: str
+
+
+class Head(NamedTuple):
+    """One ready task, as the scheduler sees it."""
+
+    order: int
+    task_id: str
+    excluded: tuple[str, ...] = ()
+
+
+class Class(NamedTuple):
+    """Agents that fit the same tasks: a capability set, plus the agent itself for tasks aimed at it."""
+
+    capabilities: frozenset[str]
+    agents: frozenset[str]
+
+
+class Workers(Message, frozen=True):
+    """Scheduler to lanes: who is online, whole. `version` rises; a lane acts on the newest."""
+
+    version: int
+    classes: tuple[Class, ...]
+
+
+class Window(Message, frozen=True):
+    """Lane to scheduler: the first keys of one bucket, whole; empty when nothing is ready. `more`: disk has more."""
+
+    lane: Lane
+    bucket: Bucket
+    capabilities: tuple[str, ...]
+    heads: tuple[Head, ...]
+    more: bool
+
+
+class WindowDelta(Message, frozen=True):
+    """Lane to scheduler: keys that left or entered the window of one bucket."""
+
+    lane: Lane
+    bucket: Bucket
+    gone: tuple[str, ...]
+    came: tuple[Head, ...]
+
+
+class Park(Message, frozen=True):
+    """Scheduler to lane: no online agent may take this one although its signature fits."""
+
+    task_id: str
+    reason: str
+
+
+class MoreHeads(Message, frozen=True):
+    """Scheduler to lane: an agent may take none of this bucket's window; send the keys after it too."""
+
+    bucket: Bucket
+
+
+class LanePaused(Message, frozen=True):
+    """Lane (or directory) to scheduler."""
+
+    lane: Lane
+    paused: bool
+
+
+# --- lanes, from the gateway -----------------------------------------------------------------------
+
+
+class Submit(Ask, frozen=True, kw_only=True):
+    """New tasks of one lane, each already validated. Answered by one Reply whose body is a list, one entry per item:
+    `bodies.Submitted` or `Fault`."""
+
+    submitter: str
+    items: tuple[NewTask, ...]
+
+
+class Operate(Ask, frozen=True, kw_only=True):
+    """An operator's request about one task. A lane that does not own it forwards once."""
+
+    task_id: str
+    verb: Literal["cancel", "retry", "prioritise", "answer"]
+    text: str = ""
+    lane: Lane | None = None
+    by: str = ""
+    forwarded: bool = False
+
+
+class Adopt(Message, frozen=True):
+    """Old lane to new lane: a moved task, with what is left of its lease."""
+
+    task: TaskState
+    lease_left_s: float
+
+
+class RepoChanged(Message, frozen=True):
+    """Directory to lanes: a repo was paused, resumed, changed or removed."""
+
+    name: str
+
+
+# --- directory, from the gateway -------------------------------------------------------------------
+
+
+class Administer(Ask, frozen=True, kw_only=True):
+    """A registration, token, repo or invite request; `verb` names it and `body` is its Struct."""
+
+    verb: str
+    by: str
+    role: str
+    args: dict[str, str]
+    body: Any = None
+    peer_is_loopback: bool = False
+
+
+class SubjectRevoked(Message, frozen=True):
+    """Directory to gateway: close the live sessions opened with this token hash."""
+
+    token_hash: str
+
+
+# --- presence and the composition root -------------------------------------------------------------
+
+
+class AgentStatus(Message, frozen=True, kw_only=True):
+    """Agent to presence, at each change and whenever presence comes up."""
+
+    agent_id: str
+    state: str
+    task_id: str = ""
+    generation: int = 0
+    capabilities: tuple[str, ...] = ()
+    connected_ms: int = 0
+    since_ms: int = 0
+    status: str = ""
+    reason: str = ""
+
+
+class AskPresence(Ask, frozen=True, kw_only=True):
+    """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
+
+    agent_id: str = ""
+
+
+class Delegate(Message, frozen=True):
+    """Gateway to edge: allowed; the composition root answers this one (supervision tree)."""
+
+    request: int
+    route: str
+    args: dict[str, str]
+
+
+# --- the edge's word to the gateway, and the gateway's to its own shell ------------------------------
+
+
+class HubStopping(Message, frozen=True):
+    """Edge to gateway: closes from now on are the hub's own; nothing new is taken."""
+
+
+class Read(Ask, frozen=True, kw_only=True):
+    """Gateway core to gateway shell: answer this from committed rows. `what` is a route's name."""
+
+    what: str
+    query: Any = None
+    key: str = ""
+
+
+class Tick(Message, frozen=True):
+    """The gateway's own clock: look for silent sessions."""

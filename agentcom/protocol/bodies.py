@@ -1,0 +1,140 @@
+"""HTTP bodies, requests and answers.
+
+May import: msgspec, agentcom.protocol.{frames, rows}.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from agentcom.protocol.frames import AgentId, Capabilities, Short, TaskId
+from agentcom.protocol.rows import Lane
+
+Count = Annotated[int, Meta(ge=1, le=100)]
+Ms = Annotated[int, Meta(ge=0, le=2**53)]
+KeyText = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
+]  #: fits a key on disk in any script
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """POST /api/tasks. Times are wall-clock milliseconds since 1970; 0 is none."""
+
+    description: Annotated[str, Meta(min_length=1, max_length=10_000)]
+    priority: Lane = "normal"
+    needed_capabilities: Capabilities = []
+    metadata: dict[str, Any] = {}
+    success_criteria: Annotated[list[Short], Meta(max_length=1_000)] = []
+    target: AgentId | None = None
+    repo: Annotated[str, Meta(max_length=512)] = ""
+    base_branch: Annotated[str, Meta(max_length=256)] = ""
+    idempotency_key: KeyText = ""
+    not_before: Ms = 0
+    complete_by: Ms = 0  #: the deadline; protocol 1's name
+    max_attempts: Count | None = None
+    max_retries: Count | None = None  #: protocol 1's name for max_attempts
+    max_losses: Count | None = None
+    token_budget: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """POST /api/tasks/batch: each item is validated alone, so they arrive undecoded."""
+
+    tasks: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=1_000)]
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    task_id: str
+    status: str
+    priority: int
+    created_at: int
+    repeated: bool = False
+
+
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    error: str
+    message: str
+    path: str = ""
+    retry_after_ms: int = 0
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """One entry per item, in order: `Submitted` or `ErrorBody`."""
+
+    tasks: list[Any]
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """POST /api/tasks/{id}/cancel and /retry."""
+
+    reason: Short = ""
+
+
+class NewLane(msgspec.Struct, frozen=True):
+    """POST /api/tasks/{id}/prioritise."""
+
+    priority: Lane
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """POST /api/tasks/{id}/answer."""
+
+    answer: Annotated[str, Meta(min_length=1, max_length=10_000)]
+
+
+class NewRepo(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/repos; PUT /api/repos/{name} takes the same."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$(?!\n)")]
+    url: Annotated[str, Meta(min_length=1, max_length=512)]
+    base_branch: Annotated[str, Meta(min_length=1, max_length=256)] = "main"
+    paused: bool = False
+    forge: Annotated[str, Meta(pattern="^(local|github)$")] = "local"
+
+
+class DefaultRepo(msgspec.Struct, frozen=True):
+    name: Annotated[str, Meta(max_length=128)]
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/onboard/register."""
+
+    agent_id: AgentId
+    invite: Annotated[str, Meta(max_length=256)] = ""
+    capabilities: Capabilities = []
+
+
+class NewInvite(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/invites: a single-use join code."""
+
+    capabilities: Capabilities = []
+    expires_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 86_400
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    agent_id: str
+    token: str
+    hub_ws_url: str
+    hub_api_url: str
+    default_repo: str
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/tokens."""
+
+    subject: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
+    role: Annotated[str, Meta(pattern="^(agent|operator|admin)$")]
+
+
+class NewPull(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/pulls: a record of the `local` forge. One per (repo, branch): the same again updates it."""
+
+    repo: Annotated[str, Meta(min_length=1, max_length=512)]
+    task_id: TaskId
+    branch: Annotated[str, Meta(min_length=1, max_length=512)]
+    base_branch: Annotated[str, Meta(min_length=1, max_length=256)]
+    commit: Annotated[str, Meta(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]
+    title: Annotated[str, Meta(min_length=1, max_length=512)]
+    body: Annotated[str, Meta(max_length=100_000)] = ""
+    labels: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=100)] = []

@@ -1,0 +1,231 @@
+"""The rows on disk, as core decides them and the store keeps them.
+
+Rows are msgpack arrays. Evolution: append fields with a default; never reorder, never change a type, never reuse.
+Times are wall-clock milliseconds since 1970 unless the name says otherwise.
+May import: msgspec only.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Phase = Literal[
+    "queued", "scheduled", "assigned", "working", "blocked", "completed", "dead_letter", "cancelled"
+]
+PHASES: tuple[Phase, ...] = (
+    "queued", "scheduled", "assigned", "working", "blocked", "completed", "dead_letter", "cancelled",
+)  # fmt: skip
+HELD: frozenset[Phase] = frozenset({"assigned", "working", "blocked"})
+FINAL: frozenset[Phase] = frozenset({"completed", "dead_letter", "cancelled"})
+
+Lane = Literal["urgent", "high", "normal", "low"]
+LANES: tuple[Lane, ...] = ("urgent", "high", "normal", "low")
+"""By rank: the position is the lane's number on disk and protocol 1's integer priority."""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Base of every row."""
+
+    def __str__(self) -> str:  # Thespian formats messages for logs it never writes
+        return type(self).__name__
+
+
+class Report(Row, frozen=True):
+    """The first final report of one generation and what it was answered, for repeats and evidence."""
+
+    generation: int
+    kind: str  #: "complete", "fail" or "reject"
+    digest: str  #: of the report's content; the same digest again is the same report
+    status: str  #: the `task_ack` status it got
+    agent_id: str
+
+
+class Past(Row, frozen=True):
+    """One earlier assignment, as the next holder is told."""
+
+    generation: int
+    agent_id: str
+    outcome: str
+    reason: str = ""
+
+
+class TaskState(Row, frozen=True):
+    """All of a task that changes. Small: it is written again at each transition."""
+
+    id: str
+    lane: Lane
+    phase: Phase
+    order: int  #: place in its lane, microseconds since 1970 at (re)submission, unique per lane
+    signature: str  #: id of the set of needed capabilities, see `core.signature`
+    created_ms: int
+    updated_ms: int
+    submitter: str
+    target: str = ""  #: only this agent may have it; "" is anyone
+    repo: str = ""
+    generation: int = 0
+    holder: str = ""
+    last_holder: str = ""
+    attempts: int = 0  #: failures so far
+    losses: int = 0
+    max_attempts: int = 3
+    max_losses: int = 3
+    not_before_ms: int = 0  #: scheduled until then; 0 when it is not scheduled
+    deadline_ms: int = 0  #: 0 is none
+    token_budget: int = 0  #: 0 is none
+    tokens_used: int = 0
+    reason: str = ""  #: why it is in this phase, for people
+    waiting: str = ""  #: queued, but no online agent may take it: the reason
+    waiting_until_ms: int = 0  #: look again then; 0 is never by time alone
+    question: str = ""
+    excluded: tuple[tuple[str, int], ...] = ()  #: (agent, until ms), by its own rejects
+    rejects: int = 0
+    last_end: str = ""  #: of the last generation: "", "done", "fail", "reject", "loss", "accept_timeout", "cancel", "deadline", …
+    reports: tuple[Report, ...] = ()  #: newest last, the last few generations
+    past: tuple[Past, ...] = ()  #: newest last, the last few assignments
+    history_len: int = 0
+    idempotency_key: str = ""
+    percent: int = -1  #: last progress told, -1 when none
+    note: str = ""
+
+
+class TaskBody(Row, frozen=True):
+    """All of a task that never changes. Written once, read when it is assigned or shown."""
+
+    description: str
+    needed: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    success_criteria: tuple[str, ...] = ()
+    repo: str = ""
+    base_branch: str = ""
+
+
+class Event(Row, frozen=True):
+    """One line of a task's history."""
+
+    ms: int
+    event: str  #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
+    phase: Phase
+    generation: int
+    agent_id: str = ""
+    reason: str = ""
+
+
+class Result(Row, frozen=True):
+    """A final report's content, kept with the task; `accepted` tells the outcome from the evidence."""
+
+    ms: int
+    agent_id: str
+    generation: int
+    kind: str
+    accepted: bool
+    content: dict[str, Any] = {}
+    why: str = ""
+
+
+class Ready(Row, frozen=True):
+    """The value behind a `ready` key: what the scheduler must know beyond the key."""
+
+    excluded: tuple[str, ...] = ()
+
+
+class Idempotent(Row, frozen=True):
+    task_id: str
+    digest: str
+    ms: int
+
+
+class Agent(Row, frozen=True):
+    """A registered identity; what it says of itself when it connects is `Seen`."""
+
+    agent_id: str
+    capabilities: tuple[str, ...] = ()
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class Seen(Row, frozen=True):
+    """What an agent's client said of itself when it last connected."""
+
+    agent_id: str
+    capabilities: tuple[str, ...] = ()
+    instance: str = ""
+    client: str = ""
+    updated_ms: int = 0
+
+
+class Token(Row, frozen=True):
+    """Stored under the SHA-256 of the secret; the secret itself is nowhere."""
+
+    token_id: str
+    subject: str  #: agent_id for role "agent", else a person's or program's name
+    role: Literal["agent", "operator", "admin"]
+    created_ms: int
+    revoked_ms: int = 0
+
+
+class Repo(Row, frozen=True):
+    name: str
+    url: str
+    base_branch: str = "main"
+    paused: bool = False
+    created_ms: int = 0
+    forge: str = "local"
+
+
+class Invite(Row, frozen=True):
+    invite_id: str
+    capabilities: tuple[str, ...]
+    created_ms: int
+    expires_ms: int
+    used_by: str = ""
+
+
+class PullRequest(Row, frozen=True):
+    """A pull request of the `local` forge: a record on the hub."""
+
+    pr_id: str
+    repo: str
+    task_id: str
+    branch: str
+    base_branch: str
+    commit: str
+    title: str
+    body: str
+    labels: tuple[str, ...]
+    author: str
+    created_ms: int
+    updated_ms: int
+
+
+class Move(Row, frozen=True):
+    """A task on its way to another lane; the new lane's first commit deletes it."""
+
+    task_id: str
+    to: Lane
+    lease_ms: int = 0
+
+
+class Journal(Row, frozen=True):
+    """One commit. `ops` are resolved: (table number, key, value or None for a delete)."""
+
+    ms: int
+    stream: str
+    event: str
+    ops: tuple[tuple[int, bytes, bytes | None], ...]
+
+
+class Mark(Row, frozen=True):
+    """An index entry whose key says it all."""
+
+
+class Signature(Row, frozen=True):
+    """The set of capabilities behind a signature id, kept while its lane has ready tasks of it."""
+
+    capabilities: tuple[str, ...]
+
+
+class Mail(Row, frozen=True):
+    """One entry of a mailbox; its place is the key's sequence."""
+
+    message_id: str
+    ms: int

@@ -1,0 +1,351 @@
+"""The batch engine: many commits, one transaction, one fsync.
+
+`prepare` turns logical ops into bytes and needs no transaction, so the actor may do it while the last batch
+is on its way to disk. `apply` runs on one dedicated thread, one call at a time, and answers item by item.
+Within it each commit sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing
+is written if the transaction fails, and then the caches of counters, append heads and journal seq are as
+before.
+May import: agentcom.protocol, agentcom.store.{tables,messages,errors}.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
+from agentcom.protocol.rows import Journal
+from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
+from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
+from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_key, encode_row
+
+Item = tuple[bytes, bytes]
+Write = tuple[int, bytes, bytes | None]
+Answer = Committed | Failed | Opened
+
+_COUNTER = TABLES["counter"]
+_HEAD = TABLES["head"]
+_JOURNAL = TABLES["journal"]
+_MAX_CACHED = 200_000
+"""Counters and heads kept in memory; above it both caches start anew."""
+
+
+class Transaction(Protocol):
+    """What the engine needs of a write transaction; leaving the block commits."""
+
+    def __enter__(self) -> "Transaction": ...
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    def get(self, number: int, key: bytes) -> bytes | None: ...
+    def put(self, number: int, items: list[Item], *, append: bool = False) -> None: ...
+    def delete(self, number: int, key: bytes) -> None: ...
+
+
+class Backend(Protocol):
+    """What the engine needs of a store: LMDB's environment, or plain dicts."""
+
+    @property
+    def life(self) -> int: ...
+    def writing(self) -> Transaction: ...
+    def reading(self) -> Any: ...
+    def room(self) -> int: ...
+
+
+class Prepared(msgspec.Struct):
+    """A commit in bytes; `problem` says why it can never be written."""
+
+    actor: str
+    incarnation: int
+    ticket: int
+    event: str
+    writes: list[Write] = []
+    adds: list[tuple[bytes, int]] = []
+    appends: list[tuple[Table, str, bytes, bytes]] = []  #: table, text part, its bytes, row
+    must: list[tuple[Table, bytes, Must]] = []
+    problem: str = ""
+
+
+def prepare(commit: Commit) -> Prepared:
+    """Check and encode one commit."""
+    ready = Prepared(commit.actor, commit.incarnation, commit.ticket, commit.event)
+    try:
+        for op in commit.ops:
+            _OPS[type(op)](ready, _writable(op.table, commit.actor), op)
+        for must in commit.must:
+            table = _table(must.table)
+            ready.must.append((table, encode_key(table, must.key), must))
+    except (KeyRefused, _UnwritableError) as error:
+        ready.problem = str(error)
+    except (TypeError, ValueError, OverflowError, KeyError) as error:
+        ready.problem = f"does not encode: {type(error).__name__}: {error}"
+    return ready
+
+
+class _UnwritableError(Exception):
+    """An op that its table does not take."""
+
+
+def _table(name: str) -> Table:
+    table = TABLES.get(name)
+    if table is None:
+        raise _UnwritableError(f"unknown table {name!r}")
+    return table
+
+
+@functools.lru_cache(maxsize=4096)
+def _writable(name: str, actor: str) -> Table:
+    table = _table(name)
+    if not table.may_write(actor):
+        raise _UnwritableError(f"{actor!r} may not write table {name!r}")
+    return table
+
+
+def _prepare_put(ready: Prepared, table: Table, op: Put) -> None:
+    if table.counter:
+        raise _UnwritableError(f"table {table.name!r} takes Add only")
+    ready.writes.append((table.number, encode_key(table, op.key), encode_row(op.row)))
+
+
+def _prepare_delete(ready: Prepared, table: Table, op: Delete) -> None:
+    ready.writes.append((table.number, encode_key(table, op.key), None))
+
+
+def _prepare_add(ready: Prepared, table: Table, op: Add) -> None:
+    if not table.counter:
+        raise _UnwritableError(f"table {table.name!r} does not count")
+    if not isinstance(op.delta, int):
+        raise _UnwritableError(f"table {table.name!r} adds whole numbers, not {op.delta!r}")
+    ready.adds.append((encode_key(table, op.key), op.delta))
+
+
+def _prepare_append(ready: Prepared, table: Table, op: Append) -> None:
+    if not table.append or len(op.key) != 1:
+        raise _UnwritableError(f"table {table.name!r} does not append at {op.key!r}")
+    name = op.key[0]
+    encode_key(table, (name, 0))  # as long as any key there will be
+    ready.appends.append((table, str(name), encode_key(_HEAD, (table.name, name)), encode_row(op.row)))
+
+
+_OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
+    Put: _prepare_put,
+    Delete: _prepare_delete,
+    Add: _prepare_add,
+    Append: _prepare_append,
+}
+
+
+class Batch:
+    """What one transaction will write, and a view of it laid over the transaction."""
+
+    def __init__(self, txn: Transaction, engine: "Engine") -> None:
+        self.txn = txn
+        self.rows: dict[int, dict[bytes, bytes | None]] = {}
+        self.numbers: dict[bytes, int] = {}  #: counters and heads this batch changed
+        self.journal: list[Item] = []
+        self.seq = engine.seq
+        self._cached = engine.numbers
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        rows = self.rows.get(number)
+        if rows is not None and key in rows:
+            return rows[key]
+        return self.txn.get(number, key)
+
+    def number(self, table: Table, key: bytes) -> int:
+        """The counter or head at `key`: of this batch, else cached, else on disk, else 0."""
+        tag = table.number.to_bytes(1, "big") + key
+        value = self.numbers.get(tag)
+        if value is None:
+            value = self._cached.get(tag)
+        if value is None:
+            raw = self.txn.get(table.number, key)
+            value = 0 if raw is None else int(decode_row(table, raw, key))
+        return value
+
+    def set_number(self, table: Table, key: bytes, value: int) -> Write:
+        self.numbers[table.number.to_bytes(1, "big") + key] = value
+        return (table.number, key, encode_row(value))
+
+    def fold(self, ops: list[Write]) -> None:
+        rows = self.rows
+        for number, key, value in ops:
+            try:
+                rows[number][key] = value
+            except KeyError:
+                rows[number] = {key: value}
+
+    def note(self, ms: int, commit: Prepared, ops: list[Write]) -> int:
+        """Add the journal entry of one commit; its seq."""
+        self.seq += 1
+        entry = Journal(ms, commit.actor, commit.event, ops)  # type: ignore[arg-type]  # a list encodes as a tuple does
+        self.journal.append((self.seq.to_bytes(8, "big"), encode_row(entry)))
+        return self.seq
+
+    def flush(self) -> None:
+        """Everything to the transaction: per table one sorted `put`, as sorted writes share pages."""
+        for number, rows in self.rows.items():
+            puts = []
+            for key in sorted(rows):
+                value = rows[key]
+                if value is None:
+                    self.txn.delete(number, key)
+                else:
+                    puts.append((key, value))
+            if puts:
+                self.txn.put(number, puts)
+        if self.journal:
+            self.txn.put(_JOURNAL.number, self.journal, append=True)
+
+
+class Engine:
+    """Incarnations, caches, and `apply`. One per open store; never called from two threads at once."""
+
+    def __init__(self, backend: Backend, *, now: Callable[[], float] = time.time, reserve: int = 0) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.seq = _last_seq(backend)
+        self._backend, self._now, self._reserve = backend, now, reserve
+        self._life = backend.life
+        self._minted: dict[str, int] = {}
+        self._failed: dict[str, int] = {}  #: the incarnation whose later tickets are aborted
+
+    def commit(self, *commits: Commit | Open) -> list[Answer]:
+        """Prepare and apply in one go, for callers without a loop to spare."""
+        return self.apply([prepare(c) if isinstance(c, Commit) else c for c in commits])
+
+    def apply(self, items: Sequence[Prepared | Open]) -> list[Answer]:
+        """One transaction for all of `items`, in order; the answers are durable.
+
+        Raises what the storage raises, but for a full one: then every commit is answered `storage_full`.
+        """
+        if all(isinstance(item, Open) for item in items):
+            return [self._open(item.name) for item in items if isinstance(item, Open)]
+        try:
+            return self._apply(items)
+        except StorageFull as error:
+            return [self._turn_away(item, f"no room to write: {error}") for item in items]
+
+    def _apply(self, items: Sequence[Prepared | Open]) -> list[Answer]:
+        failed = dict(self._failed)
+        answers: list[Answer] = []
+        tight = self._reserve > 0 and self._backend.room() < self._reserve
+        ms = int(self._now() * 1000)
+        with self._backend.writing() as txn:
+            if self._backend.life != self._life:
+                raise SupersededStore(f"life {self._backend.life} began after {self._life}")
+            batch = Batch(txn, self)
+            for item in items:
+                if isinstance(item, Open):
+                    answers.append(self._open(item.name))
+                else:
+                    answers.append(self._one(batch, item, ms, failed, tight))
+            batch.flush()
+        self._adopt(batch, failed)
+        return answers
+
+    def _adopt(self, batch: Batch, failed: dict[str, int]) -> None:
+        """After the fsync, so that a failed transaction leaves no trace in memory."""
+        if len(self.numbers) > _MAX_CACHED:
+            self.numbers.clear()
+        self.numbers.update(batch.numbers)
+        self.seq = batch.seq
+        self._failed = failed
+
+    def _open(self, name: str) -> Opened:
+        least = self._life << 32
+        self._minted[name] = max(self._minted.get(name, 0), least) + 1
+        return Opened(name, self._minted[name])
+
+    def _one(self, batch: Batch, commit: Prepared, ms: int, failed: dict[str, int], tight: bool) -> Answer:
+        refusal = self._refusal(commit, failed, tight)
+        if refusal is None:
+            refusal = _unmet(batch, commit)
+        if refusal is not None:
+            self._remember(refusal, commit, failed)
+            return refusal
+        ops, appended = _resolve(batch, commit)
+        batch.fold(ops)
+        return Committed(commit.ticket, batch.note(ms, commit, ops), appended)
+
+    def _remember(self, refusal: Failed, commit: Prepared, failed: dict[str, int]) -> None:
+        """A failed ticket takes its successors along, a refused one does not, and a stale incarnation has
+        none.
+        """
+        if refusal.code != "refused" and self._minted.get(commit.actor) == commit.incarnation:
+            failed[commit.actor] = commit.incarnation
+
+    def _refusal(self, commit: Prepared, failed: dict[str, int], tight: bool) -> Failed | None:
+        """Why a commit cannot even be tried, in the order that names the cause."""
+        if failed.get(commit.actor) == commit.incarnation:
+            return Failed(commit.ticket, "aborted", "an earlier ticket of this incarnation failed")
+        if self._minted.get(commit.actor) != commit.incarnation:
+            return Failed(
+                commit.ticket, "failed", f"stale incarnation {commit.incarnation} of {commit.actor!r}"
+            )
+        if commit.problem:
+            return Failed(commit.ticket, "failed", commit.problem)
+        if tight and not _only_deletes(commit):
+            return Failed(commit.ticket, "storage_full", "the reserve is kept for deletes")
+        return None
+
+    def _turn_away(self, item: Prepared | Open, why: str) -> Answer:
+        if isinstance(item, Open):
+            return self._open(item.name)
+        code: Reason = "aborted" if self._failed.get(item.actor) == item.incarnation else "storage_full"
+        answer = Failed(item.ticket, code, why)
+        self._remember(answer, item, self._failed)
+        return answer
+
+
+def _unmet(batch: Batch, commit: Prepared) -> Failed | None:
+    """The first precondition that does not hold, with the row that is there instead."""
+    for table, key, must in commit.must:
+        found = batch.get(table.number, key)
+        try:
+            row = None if found is None else decode_row(table, found, must.key)
+        except CorruptRow as error:
+            return Failed(commit.ticket, "failed", str(error))
+        if (row is not None) if must.rule == "absent" else (row != must.row):
+            return Failed(commit.ticket, "refused", f"{table.name}: {must.rule} does not hold", row)
+    return None
+
+
+def _resolve(batch: Batch, commit: Prepared) -> tuple[list[Write], tuple[int, ...]]:
+    """The puts and deletes a commit comes to, with its counters and sequences filled in."""
+    if not commit.adds and not commit.appends:
+        return commit.writes, ()
+    ops, appended = list(commit.writes), []
+    for key, delta in commit.adds:
+        ops.append(batch.set_number(_COUNTER, key, batch.number(_COUNTER, key) + delta))
+    for table, name, head, row in commit.appends:
+        seq = batch.number(_HEAD, head) + 1
+        ops.append(batch.set_number(_HEAD, head, seq))
+        ops.append((table.number, encode_key(table, (name, seq)), row))
+        appended.append(seq)
+    return ops, tuple(appended)
+
+
+def _only_deletes(commit: Prepared) -> bool:
+    return not commit.appends and all(value is None for _, _, value in commit.writes)
+
+
+def _last_seq(backend: Backend) -> int:
+    """The newest journal entry is never trimmed, so that a seq is never minted twice."""
+    with backend.reading() as view:
+        raw = view.last_key(_JOURNAL.number)
+    return 0 if raw is None else int(decode_key(_JOURNAL, raw)[0])
+
+
+Folded = dict[tuple[int, bytes], bytes]
+
+
+def fold(entries: Iterable[Journal], onto: Folded | None = None) -> Folded:
+    """The rows that journal entries in order come to: what verify compares and restore replays."""
+    rows = {} if onto is None else onto
+    for entry in entries:
+        for number, key, value in entry.ops:
+            if value is None:
+                rows.pop((number, key), None)
+            else:
+                rows[number, key] = value
+    return rows

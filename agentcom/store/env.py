@@ -1,0 +1,335 @@
+"""The data folder: one environment, one owner, one open per process.
+
+Lives here: the folder's lock, the schema version, the store's life, the clean mark, and raw transactions.
+
+    FOLDER/hub.lock      held for life; contains the owner's pid
+    FOLDER/store/        LMDB's data.mdb and lock.mdb
+
+LMDB must be opened after any fork. A write transaction must begin and end on one thread; readers may be
+anywhere.
+May import: agentcom.store.{tables,errors}, lmdb, operating system.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull, StoreClosed, StoreError
+from agentcom.store.reader import Reader
+from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
+
+SCHEMA = 1
+MAP_SIZE = 1 << 40
+"""Opened huge and never resized: resizing under a live reader is SIGBUS. It costs address space only."""
+MAX_READERS = 512
+RESERVE = 32 << 20
+"""Room kept free so that what was adopted before `full` was told can still be written."""
+
+_META = TABLES["meta"].number
+_ROOM_AGE = 20
+_OPEN: dict[str, "Environment"] = {}
+"""LMDB must not open a file twice in a process: this is the one place that knows which are open."""
+
+
+class Environment:
+    """An open data folder. Made by `open_environment`; `close` gives the lock back."""
+
+    def __init__(self, folder: Path, lock: int, env: lmdb.Environment, *, max_bytes: int, sync: bool) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.sync = sync
+        self.raw = env
+        self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
+        self.life = 0
+        self.was_clean = False
+        self._lock = lock
+        self._page_size = env.stat()["psize"]
+        self._disk_room, self._disk_room_age = 0, _ROOM_AGE
+
+    @property
+    def closed(self) -> bool:
+        return self._lock < 0
+
+    def reading(self) -> "ReadView":
+        return ReadView(self)
+
+    def writing(self) -> "WriteTransaction":
+        return WriteTransaction(self)
+
+    def meta(self, name: str) -> Any:
+        """A value of the file itself (`schema`, `life`, `clean`, …) or None."""
+        with self.reading() as view:
+            return _get_meta(view, name)
+
+    def begin_life(self) -> None:
+        """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
+
+        Waits for a write transaction under way. An engine of an earlier life writes no more.
+        """
+        self.was_clean = bool(self.meta("clean"))
+        with self.writing() as txn:
+            self.life = (self.meta("life") or 0) + 1
+            _put_meta(txn, "schema", SCHEMA)
+            _put_meta(txn, "life", self.life)
+            _put_meta(txn, "clean", False)
+
+    def room(self, *, fresh: bool = False) -> int:
+        """Bytes that may still be written: to `max_bytes`, and to the end of the disk.
+
+        The disk is asked at every 20th call only, or when `fresh`: it may be slow to answer.
+        """
+        self._disk_room_age += 1
+        if fresh or self._disk_room_age > _ROOM_AGE:
+            disk = os.statvfs(self.folder)
+            self._disk_room, self._disk_room_age = disk.f_bavail * disk.f_frsize, 0
+        if not self.max_bytes:
+            return self._disk_room
+        used = (self.raw.info()["last_pgno"] + 1) * self._page_size
+        return min(self._disk_room, self.max_bytes - used)
+
+    def probe(self) -> None:
+        """A small durable write; `StorageFull` when even that finds no room."""
+        with self.writing() as txn:
+            _put_meta(txn, "probe", self.life)
+
+    def clear_stale_readers(self) -> int:
+        """Give back the slots of readers that died; returns how many."""
+        return self.raw.reader_check()
+
+    def flush(self) -> None:
+        """For `sync=False`: everything committed so far is on disk on return."""
+        self.raw.sync(True)
+
+    def mark_clean(self) -> None:
+        """The last write of an orderly stop."""
+        with self.writing() as txn:
+            _put_meta(txn, "clean", True)
+
+    def close(self) -> None:
+        """Close the file and give the folder back. Closing twice is harmless."""
+        if self._lock < 0:
+            return
+        _OPEN.pop(str(self.folder), None)
+        self.raw.close()
+        os.close(self._lock)
+        self._lock = -1
+
+
+class ReadView:
+    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused."""
+
+    __slots__ = ("_dbs", "_txn")
+
+    def __init__(self, env: Environment) -> None:
+        self._dbs = env.dbs
+        self._txn = env.raw.begin()
+
+    def __enter__(self) -> "ReadView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        return self._txn.get(key, None, self._dbs[number])
+
+    def first(self, number: int, at: bytes) -> tuple[bytes, bytes] | None:
+        """The entry at `at` or the first one after it."""
+        cursor = self._txn.cursor(self._dbs[number])
+        return cursor.item() if cursor.set_range(at) else None
+
+    def last_key(self, number: int) -> bytes | None:
+        cursor = self._txn.cursor(self._dbs[number])
+        return cursor.key() if cursor.last() else None
+
+    def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries with start <= key < stop."""
+        cursor = self._txn.cursor(self._dbs[number])
+        if not cursor.set_range(start):
+            return
+        for key, value in cursor.iternext():
+            if stop is not None and key >= stop:
+                return
+            yield key, value
+
+    def backward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries with start <= key < stop, last first."""
+        cursor = self._txn.cursor(self._dbs[number])
+        below = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
+        if not below:
+            return
+        for key, value in cursor.iterprev():
+            if key < start:
+                return
+            yield key, value
+
+
+class WriteTransaction:
+    """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
+
+    __slots__ = ("_dbs", "_env", "_txn")
+
+    def __init__(self, env: Environment) -> None:
+        self._env, self._dbs = env, env.dbs
+
+    def __enter__(self) -> "WriteTransaction":
+        self._txn = self._env.raw.begin(write=True)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is not None:
+            self._txn.abort()
+            if is_full(error):
+                raise StorageFull(str(error)) from error
+            return
+        try:
+            self._txn.commit()
+        except lmdb.Error as problem:
+            if is_full(problem):
+                raise StorageFull(str(problem)) from problem
+            raise
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        return self._txn.get(key, None, self._dbs[number])
+
+    def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
+        """Write items, which should be sorted; `append` only above every key of the table."""
+        items = items if isinstance(items, list) else list(items)
+        _, added = self._txn.cursor(self._dbs[number]).putmulti(items, overwrite=True, append=append)
+        if added != len(items):  # LMDB says so only when keys are not where `append` wants them
+            raise lmdb.Error(f"only {added} of {len(items)} rows were accepted by table {number}")
+
+    def delete(self, number: int, key: bytes) -> None:
+        self._txn.delete(key, b"", self._dbs[number])
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the file or its disk is full: a state to wait out, where other errors end the process."""
+    if isinstance(error, lmdb.MapFullError | lmdb.DiskError):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
+    """Lock the folder, open or create its store, start a new life.
+
+    Raises DataFolderLocked with the owner's pid, or NewerSchema; either leaves the folder as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    lock = _lock(folder)
+    try:
+        env = _open(folder, lock, max_bytes, sync)
+    except BaseException:
+        os.close(lock)
+        raise
+    _OPEN[str(folder)] = env
+    return env
+
+
+def reader_of(folder: str) -> Reader:
+    """Committed rows of a folder that this process has open. Raises `StoreError` when it has not."""
+    env = opened(Path(folder))
+    if env is None:
+        raise StoreError(f"the data folder {folder} is not open in this process")
+    return Reader(env)
+
+
+def opened(folder: Path) -> Environment | None:
+    """This process' open environment of a folder."""
+    return _OPEN.get(str(folder.resolve()))
+
+
+class Handle(msgspec.Struct, frozen=True):
+    """Finds this process' environment anew at each read: it can be pickled, and outlives a close and open."""
+
+    folder: str  #: resolved, see `handle`
+
+    def reading(self) -> ReadView:
+        env = _OPEN.get(self.folder)
+        if env is None:
+            raise StoreClosed(self.folder)
+        return env.reading()
+
+
+def handle(folder: Path) -> Handle:
+    """What a `Reader` is made of before the store is open, and in a message: `Reader(handle(folder))`."""
+    return Handle(str(folder.resolve()))
+
+
+def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
+    raw = lmdb.open(
+        str(folder / "store"),
+        map_size=MAP_SIZE,
+        max_dbs=64,
+        max_readers=MAX_READERS,
+        max_spare_txns=8,
+        sync=sync,
+        mode=0o600,
+    )
+    env = Environment(folder, lock, raw, max_bytes=max_bytes, sync=sync)
+    try:
+        _check_schema(env)
+        _open_tables(env)
+        env.begin_life()
+    except BaseException:
+        raw.close()
+        raise
+    env.clear_stale_readers()
+    for path in (folder, folder / "store"):
+        _sync_folder(path)
+    return env
+
+
+def _lock(folder: Path) -> int:
+    """Hold FOLDER/hub.lock; the kernel gives it back however the process ends."""
+    handle = os.open(folder / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(handle, 32).strip()
+        os.close(handle)
+        raise DataFolderLocked(str(folder), int(pid) if pid.isdigit() else 0) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _check_schema(env: Environment) -> None:
+    """Before anything is written, so that a newer file stays as it is."""
+    try:
+        env.dbs[_META] = env.raw.open_db(b"meta", create=False)
+    except lmdb.NotFoundError:
+        return  # a new file
+    found = env.meta("schema")
+    if isinstance(found, int) and found > SCHEMA:
+        raise NewerSchema(str(env.folder), found, SCHEMA)
+
+
+def _open_tables(env: Environment) -> None:
+    for table in TABLES.values():
+        env.dbs[table.number] = env.raw.open_db(table.name.encode())
+
+
+def _get_meta(view: ReadView, name: str) -> Any:
+    raw = view.get(_META, encode_key(TABLES["meta"], (name,)))
+    return None if raw is None else decode_row(TABLES["meta"], raw, (name,))
+
+
+def _put_meta(txn: WriteTransaction, name: str, value: Any) -> None:
+    txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])
+
+
+def _sync_folder(path: Path) -> None:
+    """A new file survives a power cut only when its folder's entry does."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
