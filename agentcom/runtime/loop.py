@@ -199,7 +199,7 @@ class LoopSystemBase:
             try:
                 done.result(STOP_TIMEOUT_S + 5)
             except FutureTimeout:
-                log.error("an actor blocks the loop: its thread is left behind")  # noqa: TRY400
+                log.error("an actor blocks the loop: its thread is left behind")
         if self._own is not None:
             self._own.end()
 
@@ -305,7 +305,7 @@ class LoopSystemBase:
         return [(cell.address, ExpirationTimer(max(0.0, due - now))) for due in self._timers.dues_of(cell)]
 
     def watch(self, cell: Cell, filenos: list[int]) -> None:
-        self._watches.set(cell, filenos)
+        self._watches.watch(cell, filenos)
 
     def watch_delivered(self, cell: Cell) -> None:
         self._watches.delivered(cell)

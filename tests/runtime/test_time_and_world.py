@@ -36,9 +36,9 @@ class Alarm(Actor):
             self.send(sender, self.rung)
         elif isinstance(msg, list):
             for payload, period in msg:
-                self.wakeupAfter(period, payload)
                 seconds = period.total_seconds() if isinstance(period, timedelta) else period
                 self.due[payload] = time.monotonic() + seconds
+                self.wakeupAfter(period, payload)
 
 
 class Works(Actor):
@@ -285,3 +285,41 @@ def test_mail_left_after_an_interrupt_on_the_main_thread_is_handled_later():
     loop.run_until_complete(base.aclose())
     loop.close()
     assert got == ["before", "after"]
+
+
+def test_closing_a_watched_file_harms_nobody(system):
+    class Closes(Watcher):
+        def receiveMessage(self, msg, sender):
+            if msg == "close":
+                os.close(self.fileno)
+            return super().receiveMessage(msg, sender)
+
+    def watch_and_close():
+        here, there = os.pipe()
+        os.close(there)
+        for message in (here, "close"):  # both in one turn, before the loop polls
+            closer.sink.put(message, closer)
+
+    closer = system.create(Closes)
+    for _ in range(20):
+        system.base.post(watch_and_close)
+    assert system.ask(system.create(Alarm), "rung") == []
+
+
+def test_a_number_used_again_watches_the_new_file(system):
+    class Reopens(Watcher):
+        def receiveMessage(self, msg, sender):
+            if msg == "reopen":
+                here, there = os.pipe()
+                os.dup2(here, self.fileno)
+                os.write(there, b"new file")
+                os.close(here), os.close(there)
+            return super().receiveMessage(msg, sender)
+
+    here, there = os.pipe()
+    watcher = system.create(Reopens)
+    system.tell(watcher, here)
+    system.tell(watcher, "reopen")
+    assert system.eventually(lambda: system.ask(watcher, "read"))[0] == b"new file"
+    assert system.ask(watcher, "stop") == "stopped"
+    os.close(here), os.close(there)
