@@ -67,18 +67,9 @@ def profiled(hub: Hub, file: Path) -> Iterator[None]:
 
 @contextmanager
 def _by_pyspy(hub: Hub, raw: Path) -> Iterator[None]:
-    argv = [
-        "py-spy",
-        "record",
-        "--pid",
-        str(hub.pid),
-        "--format",
-        "raw",
-        "--rate",
-        "250",
-        "--output",
-        str(raw),
-    ]
+    """Threads that hold the interpreter's lock: py-spy takes many a waiting thread for a working one."""
+    how = ["--gil", "--function", "--format", "raw", "--rate", "200"]
+    argv = ["py-spy", "record", "--pid", str(hub.pid), *how, "--output", str(raw)]
     spy = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         yield
