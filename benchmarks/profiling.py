@@ -19,6 +19,7 @@ from benchmarks.hub import Hub, HubError
 from benchmarks.meter import TICKS
 
 TOP = 25
+EVERYTHING = 0.9  #: what nearly all stacks have in common says nothing
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class Profile(msgspec.Struct, frozen=True):
         lines = ["  self  under  function"]
         lines += [f"{n / total:6.1%} {under[name] / total:6.1%}  {name}" for name, n in own.most_common(top)]
         lines += ["", "  under  function, by all that it calls"]
-        lines += [f"{n / total:7.1%}  {name}" for name, n in under.most_common(top)]
+        telling = [(name, n) for name, n in under.most_common() if n < EVERYTHING * total]
+        lines += [f"{n / total:7.1%}  {name}" for name, n in telling[:top]]
         lines += [
             "",
             "CPU seconds by thread: " + ", ".join(f"{k} {v:.1f}" for k, v in sorted(self.threads.items())),
