@@ -46,7 +46,10 @@ class Ask(Message, frozen=True, kw_only=True):
     request: int
 
     def unavailable(self) -> Reply:
-        return Reply(self.request, Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1000))
+        return Reply(
+            self.request,
+            Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1000),
+        )
 
 
 # --- edge and gateway (names: "gateway"; the edge is a port) ----------------------------------------
@@ -169,7 +172,7 @@ class Offer(Message, frozen=True):
 
 
 class OfferDone(Message, frozen=True):
-    """Agent to scheduler: how an offer ended. `taken`: the lane assigned it. Else the agent is free or gone by its own word."""
+    """Agent to scheduler: how an offer ended. `taken`: the lane assigned it. What the agent is now it says itself."""
 
     agent_id: str
     lane: Lane
@@ -243,7 +246,10 @@ class Reported(Message, frozen=True):
 
 
 class ReportDone(Message, frozen=True):
-    """Lane to agent. `frame` goes to the session `conn` (TaskAck or ErrorFrame). `released`: the agent no longer holds it."""
+    """Lane to agent. `frame` (TaskAck or ErrorFrame) goes to the session `conn`.
+
+    `released`: the agent no longer holds the task.
+    """
 
     agent_id: str
     conn: str
@@ -389,7 +395,7 @@ class Submit(Ask, frozen=True, kw_only=True):
 
 
 class Operate(Ask, frozen=True, kw_only=True):
-    """An operator's request about one task: cancel, retry, prioritise, answer. A lane that does not own it forwards once."""
+    """An operator's request about one task. A lane that does not own it forwards once."""
 
     task_id: str
     verb: Literal["cancel", "retry", "prioritise", "answer"]
@@ -461,3 +467,22 @@ class Delegate(Message, frozen=True):
     request: int
     route: str
     args: dict[str, str]
+
+
+# --- the edge's word to the gateway, and the gateway's to its own shell ------------------------------
+
+
+class HubStopping(Message, frozen=True):
+    """Edge to gateway: closes from now on are the hub's own; nothing new is taken."""
+
+
+class Read(Ask, frozen=True, kw_only=True):
+    """Gateway core to gateway shell: answer this from committed rows. `what` is a route's name."""
+
+    what: str
+    query: Any = None
+    key: str = ""
+
+
+class Tick(Message, frozen=True):
+    """The gateway's own clock: look for silent sessions."""

@@ -5,7 +5,7 @@ May import: agentcom.protocol, lmdb, msgspec.
 """
 
 from agentcom.store.commits import Engine
-from agentcom.store.env import Environment, open_environment
+from agentcom.store.env import Environment, Handle, handle, open_environment
 from agentcom.store.errors import (
     CorruptRow,
     DataFolderLocked,
@@ -23,6 +23,7 @@ __all__ = [
     "DataFolderLocked",
     "Engine",
     "Environment",
+    "Handle",
     "KeyRefused",
     "MemoryStore",
     "NewerSchema",
@@ -30,6 +31,8 @@ __all__ = [
     "Reader",
     "Snapshot",
     "StorageFull",
+    "StoreClosed",
     "StoreError",
+    "handle",
     "open_environment",
 ]

@@ -81,7 +81,7 @@ def _encode_texts(parts: Any) -> bytes:
 class Table:
     """One table; `key` is written "name:kind name:kind …".
 
-    `writers` are actor names, or prefixes of names when they end in "."; "*" is any actor and "" is the
+    `writers` are actor names, or prefixes of names when they end in "."; "*" is any actor, none is the
     store itself. A `counter` table takes `Add` only; an `append` table has a text part and then the
     sequence the store allocates.
     """
@@ -146,9 +146,10 @@ def _tables() -> Iterable[Table]:
     yield Table(27, "channel_log", "channel:str seq:int", Any, "channel.", append=True)
     yield Table(28, "alerts", "alert_id:str", Any, "alerter")
     yield Table(29, "audit", "ms:int n:int", Any, directory)
-    yield Table(30, "head", "table:str key:str", int, "")
-    yield Table(31, "journal", "seq:int", rows.Journal, "")
-    yield Table(32, "meta", "name:str", Any, "")
+    yield Table(30, "head", "table:str key:str", int)
+    yield Table(31, "journal", "seq:int", rows.Journal)
+    yield Table(32, "meta", "name:str", Any)
+    yield Table(33, "seen", "agent_id:str", rows.Seen, "agent.")
 
 
 TABLES: dict[str, Table] = {table.name: table for table in _tables()}

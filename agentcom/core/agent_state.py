@@ -1,0 +1,186 @@
+"""What one agent's actor remembers, and what follows from it: whether it is free, and what others are told.
+
+May import: agentcom.core, agentcom.protocol.
+"""
+
+from typing import Any
+
+import msgspec
+
+from agentcom.core.decision import Output, Rows
+from agentcom.core.hold import Hold, Reservation, Stopping
+from agentcom.core.lane import Now
+from agentcom.core.messages import (
+    AgentGone,
+    AgentPresent,
+    AgentReady,
+    AgentStatus,
+    EndSession,
+    SessionOpened,
+    ToSession,
+)
+from agentcom.core.policy import Policy
+from agentcom.protocol.frames import CLOSE_CODES, Verdict
+from agentcom.protocol.rows import LANES, Lane, Seen
+
+Key = tuple[str, int]
+KEEP_FINISHED = 8
+
+
+class Session(msgspec.Struct):
+    """The one live connection."""
+
+    conn: str
+    instance: str
+    since_ms: int
+    since: float  #: monotonic seconds
+    welcomed: bool = False
+    proven: bool = False  #: a resume or heartbeat of it listed nothing that is not ours to keep
+
+
+class AgentState:
+    """The memory of one agent's actor."""
+
+    def __init__(self, agent_id: str, incarnation: int, policy: Policy, rows: Rows, epoch: int) -> None:
+        self.id = agent_id
+        self.incarnation = incarnation
+        self.policy = policy
+        self.rows = rows
+        self.epoch = epoch
+        self.session: Session | None = None
+        self.hold: Hold | None = None
+        self.reserved: Reservation | None = None
+        self.stopping: Stopping | None = None
+        self.asking: set[Lane] = set(LANES)  #: lanes that have not said yet what we hold
+        self.draining = False
+        self.strikes = 0
+        self.rests_until = 0.0
+        self.status = ""
+        self.hello: SessionOpened | None = None  #: waits until every lane has answered
+        self.verdicts: dict[Key, Verdict] = {}  #: of the resume under way
+        self.aborts: dict[Key, str] = {}  #: told with each heartbeat until no longer listed
+        self.finished: dict[Key, None] = {}  #: ended by its own report; a late listing means nothing
+        self.told: Any = None  #: what the scheduler heard last
+        self.shown: Any = None  #: what presence heard last
+        self.row: Seen = rows.get("seen", (agent_id,)) or Seen(agent_id)
+
+    # --- what it is --------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        return self.row.capabilities
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing held and nothing on its way."""
+        return not (self.hold or self.reserved or self.stopping or self.asking)
+
+    def is_free(self, now: Now) -> bool:
+        session = self.session
+        ready = session is not None and session.welcomed and session.proven
+        return ready and self.is_idle and not self.draining and self.rests_until <= now.mono
+
+    def state(self, now: Now) -> str:
+        if self.stopping:
+            return "unresponsive" if self.stopping.is_late(now.mono, self.policy) else "stopping"
+        if self.hold:
+            return self.hold.phase if self.session else "away"
+        if self.session is None:
+            return "offline"
+        if self.draining:
+            return "draining"
+        if self.rests_until > now.mono:
+            return "resting"
+        return "idle" if self.is_free(now) else "checking"
+
+    def announce(self, now: Now) -> tuple[Output, ...]:
+        """Tell the scheduler and presence whatever changed since they heard last."""
+        outputs = []
+        news = self._for_scheduler(now)
+        if news != self.told:
+            self.told = news
+            outputs.append(Output("scheduler", news))
+        shown = self._for_presence(now)
+        if self.shown is None or not _same(shown, self.shown):
+            self.shown = shown
+            outputs.append(Output("presence", shown))
+        return tuple(outputs)
+
+    def _for_scheduler(self, now: Now) -> Any:
+        if (
+            self.session is None
+            or not self.session.welcomed
+            or self.draining
+            or self.state(now) == "unresponsive"
+        ):
+            return AgentGone(self.id, self.incarnation)
+        kind = AgentReady if self.is_free(now) else AgentPresent
+        return kind(self.id, self.incarnation, self.capabilities)
+
+    def _for_presence(self, now: Now) -> AgentStatus:
+        hold = self.hold or self.stopping
+        return AgentStatus(
+            agent_id=self.id, state=self.state(now), task_id=hold.task_id if hold else "",
+            generation=hold.generation if hold else 0, capabilities=self.capabilities,
+            connected_ms=self.session.since_ms if self.session else 0, since_ms=now.ms, status=self.status,
+        )  # fmt: skip
+
+    def _say(self, *frames: Any) -> tuple[Output, ...]:
+        """To the live session, if there is one."""
+        return tuple(self._to(self.session.conn, frame) for frame in frames) if self.session else ()
+
+    def _to(self, conn: str, frame: Any) -> Output:
+        return Output("gateway", ToSession(conn, frame))
+
+    def _lane(self, lane: Lane, message: Any) -> Output:
+        return Output(f"lane.{lane}", message)
+
+    # --- changes that several messages make ---------------------------------------------------------
+
+    def _abort(self, key: Key, why: str, now: Now) -> None:
+        """Told with each heartbeat until it is no longer listed; we are busy as long."""
+        self.aborts[key] = why
+        self.verdicts[key] = Verdict(*key, "abort", why)
+        if self.hold is None and (
+            self.stopping is None or self.stopping.key != key or self.stopping.may_return
+        ):
+            self.stopping = Stopping(*key, since=now.mono, may_return=False, reason=why)
+
+    def _forget(self, key: Key) -> None:
+        """A final answer: whoever held it is free of it."""
+        self.finished[key] = None
+        while len(self.finished) > KEEP_FINISHED:
+            del self.finished[next(iter(self.finished))]
+        self.aborts.pop(key, None)
+        if self.hold and self.hold.key == key:
+            self.hold = None
+        if self.stopping and self.stopping.key == key:
+            self.stopping = None
+
+    def _strike(self, now: Now) -> None:
+        """Circuit breaker: time-outs and rejects in a row earn a rest."""
+        self.strikes += 1
+        if self.strikes >= self.policy.breaker_timeouts:
+            self.strikes = 0
+            self.rests_until = now.mono + self.policy.breaker_rest_s
+
+    def _push(self, now: Now) -> tuple[Output, ...]:
+        """An assignment that was not accepted is sent again, under the same generation."""
+        if (
+            self.hold is None
+            or self.hold.phase != "assigned"
+            or self.session is None
+            or not self.session.welcomed
+        ):
+            return ()
+        if self.hold.pushed == self.session.conn:
+            return ()
+        self.hold.pushed, self.hold.pushed_at = self.session.conn, now.mono
+        return self._say(self.hold.assign)
+
+    def _replaced(self, conn: str) -> Output:
+        return Output("gateway", EndSession(conn, CLOSE_CODES["replaced"], "replaced by a newer session"))
+
+
+def _same(one: AgentStatus, other: AgentStatus) -> bool:
+    return msgspec.structs.replace(one, since_ms=0) == msgspec.structs.replace(other, since_ms=0)
