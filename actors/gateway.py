@@ -18,6 +18,7 @@ from agentcom.core.messages import Fault, Read, Reply, Tick
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
+from agentcom.store.env import reader_of
 from supervisors.base import Supervised
 from supervisors.messages import answer_unavailable
 
@@ -29,7 +30,7 @@ READ_S = 25.0
 
 class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
-    reader: Reader
+    folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
 
 
@@ -38,7 +39,7 @@ class GatewayActor(Supervised):
     soft_needs = (*NEEDED_TO_SERVE, "presence")
 
     def on_start(self, args: GatewayArgs) -> None:
-        self.reader, self.clock = args.reader, args.clock
+        self.reader, self.clock = reader_of(args.folder), args.clock
         self.state = State(args.config, self.myAddress)
         self.after(TICK_S, Tick())
         self.ready()

@@ -89,7 +89,7 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
         worker(f"lane.{lane}", "actors.lane:LaneActor", LaneArgs(lane, folder, policy)) for lane in LANES
     )
     of_lanes = SupervisorSpec(strategy="one_for_one", intensity=10, period_s=30.0, backoff=BACKOFF, children=lanes)
-    scheduler = worker("scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(config.scheduler))
+    scheduler = worker("scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(settings=config.scheduler))
     return SupervisorSpec(
         strategy="rest_for_one",
         intensity=5,
