@@ -1,6 +1,6 @@
 """`agentcom hub`: the settings, then the hub, and a sentence when it cannot start.
 
-May import: click, agentcom.{config, hub, store.errors, web}.
+May import: click, agentcom.{config, hub, store.errors, web.server}.
 """
 
 import os
@@ -44,7 +44,7 @@ def serve(settings: config.Config) -> int:
     """Run it. What keeps it from starting is the user's to see: a sentence, no traceback."""
     from agentcom import hub  # the other commands need not load the hub
     from agentcom.store.errors import StoreError
-    from agentcom.web import PortInUse
+    from agentcom.web.server import PortInUse
 
     try:
         return hub.run(settings)
