@@ -62,7 +62,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class BatchAnswer(msgspec.Struct, frozen=True):
     """One entry per item, in order: `Submitted` or `ErrorBody`."""
 
-    tasks: list[Submitted | ErrorBody] | list[Any]
+    tasks: list[Any]
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewPull(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /api/pulls: a pull request record of the `local` forge. One per (repo, branch): the same again updates it."""
+    """POST /api/pulls: a record of the `local` forge. One per (repo, branch): the same again updates it."""
 
     repo: Annotated[str, Meta(min_length=1, max_length=512)]
     task_id: TaskId
