@@ -191,8 +191,9 @@ class Workspace:
         if await self._remote_commit(git, checkout.branch) != await git("rev-parse", "HEAD"):
             return
         repo = git.at(Path(checkout.repo))
-        await repo("worktree", "remove", "--force", str(path))
-        await repo.attempt("branch", "--quiet", "-D", checkout.branch)
+        async with self._one_at_a_time:  # deleting a branch locks the config that `prepare` writes
+            await repo("worktree", "remove", "--force", str(path))
+            await repo.attempt("branch", "--quiet", "-D", checkout.branch)
 
 
 def _base(base: str) -> str:
