@@ -114,7 +114,8 @@ def report(
     console: Console, stage: Stage, found: Sequence[Json], pulls: Sequence[Json], seconds: float
 ) -> int:
     """The table, what became of the hopeless task, and whether all of it is true."""
-    console.print(demo_board.final_table(TASKS, found, {pull["task_id"]: pull for pull in pulls}))
+    by_task = {pull["task_id"]: pull for pull in pulls}
+    console.print(demo_board.final_table(TASKS, found, by_task, console.width))
     for one, task in zip(TASKS, found, strict=True):
         if task["status"] == "dead_letter":
             console.print(demo_board.reasons_text(one.title, demo_check.reasons(task)))

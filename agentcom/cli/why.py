@@ -93,11 +93,10 @@ def _dead_letter(name: str, task: Json, agents: Sequence[Json], now_ms: float) -
     yield f"It is in the dead letter: {task.get('reason') or _last(task)}."
     failures = f"Failures {task['attempts']} of {task['max_attempts']}"
     yield f"{failures}, losses {task['losses']} of {task['max_losses']}."
-    yield from (
-        f"Attempt of {line['agent_id']}: {line['reason']}"
-        for line in reversed(task.get("history") or [])
-        if line.get("agent_id") and line.get("reason")
-    )
+    lines = [
+        line for line in reversed(task.get("history") or []) if line.get("agent_id") and line.get("reason")
+    ]
+    yield from dict.fromkeys(f"{line['agent_id']}: {line['reason']}" for line in lines)
     yield f"Once the cause is gone: agentcom-admin retry {name}"
 
 
