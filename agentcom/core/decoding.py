@@ -54,8 +54,8 @@ def decode_body(kind: type[T], data: bytes) -> T | Fault:
     if decode is None:
         decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
     body = _attempt(decode, data or b"{}")
-    if type(body) is NewTask and body.metadata:
-        return not_plain(body.metadata, "metadata") or body
+    if type(body) is NewTask and body.metadata and (fault := not_plain(body.metadata, "metadata")):
+        return fault
     return body  # type: ignore[no-any-return]
 
 

@@ -149,8 +149,8 @@ def _dead_letter(snap: Snapshot, query: TaskQuery, key: str) -> views.TaskList:
 
 def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
     counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
-    by_status = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
-    waiting = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
+    by_status: dict[str, int] = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
+    waiting: dict[str, int] = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
     return views.TaskStats(
         by_status=by_status,
         by_priority=waiting,
