@@ -96,9 +96,7 @@ class GatewayActor(Supervised):
     def _read_ended(self, end: BlockingDone | BlockingFailed | TimedOut) -> None:
         read: Read = end.token
         if isinstance(end, BlockingFailed):
-            raise RuntimeError(
-                f"{read.what} failed on its thread: {end.error_type}: {end.text}\n{end.traceback}"
-            )
+            raise ReadFailed(f"{read.what}: {end.error_type}: {end.text}\n{end.traceback}")
         slow = Fault("unavailable", "the list took too long; ask for smaller pages", retry_after_ms=5_000)
         body = end.value if isinstance(end, BlockingDone) else slow
         self.send(read.reply_to, Reply(read.request, body))

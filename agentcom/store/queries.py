@@ -46,7 +46,8 @@ def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
     if state is None:
         return None
     events = [row for _, row in snap.scan("history", (task_id,), limit=SLICE, reverse=True)][::-1]
-    results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)]
+    held = state.generation > 0  # only a holder reports
+    results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
     return views.task_view(state, _body(snap, task_id), events, results)
 
 

@@ -59,7 +59,7 @@ def test_what_json_cannot_say_is_refused(value):
 
 def test_nesting_is_bounded():
     value: Any = 0
-    for _ in range(MAX_DEPTH - 1):
+    for _ in range(MAX_DEPTH):
         value = [value]
     assert not_plain(value, "v") is None
     assert isinstance(not_plain([value], "v"), Fault)

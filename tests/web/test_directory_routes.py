@@ -142,3 +142,14 @@ def test_one_pull_request_record_a_branch_by_the_agent_that_holds_the_task(play)
         assert (foreign.status_code, foreign.json()["error"]) == (409, "not_owner")
 
     play(scene)
+
+
+def test_a_new_default_repo_is_in_force_for_the_next_submit(play):
+    async def scene(hub):
+        await hub.request("POST", "/api/tasks", json={"description": "x"})
+        for name in ("demo", ""):
+            await hub.request("PUT", "/api/repos/default", token="admin-token", json={"name": name})
+            done = await hub.request("POST", "/api/tasks", json={"description": "which repo?"})
+            assert done.json()["task_id"].endswith(f"repo-{name}")
+
+    play(scene)

@@ -54,7 +54,7 @@ class FakePresence(Supervised):
 
 
 class FakeLane(Supervised):
-    """Answers submits at once, and repeats by key; description "crash" crashes it, "silence" gets no answer."""
+    """Answers submits at once, and repeats by key; descriptions tell it to do otherwise."""
 
     def on_start(self, args: Any) -> None:
         self.count = 0
@@ -85,7 +85,7 @@ class FakeLane(Supervised):
             return Fault("overloaded", "the lane is full", retry_after_ms=500)
         self.count += 1
         done = Submitted(
-            task_id=f"{self.name}-{self.count}",
+            task_id=f"{self.name}-{self.count}" if item.description != "which repo?" else f"repo-{item.repo}",
             status="queued",
             priority=LANES.index(item.priority),
             created_at=1,
