@@ -318,12 +318,15 @@ class SessionState:
         entry = self.tasks.get(task_id)
         return entry if entry is not None and generation in (None, entry.generation) else None
 
-    def _has_final(self, task_id: str) -> bool:
+    def is_reported(self, task_id: str) -> bool:
+        """Whether a final report of it waits for its answer: nothing is left to do."""
         return any(r.task_id == task_id and isinstance(r, FINAL_REPORTS) for r in self._reports.values())
 
     def _report(self, report: Report) -> bool:
-        if self._entry(report.task_id, report.generation) is None or self._has_final(report.task_id):
+        if self._entry(report.task_id, report.generation) is None or self.is_reported(report.task_id):
             return False
+        if any(replace(pending, id="") == report for pending in self._reports.values()):
+            return True  # said already, not answered yet
         self._number += 1
         report = replace(report, id=str(self._number))
         self._reports[report.id] = report
@@ -341,7 +344,7 @@ class SessionState:
     ) -> None:
         """Told once; not while a final report is pending, whose answer lets the task go."""
         entry = self._entry(task_id, generation)
-        if entry is None or entry.stop or self._has_final(task_id):
+        if entry is None or entry.stop or self.is_reported(task_id):
             return
         self.tasks[task_id] = replace(entry, stop=kind, reason=reason)
         self._events.append(Stop(task_id, entry.generation, kind, reason))

@@ -128,7 +128,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewPull(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /api/pulls: a pull request record of the `local` forge. One per (repo, branch): the same again updates it."""
+    """POST /api/pulls: a record of the `local` forge. One per (repo, branch): the same again updates it."""
 
     repo: Annotated[str, Meta(min_length=1, max_length=512)]
     task_id: TaskId
