@@ -56,7 +56,9 @@ def test_an_interrupted_demo_leaves_nothing_behind(env, tmp_path):
 
 
 def test_a_kept_demo_runs_on_and_says_how_to_stop_it(env, tmp_path):
-    done = subprocess.run([*DEMO, "--keep"], env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [*DEMO, "--keep"], env=env, capture_output=True, text=True, timeout=240, check=False
+    )
     pids = [int(pid) for pid in re.search(r"kill ([\d ]+) && rm -r", done.stdout)[1].split()]
     try:
         assert done.returncode == 0, done.stdout
