@@ -6,7 +6,7 @@ The actor calls `add(ticket, ops)` when it adopts a decision and `drop(ticket)` 
 May import: agentcom.protocol, agentcom.store.{reader,tables}.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from agentcom.protocol.ops import Delete, Key, Op, Put
@@ -35,15 +35,23 @@ class Overlay:
     """`get` and `scan` of a reader, with this actor's uncommitted rows.
 
     `cache_tables` name tables that this actor alone writes: their rows are kept, decoded, up to
-    `cache_size` each, so that `get` of a warm row touches no disk. Absence is never cached.
+    `cache_size` each, so that `get` of a warm row touches no disk. Absence is never cached, nor a row that
+    `cache_if` does not take: one that another actor may write from now on.
     """
 
-    def __init__(self, reader: Source, *, cache_tables: Iterable[str] = (), cache_size: int = 10_000) -> None:
+    def __init__(
+        self,
+        reader: Source,
+        *,
+        cache_tables: Iterable[str] = (),
+        cache_size: int = 10_000,
+        cache_if: Callable[[Any], bool] = lambda _: True,
+    ) -> None:
         self._reader = reader
         self._pending: dict[str, dict[Key, dict[int, Any]]] = {name: {} for name in TABLES}
         self._tickets: dict[int, list[tuple[str, Key]]] = {}
         self._cache: dict[str, dict[Key, Any]] = {name: {} for name in cache_tables}
-        self._cache_size = cache_size
+        self._cache_size, self._cache_if = cache_size, cache_if
 
     @property
     def outstanding(self) -> int:
@@ -51,15 +59,16 @@ class Overlay:
         return len(self._tickets)
 
     def add(self, ticket: int, ops: Iterable[Op]) -> None:
-        """Lay a ticket's puts and deletes over the rows; tickets must rise."""
+        """Lay a ticket's puts and deletes over the rows. Of two tickets on one key the higher one shows."""
         keys = self._tickets.setdefault(ticket, [])
         for op in ops:
             if isinstance(op, Put | Delete):
                 row = op.row if isinstance(op, Put) else None
-                self._pending[op.table].setdefault(op.key, {})[ticket] = row
+                rows = self._pending[op.table].setdefault(op.key, {})
+                rows[ticket] = row
                 keys.append((op.table, op.key))
                 if op.table in self._cache:
-                    self._keep(op.table, op.key, row)
+                    self._keep(op.table, op.key, rows[max(rows)])
 
     def drop(self, ticket: int) -> None:
         """The ticket is on disk: readers see it from now on."""
@@ -80,7 +89,7 @@ class Overlay:
     def get(self, table: str, key: Key) -> Any | None:
         rows = self._pending[table].get(key)
         if rows:
-            return rows[next(reversed(rows))]
+            return rows[max(rows)]
         cache = self._cache.get(table)
         if cache is None:
             return self._reader.get(table, key)
@@ -110,12 +119,12 @@ class Overlay:
     def _matching(self, table: str, prefix: Key) -> dict[Key, Any]:
         depth = len(prefix)
         rows = self._pending[table]
-        return {key: of[next(reversed(of))] for key, of in rows.items() if key[:depth] == prefix}
+        return {key: of[max(of)] for key, of in rows.items() if key[:depth] == prefix}
 
     def _keep(self, table: str, key: Key, row: Any) -> None:
         cache = self._cache[table]
         cache.pop(key, None)
-        if row is None:
+        if row is None or not self._cache_if(row):
             return
         cache[key] = row
         if len(cache) > self._cache_size:
