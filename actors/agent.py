@@ -49,7 +49,7 @@ class AgentActor(Durable):
     def on_time(self, payload: Any) -> None:
         if payload == "idle?":
             self.after(SLEEP_AFTER_S, payload)
-            if self.agent.session is None and self.agent.is_idle and not self.outstanding:
+            if self.agent.session is None and self.agent.is_idle and not self.tickets:
                 self.may_sleep()
             return
         self.armed_for = float("inf")
@@ -57,7 +57,7 @@ class AgentActor(Durable):
         self._arm()
 
     def on_sleep(self) -> None:
-        if self.agent.session is None and self.agent.is_idle and not self.outstanding:
+        if self.agent.session is None and self.agent.is_idle and not self.tickets:
             self.exit("normal")
         else:
             self.stay_awake()

@@ -1,39 +1,28 @@
-"""The shell of every actor that commits: output commit as DESIGN §6 states it.
+"""The shell of every actor that commits; the rules are `agentcom.core.output_commit`'s.
 
-A decision is adopted at once; its outputs leave when the ticket it depends on is on disk, in the order of the
-decisions. A decision without ops depends on the newest outstanding ticket. A refusable decision (with `must`) is
-adopted only when committed. After a failed ticket those who waited are answered and the actor exits `aborted`.
+It opens its incarnation with the store, sends tickets, and lets outputs go as their tickets come back. After a
+failed ticket it exits `aborted` and starts again from rows.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
 import structlog
 
 from agentcom.core.decision import Decision, Output
 from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
+from agentcom.core.output_commit import OutputCommit
 from agentcom.protocol.ops import Op
-from agentcom.store.env import opened
+from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
-from agentcom.store.reader import Reader
 from supervisors.base import Supervised
 
 log = structlog.get_logger()
 
-
-class Ticket(msgspec.Struct):
-    """A commit on its way to disk, or (without `decision`) outputs that wait for the one before."""
-
-    number: int
-    outputs: tuple[Output, ...]
-    decision: Decision
-    ask: Any = None
+_STOP = "stop when answered"
 
 
 def now() -> Now:
@@ -41,18 +30,16 @@ def now() -> Now:
 
 
 class Durable(Supervised):
-    """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` answers."""
+    """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again."""
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
 
     def on_start(self, args: Any) -> None:
-        self.reader = Reader(opened(Path(args.folder)))
-        self.rows = Overlay(self.reader, cache_tables=self.cache_tables)
+        self.rows = Overlay(reader_of(args.folder), cache_tables=self.cache_tables)
+        self.tickets = OutputCommit(self.rows, self.adopt, self._release)
         self.store_status = StoreStatus()
         self.store_incarnation = 0
-        self._ticket = 0
-        self._queue: deque[Ticket] = deque()
         self.tell("store", Open(self.name))
 
     # --- hooks -------------------------------------------------------------------------------------
@@ -67,25 +54,28 @@ class Durable(Supervised):
         """Fold ops into memory; what that gives to say leaves with the decision."""
         return ()
 
-    def on_refused(self, ask: Any, failed: Failed) -> None:
+    def on_refused(self, ask: Any) -> None:
         """A precondition of `ask`'s decision did not hold. The row in its way is on disk now."""
+
+    def on_time(self, payload: Any) -> None:
+        """A time set by `after` has come."""
 
     # --- messages ----------------------------------------------------------------------------------
 
     def on_message(self, msg: Any, sender: Any) -> None:
-        match msg:
-            case Answers(items):
-                for item in items:
-                    self._settle(item)
-            case Opened(_, incarnation):
-                self.store_incarnation = incarnation
-                self.on_opened()
-            case StoreStatus():
-                self.store_status = msg
-            case _ if isinstance(msg, Ask) and (fault := self._admission()):
-                self.send(msg.reply_to, Reply(msg.request, fault))
-            case _:
-                self.on_news(msg, sender)
+        kind = type(msg)
+        if kind is Answers:
+            for item in msg.items:
+                self._settle(item)
+        elif kind is Opened:
+            self.store_incarnation = msg.incarnation
+            self.on_opened()
+        elif kind is StoreStatus:
+            self.store_status = msg
+        elif isinstance(msg, Ask) and (fault := self._admission()):
+            self.send(msg.reply_to, Reply(msg.request, fault))
+        else:
+            self.on_news(msg, sender)
 
     def _admission(self) -> Fault | None:
         """Decided before any state changes."""
@@ -100,107 +90,47 @@ class Durable(Supervised):
     def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
         """Each decision is adopted before the next is made."""
         for decision in decisions:
-            if decision.ops:
-                self._commit(decision, ask)
-            elif decision.outputs:
-                self._say(decision.outputs)
-
-    def _commit(self, decision: Decision, ask: Any) -> None:
-        self._ticket += 1
-        outputs = decision.outputs
-        if not decision.must:
-            self.rows.add(self._ticket, decision.ops)
-            outputs = (*outputs, *self.adopt(decision.ops))
-        self._queue.append(Ticket(self._ticket, outputs, decision, ask))
-        commit = Commit(
-            self.name, self.store_incarnation, self._ticket, decision.event, decision.ops, decision.must
-        )
-        self.tell("store", commit)
-
-    def _say(self, outputs: tuple[Output, ...]) -> None:
-        """Outputs without ops of their own: they wait for whatever is still on its way."""
-        if not self._queue:
-            self._release(outputs, ())
-            return
-        self._queue.append(Ticket(self._queue[-1].number, outputs, Decision()))
+            if ticket := self.tickets.take(decision, ask):
+                self.tell("store", Commit(
+                    self.name, self.store_incarnation, ticket, decision.event, decision.ops, decision.must
+                ))  # fmt: skip
 
     def _settle(self, item: Committed | Failed) -> None:
-        """Answers come in the order of tickets, so the oldest of the queue is meant."""
-        ticket = self._queue.popleft()
-        if ticket.number != item.ticket:
-            raise RuntimeError(f"the store answered ticket {item.ticket}, {ticket.number} was due")
         if isinstance(item, Committed):
-            self._committed(ticket, item)
+            self.tickets.committed(item.ticket, item.appended)
         elif item.code == "refused":
-            self.on_refused(ticket.ask, item)
-        else:
-            self._abort(ticket, item)
-            return
-        while self._queue and self._queue[0].decision.ops == ():
-            self._release(self._queue.popleft().outputs, ())
-
-    def _committed(self, ticket: Ticket, done: Committed) -> None:
-        later: tuple[Output, ...] = ()
-        if ticket.decision.must:
-            self.rows.add(ticket.number, ticket.decision.ops)
-            later = self.adopt(ticket.decision.ops)
-        self.rows.drop(ticket.number)
-        self._release(ticket.outputs, done.appended)
-        if later:
-            self._say(later)
-
-    def _abort(self, ticket: Ticket, failed: Failed) -> None:
-        """What this actor believes is not on disk: answer those who wait, and start again from rows."""
-        log.error("commit.failed", actor=self.name, code=failed.code, reason=failed.message)
-        code: Any = "storage_full" if failed.code == "storage_full" else "unavailable"
-        self._answer_waiters(ticket, Fault(code, failed.message, retry_after_ms=1_000))
-        for behind in self._queue:
-            self._answer_waiters(
-                behind, Fault("unavailable", "a write before this one failed", retry_after_ms=1_000)
-            )
-        self._queue.clear()
-        self.exit("aborted")
-
-    def _answer_waiters(self, ticket: Ticket, fault: Fault) -> None:
-        for output in ticket.outputs:
-            if isinstance(output.message, Reply):
-                self.send(output.to, Reply(output.message.request, fault))
+            self.on_refused(self.tickets.refused(item.ticket))
+        elif self.tickets:
+            log.error("commit.failed", actor=self.name, code=item.code, reason=item.message)
+            full = item.code == "storage_full"
+            self.tickets.failed(item.ticket, "storage_full" if full else "unavailable", item.message)
+            self.exit("aborted")
 
     # --- leaving -----------------------------------------------------------------------------------
 
-    def _release(self, outputs: tuple[Output, ...], appended: tuple[int, ...]) -> None:
+    def _release(self, outputs: tuple[Output, ...]) -> None:
         for to, message in outputs:
-            self._deliver(to, message(appended) if callable(message) else message)
+            if type(to) is str:
+                self._deliver(to, message)
+            else:
+                self.send(to, message)
 
-    def _deliver(self, to: Any, message: Any) -> None:
+    def _deliver(self, to: str, message: Any) -> None:
         """A notice to a name that is down is dropped: it derives it from rows when it is up. A question is answered."""
-        if not isinstance(to, str):
-            self.send(to, message)
-            return
         name, _, child = to.partition("/")
         sent = self.tell_child(name, child, message) if child else self.tell(name, message)
         if not sent and isinstance(message, Ask):
             self.send(message.reply_to, message.unavailable())
 
-    @property
-    def outstanding(self) -> int:
-        return len(self._queue)
-
     def on_stop(self) -> None:
         """Exit only when the tickets are answered, so that the store closes with nothing owed."""
-        if not self._queue:
-            self.stopped()
-        else:
+        if self.tickets:
             self.after(0.01, _STOP)
+        else:
+            self.stopped()
 
     def on_wakeup(self, payload: Any) -> None:
         if payload == _STOP:
             self.on_stop()
         else:
             self.on_time(payload)
-
-    def on_time(self, payload: Any) -> None:
-        """A time set by `after` has come."""
-
-
-_STOP = "stop when answered"

@@ -12,7 +12,6 @@ from agentcom.entropy import SystemEntropy
 from agentcom.protocol.ops import Op
 from agentcom.protocol.rows import LANES
 from agentcom.protocol.rows import Lane as LaneName
-from agentcom.store.messages import Failed
 
 MAX_SLEEP_S = 1.0
 """A lane looks at the clock at least this often, so a process that stood still is noticed."""
@@ -56,7 +55,7 @@ class LaneActor(Durable):
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
         return self.lane.adopt(ops, now())
 
-    def on_refused(self, ask: Any, failed: Failed) -> None:
+    def on_refused(self, ask: Any) -> None:
         """Somebody used the key first: decided again, the winner's row now shows."""
         self.carry_out(self.lane.handle(ask, now()), ask)
 

@@ -201,6 +201,9 @@ class Which(Note, frozen=True):
     reply_to: ActorAddress
     request: int = 0
 
+    def unavailable(self) -> Children:
+        return Children(self.request, ())
+
 
 class ChildInfo(Note, frozen=True):
     """One child as its supervisor sees it. `restarts` counts all it ever had under this supervisor."""

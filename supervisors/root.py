@@ -117,7 +117,11 @@ class Root:
         if wrong := problems(spec):
             raise InvalidSpecError(wrong)
         root = cls(base, spec, name)
-        await asyncio.wait((root._ready, root.failed), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((root._ready, root.failed), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await root.stop()
+            raise
         if root.failed.done():
             raise RootGaveUpError(root.failed.result())
         return root

@@ -135,12 +135,11 @@ class Agent(AgentState):
         row = msgspec.structs.replace(
             self.row, capabilities=normal(hello.capabilities), instance=hello.instance,
             client=f"{hello.client.name} {hello.client.version}".strip(), updated_ms=now.ms,
-            created_ms=self.row.created_ms or now.ms,
         )  # fmt: skip
         if msgspec.structs.replace(row, updated_ms=self.row.updated_ms) == self.row:
             return Decision()
         self.row = row
-        return Decision((Put("agent", (self.id,), row),), (), "agent.seen")
+        return Decision((Put("seen", (self.id,), row),), (), "agent.seen")
 
     def _resume(self, hello: Hello, now: Now) -> Iterator[Decision]:
         """Verdict by verdict; a task that may be given back is asked of its lane first, and `welcome` waits."""

@@ -20,7 +20,8 @@ from typing import Any
 import lmdb
 import msgspec
 
-from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull, StoreClosed
+from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull, StoreClosed, StoreError
+from agentcom.store.reader import Reader
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 
 SCHEMA = 1
@@ -230,6 +231,14 @@ def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> 
         raise
     _OPEN[str(folder)] = env
     return env
+
+
+def reader_of(folder: str) -> Reader:
+    """Committed rows of a folder that this process has open. Raises `StoreError` when it has not."""
+    env = opened(Path(folder))
+    if env is None:
+        raise StoreError(f"the data folder {folder} is not open in this process")
+    return Reader(env)
 
 
 def opened(folder: Path) -> Environment | None:

@@ -149,6 +149,7 @@ def _tables() -> Iterable[Table]:
     yield Table(30, "head", "table:str key:str", int)
     yield Table(31, "journal", "seq:int", rows.Journal)
     yield Table(32, "meta", "name:str", Any)
+    yield Table(33, "seen", "agent_id:str", rows.Seen, "agent.")
 
 
 TABLES: dict[str, Table] = {table.name: table for table in _tables()}
