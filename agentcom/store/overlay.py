@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from agentcom.protocol.ops import Delete, Key, Op, Put
-from agentcom.store.reader import Found
+from agentcom.store.reader import Entry, Found
 from agentcom.store.tables import TABLES, encode_key
 
 _ABSENT: Any = object()
@@ -20,15 +20,9 @@ class Source(Protocol):
     """What lies below: a Reader, or one Snapshot of it."""
 
     def get(self, table: str, key: Key) -> Any | None: ...
-    def scan(
-        self,
-        table: str,
-        prefix: Key = (),
-        *,
-        after: Key | None = None,
-        limit: int = 500,
-        reverse: bool = False,
-    ) -> list[Found]: ...
+    def entries(
+        self, table: str, prefix: Key, after: Key | None, limit: int, reverse: bool
+    ) -> list[Entry]: ...
 
 
 class Overlay:
@@ -111,9 +105,9 @@ class Overlay:
         """As `Reader.scan`, in key order, with pending rows in and pending deletes out."""
         pending = self._matching(table, prefix)
         if not pending:
-            return self._reader.scan(table, prefix, after=after, limit=limit, reverse=reverse)
+            return [found[1:] for found in self._reader.entries(table, prefix, after, limit, reverse)]
         # Each pending key can hide at most one row on disk, so this many are always enough.
-        below = self._reader.scan(table, prefix, after=after, limit=limit + len(pending), reverse=reverse)
+        below = self._reader.entries(table, prefix, after, limit + len(pending), reverse)
         return _merge(table, below, pending, after, limit, reverse)
 
     def _matching(self, table: str, prefix: Key) -> dict[Key, Any]:
@@ -132,11 +126,11 @@ class Overlay:
 
 
 def _merge(
-    table: str, below: list[Found], pending: dict[Key, Any], after: Key | None, limit: int, reverse: bool
+    table: str, below: list[Entry], pending: dict[Key, Any], after: Key | None, limit: int, reverse: bool
 ) -> list[Found]:
     spec = TABLES[table]
     edge = None if after is None else encode_key(spec, after)
-    merged = {encode_key(spec, key): (key, row) for key, row in below}
+    merged = {raw: (key, row) for raw, key, row in below}
     for key, row in pending.items():
         raw = encode_key(spec, key)
         if edge is not None and (raw >= edge if reverse else raw <= edge):
