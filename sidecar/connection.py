@@ -8,6 +8,7 @@ May import: structlog, agentcom.{client, session, session_state, protocol}, side
 import asyncio
 import shutil
 from collections.abc import Coroutine
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ _log = structlog.get_logger("sidecar")
 
 
 class Sidecar:
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, *, takeover: bool = False) -> None:
         self.home = home.absolute()
         self.settings = settings
         self.hub = Hub(settings.hub, settings.token)
@@ -63,6 +64,7 @@ class Sidecar:
             capabilities=settings.capabilities,
             outbox=Inbox(self.home / STATE),
             alive=self._is_alive,
+            takeover=takeover,
             client=ClientInfo("agentcom-sidecar"),
         )
 
@@ -130,8 +132,9 @@ class Sidecar:
                 _log.warning("frame.refused", code=event.error.code, message=event.error.message)
 
     async def _accept(self, assign: TaskAssign) -> None:
-        others = [task_id for task_id in self.works if task_id != assign.task_id]
-        if any(not self.session.state.is_reported(task_id) for task_id in others):
+        earlier = takewhile(lambda task_id: task_id != assign.task_id, self.session.state.tasks)
+        held = {*earlier, *self.works} - {assign.task_id}
+        if any(not self.session.state.is_reported(task_id) for task_id in held):
             await self.session.reject(assign.task_id, assign.generation, "this agent holds another task")
         else:
             await self.session.accept(assign.task_id, assign.generation)
