@@ -28,6 +28,10 @@ READ_S = 25.0
 """A list that takes longer is given up, before the edge's own backstop."""
 
 
+class ReadFailed(RuntimeError):
+    """A query raised on its thread: a bug, and so a crash."""
+
+
 class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
@@ -50,8 +54,8 @@ class GatewayActor(Supervised):
             return
         try:
             outputs = decide(self.state, msg, self._now(), self.reader)
-        except StoreError as error:
-            log.error("gateway.unreadable", actor=self.name, message=str(msg), error=str(error))
+        except StoreError:
+            log.exception("gateway.unreadable", actor=self.name, message=str(msg))
             if not answer_unavailable(self.send, msg):
                 raise
         else:
@@ -92,9 +96,7 @@ class GatewayActor(Supervised):
     def _read_ended(self, end: BlockingDone | BlockingFailed | TimedOut) -> None:
         read: Read = end.token
         if isinstance(end, BlockingFailed):
-            raise RuntimeError(
-                f"{read.what} failed on its thread: {end.error_type}: {end.text}\n{end.traceback}"
-            )
+            raise ReadFailed(f"{read.what}: {end.error_type}: {end.text}\n{end.traceback}")
         slow = Fault("unavailable", "the list took too long; ask for smaller pages", retry_after_ms=5_000)
         body = end.value if isinstance(end, BlockingDone) else slow
         self.send(read.reply_to, Reply(read.request, body))
@@ -105,7 +107,7 @@ def _answer(reader: Reader, read: Read) -> Any:
         body = queries.answer(reader, read.what, read.query, read.key)
     except Refused as refused:
         return Fault(refused.code, refused.message, refused.path)
-    except StoreError as error:
-        log.error("gateway.unreadable", actor="gateway", message=read.what, error=str(error))
+    except StoreError:
+        log.exception("gateway.unreadable", actor="gateway", message=read.what)
         return Fault("unavailable", "a row that this needs cannot be read; the log says which")
     return Fault("not_found", "there is nothing of that name") if body is None else body

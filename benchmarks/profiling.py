@@ -19,6 +19,7 @@ from benchmarks.hub import Hub, HubError
 from benchmarks.meter import TICKS
 
 TOP = 25
+EVERYTHING = 0.9  #: what nearly all stacks have in common says nothing
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class Profile(msgspec.Struct, frozen=True):
         lines = ["  self  under  function"]
         lines += [f"{n / total:6.1%} {under[name] / total:6.1%}  {name}" for name, n in own.most_common(top)]
         lines += ["", "  under  function, by all that it calls"]
-        lines += [f"{n / total:7.1%}  {name}" for name, n in under.most_common(top)]
+        telling = [(name, n) for name, n in under.most_common() if n < EVERYTHING * total]
+        lines += [f"{n / total:7.1%}  {name}" for name, n in telling[:top]]
         lines += [
             "",
             "CPU seconds by thread: " + ", ".join(f"{k} {v:.1f}" for k, v in sorted(self.threads.items())),
@@ -67,18 +69,9 @@ def profiled(hub: Hub, file: Path) -> Iterator[None]:
 
 @contextmanager
 def _by_pyspy(hub: Hub, raw: Path) -> Iterator[None]:
-    argv = [
-        "py-spy",
-        "record",
-        "--pid",
-        str(hub.pid),
-        "--format",
-        "raw",
-        "--rate",
-        "250",
-        "--output",
-        str(raw),
-    ]
+    """Threads that hold the interpreter's lock: py-spy takes many a waiting thread for a working one."""
+    how = ["--gil", "--function", "--format", "raw", "--rate", "200"]
+    argv = ["py-spy", "record", "--pid", str(hub.pid), *how, "--output", str(raw)]
     spy = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         yield

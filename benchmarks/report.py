@@ -100,14 +100,25 @@ def _pad(cell: str, width: int, column: int) -> str:
 
 
 def load_table(figures: Iterable[Figure]) -> str:
-    """How many cores hub and load process used: a load process near 1.0 was the limit, not the hub."""
-    head = ["while measuring", "depth", "hub cores", "load cores", "sent late p99 ms", "errors"]
+    """How many cores hub and load process used: a load process near 1.0 was the limit, not the hub.
+
+    The hub's CPU time for each thing done hardly depends on what else the machine does.
+    """
+    head = [
+        "while measuring",
+        "depth",
+        "hub cores",
+        "hub µs each",
+        "load cores",
+        "sent late p99 ms",
+        "errors",
+    ]
     body = [_load_line(figure, figure.detail) for figure in figures if figure.detail is not None]
     return _aligned([head, *body]) if body else ""
 
 
 def _load_line(figure: Figure, load: Outcome) -> list[str]:
-    shares = f"{load.hub_cpu:.2f}", f"{load.load_cpu:.2f}"
+    shares = f"{load.hub_cpu:.2f}", f"{load.hub_us_each:,.0f}", f"{load.load_cpu:.2f}"
     return [
         figure.name.partition(".")[0],
         f"{figure.depth:,}",

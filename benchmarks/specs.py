@@ -96,3 +96,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rate(self) -> float:
         return self.count / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def hub_us_each(self) -> float:
+        """The hub's CPU time for one thing, in microseconds."""
+        return self.hub_cpu * self.seconds / self.count * 1e6 if self.count else 0.0

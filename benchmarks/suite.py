@@ -159,6 +159,8 @@ class Suite:
         with self._profiling(title):
             outcome = run_load(spec)
         self._acknowledged += outcome.acknowledged
+        if not outcome.count:
+            self.errors.append(f"{title} at depth {self._depth:,}: nothing was done while measuring")
         if outcome.errors:
             first = "; ".join(outcome.first_errors)
             self.errors.append(f"{title} at depth {self._depth:,}: {outcome.errors} errors, first: {first}")

@@ -54,8 +54,8 @@ def decode_body(kind: type[T], data: bytes) -> T | Fault:
     if decode is None:
         decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
     body = _attempt(decode, data or b"{}")
-    if type(body) is NewTask and body.metadata:
-        return not_plain(body.metadata, "metadata") or body
+    if type(body) is NewTask and body.metadata and (fault := not_plain(body.metadata, "metadata")):
+        return fault
     return body  # type: ignore[no-any-return]
 
 
@@ -102,22 +102,28 @@ def _refusal(message: str) -> Fault:
 
 def not_plain(value: Any, path: str, depth: int = 1) -> Fault | None:
     """Why a free-form value cannot be kept and shown as JSON, if so."""
+    kind = type(value)
+    if kind in _ALWAYS:
+        return None
+    if kind is int:
+        return None if MIN_INT <= value <= MAX_INT else Fault("bad_frame", "number out of range", path)
     if depth > MAX_DEPTH:
         return Fault("bad_frame", f"nested deeper than {MAX_DEPTH}", path)
-    kind = type(value)
     if kind is dict:
-        if not all(type(key) is str for key in value):
-            return Fault("bad_frame", "keys must be text", path)
-        faults = (not_plain(item, f"{path}.{key}"[:200], depth + 1) for key, item in value.items())
-        return next(filter(None, faults), None)
+        return _not_plain_dict(value, path, depth)
     if kind is list:
         faults = (not_plain(item, f"{path}[{n}]"[:200], depth + 1) for n, item in enumerate(value))
         return next(filter(None, faults), None)
-    if kind is int and not MIN_INT <= value <= MAX_INT:
-        return Fault("bad_frame", "number out of range", path)
-    if kind in _SCALARS:
-        return None
     return Fault("bad_frame", "only what JSON can say is kept", path)
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+def _not_plain_dict(value: dict[Any, Any], path: str, depth: int) -> Fault | None:
+    for key, item in value.items():
+        if type(key) is not str:
+            return Fault("bad_frame", "keys must be text", path)
+        if type(item) not in _ALWAYS and (fault := not_plain(item, f"{path}.{key}"[:200], depth + 1)):
+            return fault
+    return None
+
+
+_ALWAYS = frozenset({str, float, bool, type(None)})

@@ -210,8 +210,10 @@ def _default_repo(rows: Rows) -> str:
     return rows.get("config", ("default_repo",)) or ""
 
 
-def _to_lanes(name: str) -> tuple[Output, ...]:
-    return tuple(Output(f"lane.{lane}", RepoChanged(name)) for lane in LANES)
+def _tell_repo(name: str) -> tuple[Output, ...]:
+    """Before the answer, so that whoever was answered finds it in force."""
+    told = (*(f"lane.{lane}" for lane in LANES), "gateway")
+    return tuple(Output(to, RepoChanged(name)) for to in told)
 
 
 def _create_repo(asked: Asked) -> Decision:
@@ -237,7 +239,7 @@ def _save_repo(asked: Asked, body: NewRepo, status: int) -> Decision:
     view = views.repo_view(row, _default_repo(asked.rows))
     if row == before:
         return _done(asked, (), view)
-    return _done(asked, (Put("repo", (row.name,), row),), view, status=status, tell=_to_lanes(row.name))
+    return _done(asked, (Put("repo", (row.name,), row),), view, status=status, tell=_tell_repo(row.name))
 
 
 def _delete_repo(asked: Asked) -> Decision:
@@ -247,7 +249,7 @@ def _delete_repo(asked: Asked) -> Decision:
     ops: tuple[Op, ...] = (Delete("repo", (name,)),)
     if _default_repo(asked.rows) == name:
         ops += (Delete("config", ("default_repo",)),)
-    return _done(asked, ops, views.Acknowledged("deleted"), tell=_to_lanes(name))
+    return _done(asked, ops, views.Acknowledged("deleted"), tell=_tell_repo(name))
 
 
 def _repo_exists(asked: Asked, name: str) -> bool:
@@ -258,10 +260,12 @@ def _repo_exists(asked: Asked, name: str) -> bool:
 def _set_default_repo(asked: Asked) -> Decision:
     body: DefaultRepo = asked.msg.body
     if not body.name:
-        return _done(asked, (Delete("config", ("default_repo",)),), views.Acknowledged())
+        ops: tuple[Op, ...] = (Delete("config", ("default_repo",)),)
+        return _done(asked, ops, views.Acknowledged(), tell=(Output("gateway", RepoChanged("")),))
     if not _repo_exists(asked, body.name):
         return _refused(asked, Fault("not_found", f"no repo {body.name!r}", "name"))
-    return _done(asked, (Put("config", ("default_repo",), body.name),), views.Acknowledged())
+    put = Put("config", ("default_repo",), body.name)
+    return _done(asked, (put,), views.Acknowledged(), tell=(Output("gateway", RepoChanged(body.name)),))
 
 
 # --- pull request records --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from agentcom.core.messages import (
     HttpIn,
     HubStopping,
     Reply,
+    RepoChanged,
     SubjectRevoked,
     Tick,
     ToSession,
@@ -42,6 +43,11 @@ def on_down(state: State, name: str) -> list[Output]:
     return submitting.on_lane_down(state, name)
 
 
+def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
+    state.default_repo = None
+    return []
+
+
 def _stopping(state: State, _message: HubStopping, _now: Now, _rows: Rows) -> list[Output]:
     state.draining = True
     return []
@@ -60,4 +66,5 @@ _HANDLERS: dict[type, Handler] = {
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
     HubStopping: _stopping,
+    RepoChanged: _repos_changed,
 }

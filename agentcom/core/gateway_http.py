@@ -105,7 +105,7 @@ def _submit(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
     msg = asked.msg
     task = decode_body(NewTask, msg.body)
     if type(task) is NewTask:
-        task = checked(task, msg.args.get("idempotency-key", ""), asked.subject, now, rows)
+        task = checked(state, task, msg.args.get("idempotency-key", ""), asked.subject, now, rows)
     if isinstance(task, Fault):
         return asked.refuse(task)
     submit = Submit(reply_to=msg.reply_to, request=msg.request, submitter=asked.subject, items=(task,))
@@ -123,7 +123,7 @@ def _batch(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
     for n, raw in enumerate(batch.tasks):
         task = decode_body(NewTask, bytes(raw))
         if type(task) is NewTask:
-            task = checked(task, _nth_key(header, task, n), asked.subject, now, rows)
+            task = checked(state, task, _nth_key(header, task, n), asked.subject, now, rows)
         entries.append(task)
     return send_to_lanes(
         state, asked.subject, entries, lambda done: asked.reply(BatchAnswer([_entry(e) for e in done]))

@@ -99,7 +99,7 @@ def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: R
         return [_error(session, STOPPING, frame.id)]
     task: Any = convert_task(frame.task)
     if type(task) is NewTask:
-        task = checked(task, "", session.agent_id, now, rows)
+        task = checked(state, task, "", session.agent_id, now, rows)
     if isinstance(task, Fault):
         return _bad(state, session, task, frame.id)
     conn, re = session.conn, frame.id
@@ -139,6 +139,7 @@ def on_revoked(state: State, msg: SubjectRevoked) -> list[Output]:
 def on_directory_up(state: State, rows: Rows) -> list[Output]:
     """A revocation may have been committed and not told: believe only rows."""
     state.tokens.clear()
+    state.default_repo = None
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
         row = rows.get("token", (session.token_hash,)) if session.token_hash else None

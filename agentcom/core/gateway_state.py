@@ -92,6 +92,7 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.tokens: dict[str, Token] = {}
         self.parts: dict[int, Part] = {}
+        self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0
         self.draining = False
@@ -120,6 +121,13 @@ def authenticate(state: State, secret: str, rows: Rows) -> Token | None:
         state.tokens.clear()
     state.tokens[key] = row
     return row
+
+
+def default_repo(state: State, rows: Rows) -> str:
+    """The repo of tasks that name none. Remembered until the directory says that repos changed."""
+    if state.default_repo is None:
+        state.default_repo = rows.get("config", ("default_repo",)) or ""
+    return state.default_repo
 
 
 def refuse(reply_to: Any, request: int, fault: Fault) -> list[Output]:

@@ -413,7 +413,7 @@ class Adopt(Message, frozen=True):
 
 
 class RepoChanged(Message, frozen=True):
-    """Directory to lanes: a repo was paused, resumed, changed or removed."""
+    """Directory to lanes and gateway: a repo (or the default) was paused, resumed, changed or removed."""
 
     name: str
 

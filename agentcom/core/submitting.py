@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentcom.core.decision import Output
-from agentcom.core.gateway_state import LANE_NAMES, Collection, Now, Part, Rows, State
+from agentcom.core.gateway_state import LANE_NAMES, Collection, Now, Part, Rows, State, default_repo
 from agentcom.core.messages import Fault, Submit
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.rows import Lane, Repo
@@ -17,7 +17,9 @@ from agentcom.protocol.rows import Lane, Repo
 STOPPING = Fault("unavailable", "the hub is stopping", retry_after_ms=2_000)
 
 
-def checked(task: NewTask, header_key: str, submitter: str, now: Now, rows: Rows) -> NewTask | Fault:
+def checked(
+    state: State, task: NewTask, header_key: str, submitter: str, now: Now, rows: Rows
+) -> NewTask | Fault:
     """The task as its lane gets it: aliases resolved, repo known. A Fault names the field."""
     if header_key:
         keyed = _with_key(task, header_key)
@@ -28,8 +30,8 @@ def checked(task: NewTask, header_key: str, submitter: str, now: Now, rows: Rows
         task = replace(task, max_attempts=task.max_attempts or task.max_retries, max_retries=None)
     # A repeat is answered as the first time, even when its deadline or its repo has gone since.
     if task.idempotency_key and rows.get("idempotency", (submitter, task.idempotency_key)) is not None:
-        return _with_repo(task, rows, strict=False)
-    return _late(task, now) or _with_repo(task, rows, strict=True)
+        return _with_repo(state, task, rows, strict=False)
+    return _late(task, now) or _with_repo(state, task, rows, strict=True)
 
 
 def _with_key(task: NewTask, key: str) -> NewTask | Fault:
@@ -50,9 +52,9 @@ def _late(task: NewTask, now: Now) -> Fault | None:
     return None
 
 
-def _with_repo(task: NewTask, rows: Rows, *, strict: bool) -> NewTask | Fault:
+def _with_repo(state: State, task: NewTask, rows: Rows, *, strict: bool) -> NewTask | Fault:
     if not task.repo.strip():
-        default = rows.get("config", ("default_repo",)) or ""
+        default = default_repo(state, rows)
         return replace(task, repo=default) if default != task.repo else task
     repo = find_repo(task.repo, rows)
     if repo is None:

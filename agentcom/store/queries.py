@@ -46,7 +46,8 @@ def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
     if state is None:
         return None
     events = [row for _, row in snap.scan("history", (task_id,), limit=SLICE, reverse=True)][::-1]
-    results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)]
+    held = state.generation > 0  # only a holder reports
+    results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
     return views.task_view(state, _body(snap, task_id), events, results)
 
 
@@ -149,8 +150,8 @@ def _dead_letter(snap: Snapshot, query: TaskQuery, key: str) -> views.TaskList:
 
 def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
     counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
-    by_status = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
-    waiting = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
+    by_status: dict[str, int] = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
+    waiting: dict[str, int] = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
     return views.TaskStats(
         by_status=by_status,
         by_priority=waiting,

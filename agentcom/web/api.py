@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -24,7 +24,7 @@ from agentcom.web.reading import headers_of
 log = structlog.get_logger()
 
 Handle = Callable[[Any, str, dict[str, str], Any, Any], Awaitable[Answer]]
-JSON = "application/json"
+JSON = MediaType.JSON
 
 _CODE_OF_STATUS = {400: "bad_frame", 404: "not_found", 405: "not_found"}
 
@@ -110,14 +110,17 @@ def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, 
 
 
 def _complete(operation: dict[str, Any], route: Route, named: dict[int, Any]) -> None:
-    answer = {JSON: {"schema": named[id(route.answer)]}}
-    refusal = {JSON: {"schema": named[id(ErrorBody)]}}
+    answer = {JSON.value: {"schema": named[id(route.answer)]}}
+    refusal = {JSON.value: {"schema": named[id(ErrorBody)]}}
     operation["responses"] = {
         str(route.status): {"description": "done", "content": answer},
         "default": {"description": "refused, or not possible now", "content": refusal},
     }
     if route.body is not None:
-        operation["requestBody"] = {"content": {JSON: {"schema": named[id(route.body)]}}, "required": True}
+        operation["requestBody"] = {
+            "content": {JSON.value: {"schema": named[id(route.body)]}},
+            "required": True,
+        }
     if route.query is not None:
         fields = msgspec.json.schema(route.query)["$defs"][route.query.__name__]["properties"]
         given = [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]

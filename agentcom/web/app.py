@@ -1,7 +1,7 @@
 """The ASGI application: three hot routes and the WebSocket by hand, all others by Litestar.
 
 The hot ones are by hand because a framework's routing, injection and response objects cost more than the gateway's own
-work on them (docs/explanation/edge.md has the figures). Both ways end in `handle`, so they cannot answer differently.
+work on them (docs/explanation/edge.md has figures). Both ways end in `handle`, so they cannot answer differently.
 May import: agentcom.{core, protocol}, agentcom.web.
 """
 

@@ -1,7 +1,7 @@
 """The edge: owns sockets and waiting requests, and nothing else. All meaning is the gateway's.
 
 It is a port among actors: requests go to the gateway as `HttpIn`, sockets as `ConnOpened`, `FrameIn`, `ConnClosed`;
-`Reply`, `FrameOut`, `CloseConn` and `Delegate` come back. The composition root tells it when the gateway comes and goes.
+`Reply`, `FrameOut`, `CloseConn` and `Delegate` come back. The composition root tells it when the gateway is up.
 May import: agentcom.{core, protocol, config, runtime}, agentcom.web.
 """
 
@@ -151,7 +151,7 @@ class Edge:
             body: Any = await self._delegate(asked.route, asked.args)
         except AgentComError as error:
             body = Fault(error.code, error.message, error.path, retry_after_ms=error.retry_after_ms)
-        except Exception:  # noqa: BLE001 - a bug there must not leave the caller waiting
+        except Exception:
             log.exception("delegate.failed", route=asked.route)
             body = Fault("unavailable", "this failed inside the hub; its log says why")
         self._answer(asked.request, Reply(asked.request, body))

@@ -19,7 +19,7 @@ ABORT = "agentcom.abort"
 STOP_S = 5
 
 
-class PortInUse(Exception):  # noqa: N818 - named after what happened
+class PortInUse(Exception):
     """Another program listens there. Nothing was changed yet."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -51,9 +51,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's, with a way out when the peer reads nothing."""
 
     async def run_asgi(self) -> None:
-        extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
-        extensions[ABORT] = {"abort": self.transport.abort}
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[ABORT] = {"abort": self.abort}
         await super().run_asgi()
+
+    def abort(self) -> None:
+        """Ends the connection if it is still there; what was not sent is dropped."""
+        if not self.disconnected:
+            self.transport.abort()
 
 
 class Server(uvicorn.Server):

@@ -126,11 +126,7 @@ class Sockets:
 
     def _close(self, one: Socket, code: int, reason: str) -> None:
         one.close(code, reason)
-        asyncio.get_running_loop().call_later(ABORT_S, self._abort, one)
-
-    def _abort(self, one: Socket) -> None:
-        if self._all.get(one.conn) is one:
-            one.abort()
+        asyncio.get_running_loop().call_later(ABORT_S, one.abort)
 
     async def serve(self, edge: Any, scope: Any, receive: Any, send: Any) -> None:
         """One connection, from its handshake to its end."""
@@ -176,6 +172,8 @@ class Sockets:
     def _forget(self, one: Socket, code: int) -> None:
         del self._all[one.conn]
         self._tell(ConnClosed(one.conn, one.closing[0] if one.closing else code))
+        if one.closing is None:  # what it did not read must not stay in memory for ever
+            asyncio.get_running_loop().call_later(ABORT_S, one.abort)
         if not self._all:
             self._empty.set()
 

@@ -102,7 +102,7 @@ def test_a_run_on_a_busy_machine_says_so():
 
 def test_the_load_table_tells_which_process_was_the_limit():
     text = report.load_table([figure(detail=OUTCOME), figure("submit.p50", value=1.0)])
-    assert row(text, "submit").split() == ["submit", "100", "0.90", "0.40", "1.2", "0"]
+    assert row(text, "submit").split() == ["submit", "100", "0.90", "450", "0.40", "1.2", "0"]
 
 
 def test_a_rate_is_things_a_second_and_brings_its_percentiles():

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from agentcom.config import Config, Limits
+from agentcom.core.messages import HubStopping
 from agentcom.web.server import PortInUse, listen
 from tests.web.troupe import task_puts
 
@@ -15,11 +16,18 @@ def test_a_submit_is_answered_by_its_lane_and_a_repeat_by_200(play):
     async def scene(hub):
         task = {"description": "x", "priority": "high", "idempotency_key": "k"}
         first = await hub.request("POST", "/api/tasks", json=task)
-        assert (first.status_code, first.json()["task_id"], first.json()["priority"]) == (201, "lane.high-1", 1)
+        assert (first.status_code, first.json()["task_id"], first.json()["priority"]) == (
+            201,
+            "lane.high-1",
+            1,
+        )
         again = await hub.request("POST", "/api/tasks", json=task)
         assert (again.status_code, again.json()["task_id"]) == (200, "lane.high-1")
         header = await hub.request(
-            "POST", "/api/tasks", json={"description": "x", "priority": "high"}, headers={"Idempotency-Key": "k"}
+            "POST",
+            "/api/tasks",
+            json={"description": "x", "priority": "high"},
+            headers={"Idempotency-Key": "k"},
         )
         assert (header.status_code, header.json()["task_id"]) == (200, "lane.high-1")
 
@@ -129,12 +137,19 @@ def test_a_request_that_may_not_or_cannot_is_refused_in_one_shape(play, method, 
 def test_reads_show_what_rows_say(play):
     async def scene(hub):
         task = (await hub.request("GET", "/api/tasks/t-1", token="agent-token")).json()
-        assert (task["task_id"], task["status"], task["priority"], task["lane"]) == ("t-1", "queued", 2, "normal")
+        assert (task["task_id"], task["status"], task["priority"], task["lane"]) == (
+            "t-1",
+            "queued",
+            2,
+            "normal",
+        )
         listed = (await hub.request("GET", "/api/tasks")).json()
         assert (listed["count"], listed["tasks"][0]["description"]) == (1, "do t-1")
         assert (await hub.request("GET", "/api/repos")).json()["repos"][0]["name"] == "demo"
         assert (await hub.request("GET", "/api/tasks/stats")).json()["dead_letter"] == 0
-        assert (await hub.request("GET", "/api/agents")).json() == {"agents": [{"agent_id": "ada", "state": "idle"}]}
+        assert (await hub.request("GET", "/api/agents")).json() == {
+            "agents": [{"agent_id": "ada", "state": "idle"}]
+        }
         assert (await hub.request("GET", "/api/agents/ada/state")).json()["state"] == "idle"
         health = (await hub.request("GET", "/health", token="")).json()
         assert (health["status"], health["service"], health["agents_connected"]) == ("ok", "agent_com", 0)
@@ -145,7 +160,7 @@ def test_reads_show_what_rows_say(play):
 def test_pages_follow_each_other_by_cursor_and_lose_nothing(play):
     async def scene(hub):
         for n in range(7):
-            hub.put(*task_puts(f"t-2{n}"))
+            await hub.put(*task_puts(f"t-2{n}"))
         seen, cursor = [], ""
         for _ in range(10):
             page = (await hub.request("GET", f"/api/tasks?limit=3&cursor={cursor}")).json()
@@ -195,7 +210,8 @@ def test_when_the_gateway_goes_every_waiting_request_is_told_and_the_next_gatewa
         await hub.root.crash("gateway")
         answer = await waiting
         assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
-        assert answer.json()["retry_after_ms"] and answer.headers["retry-after"]
+        assert answer.json()["retry_after_ms"] > 0
+        assert int(answer.headers["retry-after"]) > 0
         async with asyncio.timeout(10):
             while (await hub.http.get("/ready")).status_code != 200:
                 await asyncio.sleep(0.01)
@@ -206,16 +222,13 @@ def test_when_the_gateway_goes_every_waiting_request_is_told_and_the_next_gatewa
 
 def test_a_body_over_the_bound_gets_413(play):
     async def scene(hub):
-        for content in (b"x" * 3000, _chunks()):
+        for content in (b"x" * 3000, chunks()):
             answer = await hub.request("POST", "/api/tasks", content=content)
             assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
-    async def _chunks():
+    async def chunks():
         for _ in range(3):
             yield b"x" * 1000
-
-    def _chunks_factory():
-        return _chunks()
 
     play(scene, Config(limits=Limits(max_frame_bytes=2048)))
 
@@ -236,7 +249,7 @@ def test_too_many_waiting_requests_get_overloaded(play):
 
 def test_a_stopping_hub_refuses_submits_and_says_it_is_not_ready(play):
     async def scene(hub):
-        hub.edge._tell(__import__("agentcom.core.messages", fromlist=["HubStopping"]).HubStopping())
+        hub.edge._tell(HubStopping())
         assert (await hub.http.get("/ready")).status_code == 503
         answer = await hub.request("POST", "/api/tasks", json={"description": "x"})
         assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")

@@ -1,17 +1,20 @@
-"""A hub's edge under test: real uvicorn, gateway, supervisors and registry; fake lanes, agents and presence.
+"""A hub's edge under test: real uvicorn, gateway, directory, store and supervisors; fake lanes, agents, presence.
 
-Unrealistic: lanes keep nothing, agents welcome everyone, and the store is plain dicts (with the real contract).
+Unrealistic: lanes keep nothing on disk, agents welcome everyone, and the store does not fsync.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 
+from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
+from actors.store import StoreArgs
 from agentcom.config import Config
 from agentcom.core.directory import digest
 from agentcom.core.messages import (
@@ -30,9 +33,9 @@ from agentcom.protocol.frames import Heartbeat, HeartbeatAck, TaskAck, TaskRepor
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
 from agentcom.runtime import LoopSystemBase
-from agentcom.store import MemoryStore
-from agentcom.store.messages import Commit, Open
-from agentcom.store.reader import Reader
+from agentcom.store import Engine, open_environment
+from agentcom.store.disk import Settings
+from agentcom.store.messages import Answers, Commit, Committed, Open, Opened
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
 from supervisors.base import Supervised
@@ -40,22 +43,6 @@ from supervisors.root import Root
 from supervisors.specs import ChildSpec, DynamicSpec, SupervisorSpec, dynamic
 
 DEADLINE_S = 10.0
-_stores: dict[int, MemoryStore] = {}
-
-
-class SharedReader(Reader):
-    """Crosses strict mode's pickling as a name, as a real one would cross by its folder."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(_stores[number])
-        self.number = number
-
-    def __reduce__(self) -> Any:
-        return SharedReader, (self.number,)
-
-
-class FakeStore(Supervised):
-    """Only a name to need."""
 
 
 class FakePresence(Supervised):
@@ -67,7 +54,7 @@ class FakePresence(Supervised):
 
 
 class FakeLane(Supervised):
-    """Answers submits at once, and repeats by key; description "crash" crashes it, "silence" gets no answer."""
+    """Answers submits at once, and repeats by key; descriptions tell it to do otherwise."""
 
     def on_start(self, args: Any) -> None:
         self.count = 0
@@ -78,13 +65,17 @@ class FakeLane(Supervised):
         if isinstance(msg, Submit):
             self._submit(msg)
         elif isinstance(msg, Operate):
-            self.send(msg.reply_to, Reply(msg.request, {"task_id": msg.task_id, "verb": msg.verb, "by": msg.by}))
+            self.send(
+                msg.reply_to, Reply(msg.request, {"task_id": msg.task_id, "verb": msg.verb, "by": msg.by})
+            )
 
     def _submit(self, msg: Submit) -> None:
         if any(item.description == "crash" for item in msg.items):
             raise RuntimeError("asked to crash")
         if not any(item.description == "silence" for item in msg.items):
-            self.send(msg.reply_to, Reply(msg.request, [self._one(msg.submitter, item) for item in msg.items]))
+            self.send(
+                msg.reply_to, Reply(msg.request, [self._one(msg.submitter, item) for item in msg.items])
+            )
 
     def _one(self, submitter: str, item: Any) -> Any:
         known = self.keys.get((submitter, item.idempotency_key)) if item.idempotency_key else None
@@ -94,7 +85,10 @@ class FakeLane(Supervised):
             return Fault("overloaded", "the lane is full", retry_after_ms=500)
         self.count += 1
         done = Submitted(
-            task_id=f"{self.name}-{self.count}", status="queued", priority=LANES.index(item.priority), created_at=1
+            task_id=f"{self.name}-{self.count}" if item.description != "which repo?" else f"repo-{item.repo}",
+            status="queued",
+            priority=LANES.index(item.priority),
+            created_at=1,
         )
         self.keys[submitter, item.idempotency_key] = done
         return done
@@ -142,31 +136,44 @@ def welcome(opened: SessionOpened) -> Welcome:
     )
 
 
-TOKENS = {"agent-token": ("ada", "agent"), "operator-token": ("olga", "operator"), "admin-token": ("ann", "admin")}
+TOKENS = {
+    "agent-token": ("ada", "agent"),
+    "operator-token": ("olga", "operator"),
+    "admin-token": ("ann", "admin"),
+}
 
 
 class Hub:
-    """What a test holds: the edge's URL, the rows, the tree."""
+    """What a test holds: the edge's URL, the tree, and a way to write rows."""
 
-    def __init__(self, number: int, base: LoopSystemBase, edge: Edge, root: Root, port: int) -> None:
-        self.store, self.base, self.edge, self.root, self.port = _stores[number], base, edge, root, port
+    def __init__(self, base: LoopSystemBase, edge: Edge, root: Root, port: int) -> None:
+        self.base, self.edge, self.root, self.port = base, edge, root, port
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S)
         self.ws_url = f"ws://127.0.0.1:{port}/ws"
+        self._answers: asyncio.Queue[Any] = asyncio.Queue()
+        self.actor = base.open_port(lambda message, _: self._answers.put_nowait(message))
 
-    async def request(self, method: str, path: str, *, token: str = "operator-token", **kw: Any) -> httpx.Response:
+    async def request(
+        self, method: str, path: str, *, token: str = "operator-token", **kw: Any
+    ) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         headers |= kw.pop("headers", {})
         return await self.http.request(method, path, headers=headers, **kw)
 
-    def put(self, *puts: Put) -> None:
-        commit(self.store, *puts)
+    async def put(self, *puts: Put) -> None:
+        """As the lane that owns these rows would."""
+        store = await self.root.where("store")
+        self.actor.send(store, Open("lane.normal"))
+        opened = await self._next(Opened)
+        self.actor.send(store, Commit("lane.normal", opened.incarnation, 1, "test", puts))
+        [done] = (await self._next(Answers)).items
+        assert isinstance(done, Committed), done
 
-
-def commit(store: MemoryStore, *puts: Put) -> None:
-    for put in puts:
-        writer = {"task": "lane.normal", "body": "lane.normal", "by_phase": "lane.normal"}.get(put.table, "directory")
-        [opened] = store.commit(Open(writer))
-        store.commit(Commit(writer, opened.incarnation, 1, "test", (put,)))
+    async def _next(self, kind: Any) -> Any:
+        while True:
+            message = await self._answers.get()
+            if isinstance(message, kind):
+                return message
 
 
 def task_puts(task_id: str, **fields: Any) -> tuple[Put, ...]:
@@ -183,25 +190,37 @@ def task_puts(task_id: str, **fields: Any) -> tuple[Put, ...]:
     return Put("task", (task_id,), state), Put("body", (task_id,), TaskBody(description=f"do {task_id}"))
 
 
-def fill(store: MemoryStore) -> None:
-    for n, (secret, (subject, role)) in enumerate(TOKENS.items()):
-        commit(store, Put("token", (digest(secret),), Token(f"t{n}", subject, role, 1)))  # type: ignore[arg-type]
-    commit(store, Put("repo", ("demo",), Repo("demo", "https://example.org/demo.git")))
-    commit(store, *task_puts("t-1"))
+def fill(folder: Path) -> None:
+    """What every test finds: three tokens, a repo, a task."""
+    env = open_environment(folder)
+    engine = Engine(env)
+    tokens = [
+        Put("token", (digest(secret),), Token(digest(secret)[:16], subject, role, 1))  # type: ignore[arg-type]
+        for secret, (subject, role) in TOKENS.items()
+    ]
+    repo = Put("repo", ("demo",), Repo("demo", "https://example.org/demo.git"))
+    for writer, puts in (("directory", (*tokens, repo)), ("lane.normal", task_puts("t-1"))):
+        [opened] = engine.commit(Open(writer))
+        engine.commit(Commit(writer, opened.incarnation, 1, "test", puts))
+    env.close()
 
 
-def tree(args: GatewayArgs) -> SupervisorSpec:
+def tree(config: Config, folder: str) -> SupervisorSpec:
     here = "tests.web.troupe"
     agent = ChildSpec(name="agent.", actor=f"{here}:FakeAgent")
     return SupervisorSpec(
         strategy="one_for_one",
         intensity=100,
         children=(
-            ChildSpec(name="store", actor=f"{here}:FakeStore"),
-            ChildSpec(name="directory", actor=f"{here}:FakeStore"),
+            ChildSpec(
+                name="store", actor="actors.store:StoreActor", args=StoreArgs(Settings(folder, sync=False))
+            ),
+            ChildSpec(
+                name="directory", actor="actors.directory:DirectoryActor", args=DirectoryArgs(config, folder)
+            ),
             *(ChildSpec(name=f"lane.{lane}", actor=f"{here}:FakeLane") for lane in LANES),
             dynamic("agents", DynamicSpec(template=agent)),
-            ChildSpec(name="gateway", actor="actors.gateway:GatewayActor", args=args),
+            ChildSpec(name="gateway", actor="actors.gateway:GatewayActor", args=GatewayArgs(config, folder)),
             ChildSpec(name="presence", actor=f"{here}:FakePresence"),
         ),
     )
@@ -214,18 +233,18 @@ async def delegate(route: str, args: dict[str, str]) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, *, strict: bool = True, spec: Any = tree) -> AsyncIterator[Hub]:
-    number = len(_stores)
-    _stores[number] = MemoryStore()
-    fill(_stores[number])
+async def running(config: Config, folder: Path, *, strict: bool = True) -> AsyncIterator[Hub]:
+    fill(folder)
     base = LoopSystemBase(strict=strict, loop=asyncio.get_running_loop())
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     edge = Edge(base, config, delegate)
-    root = await Root.start(base, spec(GatewayArgs(config, SharedReader(number))))
-    root.watch(["gateway"], lambda up: edge.gateway_up(up.address, up.incarnation), lambda _: edge.gateway_down())
+    root = await Root.start(base, tree(config, str(folder)))
+    root.watch(
+        ["gateway"], lambda up: edge.gateway_up(up.address, up.incarnation), lambda _: edge.gateway_down()
+    )
     await edge.start(listener)
-    hub = Hub(number, base, edge, root, port)
+    hub = Hub(base, edge, root, port)
     try:
         await until_ready(hub)
         yield hub
@@ -238,5 +257,5 @@ async def running(config: Config, *, strict: bool = True, spec: Any = tree) -> A
 
 async def until_ready(hub: Hub) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while (await hub.http.get("/ready")).status_code != 200:  # noqa: ASYNC110 - asked again over the wire
+        while (await hub.http.get("/ready")).status_code != 200:
             await asyncio.sleep(0.01)
