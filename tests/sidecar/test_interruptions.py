@@ -172,6 +172,26 @@ def test_a_second_task_is_rejected_while_one_is_held(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_task_that_comes_while_the_last_one_is_stopping_waits_for_its_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        takes_its_time = mind("trap 'sleep 0.5; exit 1' TERM; sleep 600 & wait")
+        async with FakeHub() as hub, serving(tmp_path, settings(hub, mind=takes_its_time)) as sidecar:
+            await until(lambda: hub.sends)
+            hub.assign("t1")
+            await until(lambda: mind_of(tmp_path))
+            hub.push(frames.TaskCancel(task_id="t1", generation=1, reason="not needed"))
+            hub.assign("t2")
+            await until(lambda: "t2" in hub.holders)
+            kinds = [type(frame) for frame in hub.got if isinstance(frame, frames.TaskReport)]
+            assert frames.TaskReject not in kinds
+            assert kinds.count(frames.TaskAccept) == 2
+            assert frames.TaskStopped in kinds[: len(kinds) - 1 - kinds[::-1].index(frames.TaskAccept)]
+            await until(lambda: "t2" in sidecar.works and sidecar.works["t2"].run.is_alive())
+            await sidecar.works["t2"].stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_killed_runner_is_noticed_and_its_mind_ended(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with FakeHub() as hub, serving(tmp_path, settings(hub, mind=HANGS)):
