@@ -7,6 +7,7 @@ May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, sess
 """
 
 import asyncio
+import inspect
 import os
 import random
 import threading
@@ -268,9 +269,11 @@ class SyncHub:
         self._thread = threading.Thread(target=self._loop.run_forever, name="agentcom-client", daemon=True)
         self._thread.start()
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._hub, name)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._hub, name)
+        return self._blocking(found) if inspect.iscoroutinefunction(found) else found
 
+    def _blocking(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._loop).result()
 

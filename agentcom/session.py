@@ -38,6 +38,7 @@ FATAL_ERRORS = frozenset(
     {"invalid_token", "token_agent_mismatch", "forbidden", "conflict", "bad_frame", "not_found"}
 )
 WELCOME_S = 20.0
+CLOSE_S = 3.0
 SILENT_HEARTBEATS = 3
 
 _log = structlog.get_logger("agentcom.session")
@@ -227,6 +228,7 @@ class AgentSession:
                 self.url,
                 subprotocols=[Subprotocol(self._codec.name)],
                 compression=None,
+                close_timeout=CLOSE_S,
                 max_size=4 << 20,
                 proxy=None if is_local(self.url) else True,
             ) as ws:

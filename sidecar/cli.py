@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from msgspec.structs import replace
@@ -58,10 +58,16 @@ def main() -> None:
 @click.option("--agent-id", required=True, help="The agent's name on the hub.")
 @click.option("--capability", "capabilities", multiple=True, help="What this agent can do; repeatable.")
 @click.option("--mind", required=True, help="The Mind's command, one string; never run through a shell.")
-@click.option("--token", default="", envvar="AGENTCOM_TOKEN", help="A token it has already: no registration.")
+@click.option("--token-file", type=click.File(), help="A token this agent has already: no registration.")
 @_home
 def join(
-    hub: str, invite: str, agent_id: str, capabilities: tuple[str, ...], mind: str, token: str, home: Path
+    hub: str,
+    invite: str,
+    agent_id: str,
+    capabilities: tuple[str, ...],
+    mind: str,
+    token_file: TextIO | None,
+    home: Path,
 ) -> None:
     """Register this agent with HUB and write its settings. Safe to repeat: it keeps token and instance."""
     home = home.expanduser()
@@ -69,7 +75,7 @@ def join(
         known = _known(home, hub, agent_id)
         settings = known or Settings(hub=hub.rstrip("/"), agent_id=agent_id, token="", mind=[])
         settings = replace(settings, capabilities=list(capabilities), mind=shlex.split(mind))
-        given = token or settings.token
+        given = token_file.read().strip() if token_file else settings.token
         sidecar_settings.check(replace(settings, token=given or "not yet"))
         if not given:
             given = asyncio.run(_register(settings.hub, agent_id, invite, settings.capabilities)).token

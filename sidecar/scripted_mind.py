@@ -110,7 +110,13 @@ def test(tree: Path) -> None:
     for argv in checks:
         done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise GivesUp(f"{' '.join(argv)} fails: {(done.stdout + done.stderr)[-500:]}")
+            raise GivesUp(f"{' '.join(argv)} fails: {_telling(done.stdout + done.stderr)}")
+
+
+def _telling(output: str) -> str:
+    """The last line that names an error, else the end of it all."""
+    lines = [line.strip() for line in output.splitlines() if "Error: " in line]
+    return lines[-1] if lines else output[-500:]
 
 
 def commit(task: Task, tree: Path) -> None:

@@ -127,7 +127,7 @@ class Work:
 
     async def _doing(self, phase: str, step: Awaitable[_T]) -> _T:
         self._busy = True
-        self._log.info(f"work.{phase}", phase=phase)
+        self._log.info("work.phase", phase=phase)
         try:
             await self._progress(phase)
             return await step

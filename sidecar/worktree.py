@@ -68,6 +68,7 @@ class Workspace:
         self.email = email or f"{agent_id}@agentcom.invalid"
         self._git = Git(home, git_s)
         self._one_at_a_time = asyncio.Lock()
+        self._set_up: set[Path] = set()
 
     # --- begin ---------------------------------------------------------------------------------------
 
@@ -85,8 +86,14 @@ class Workspace:
         folder = self.home / "repos" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
         folder.mkdir(parents=True, exist_ok=True)
         git = self._git.at(folder)
+        if folder not in self._set_up:
+            await self._configure(git, url)
+            self._set_up.add(folder)
+        return git
+
+    async def _configure(self, git: Git, url: str) -> None:
         await git("init", "--quiet", "--bare")
-        hooks = folder / "agentcom-hooks"
+        hooks = git.folder / "agentcom-hooks"
         await asyncio.to_thread(self._write_hook, hooks)
         for key, value in {
             "remote.origin.url": url,
@@ -94,10 +101,9 @@ class Workspace:
             "core.hooksPath": str(hooks),
             "user.name": self.name,
             "user.email": self.email,
-            "gc.auto": "0",
+            "gc.autoDetach": "false",  # what a command starts ends with it
         }.items():
             await git("config", key, value)
-        return git
 
     def _write_hook(self, hooks: Path) -> None:
         hooks.mkdir(exist_ok=True)
@@ -125,8 +131,9 @@ class Workspace:
 
     async def _free(self, git: Git, path: Path, branch: str) -> None:
         """Make way: an unfinished `path` goes; an earlier attempt stays as evidence, off the branch."""
-        await git.attempt("worktree", "remove", "--force", str(path))
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        if await asyncio.to_thread(path.exists):
+            await git.attempt("worktree", "remove", "--force", str(path))
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         await git("worktree", "prune")
         for other in await self._worktrees_on(git, branch):
             await git.at(other)("checkout", "--quiet", "--detach")
@@ -191,8 +198,9 @@ class Workspace:
         if await self._remote_commit(git, checkout.branch) != await git("rev-parse", "HEAD"):
             return
         repo = git.at(Path(checkout.repo))
-        await repo("worktree", "remove", "--force", str(path))
-        await repo.attempt("branch", "--quiet", "-D", checkout.branch)
+        async with self._one_at_a_time:  # deleting a branch locks the config that `prepare` writes
+            await repo("worktree", "remove", "--force", str(path))
+            await repo.attempt("branch", "--quiet", "-D", checkout.branch)
 
 
 def _base(base: str) -> str:

@@ -200,6 +200,8 @@ class Root:
         return found
 
     async def _ask(self, target: ActorAddress, message: Callable[[int], object]) -> Any:
+        if self._ended.done():
+            raise TimeoutError("the tree has ended")
         self._last_request += 1
         request = self._last_request
         self._requests[request] = answer = asyncio.get_running_loop().create_future()
@@ -234,6 +236,9 @@ class Root:
             log.error("root.gave_up", root=self.name, reason=gave_up.reason)
             _settle(self.failed, gave_up)
         _settle(self._ended, None)
+        for waiting in self._requests.values():
+            if not waiting.done():
+                waiting.set_exception(TimeoutError("the tree has ended"))
         for name in list(self._ups):
             self._down(name)
         self._port.close()

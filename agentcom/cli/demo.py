@@ -32,6 +32,7 @@ from agentcom.protocol import errors
 from agentcom.protocol.bodies import ErrorBody, Submitted
 
 Json = dict[str, Any]
+INTERRUPTED = 130
 
 
 @click.command()
@@ -43,30 +44,33 @@ def main(keep: bool, timeout: float) -> None:
     """A hub, two agents, ten tasks: watch them become branches."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=150)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
     home = Path(tempfile.mkdtemp(prefix="agentcom-demo-"))
     sys.exit(_run(console, home, keep, timeout))
 
 
 def _run(console: Console, home: Path, keep: bool, timeout_s: float) -> int:
     stage = Stage(home, os.environ)
-    code = exits.REFUSED
+    code, keeping = exits.REFUSED, False
     try:
-        code = asyncio.run(play(console, stage, timeout_s))
+        code, keeping = asyncio.run(play(console, stage, timeout_s)), keep
     except (Ended, errors.AgentComError, OSError) as exc:
         console.print(Text(f"✘ {exc}", style="red"))
+        keeping = keep
     except KeyboardInterrupt:
         console.print("\nstopping")
-        code, keep = 130, False
-    if keep:
-        console.print(demo_help.how_to_look(stage))
-        return code
-    _clear(console, stage, code)
+        code = INTERRUPTED
+    finally:
+        if keeping:
+            console.print(demo_help.how_to_look(stage))
+        else:
+            _clear(console, stage, code)
     return code
 
 
 def _clear(console: Console, stage: Stage, code: int) -> None:
     """Stop all; the logs stay when something went wrong, for there is nothing else to look at."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it running
     killed = stage.stop()
     if killed:
         console.print(Text(f"had to be killed: {', '.join(killed)}", style="yellow"))
@@ -114,7 +118,8 @@ def report(
     console: Console, stage: Stage, found: Sequence[Json], pulls: Sequence[Json], seconds: float
 ) -> int:
     """The table, what became of the hopeless task, and whether all of it is true."""
-    console.print(demo_board.final_table(TASKS, found, {pull["task_id"]: pull for pull in pulls}))
+    by_task = {pull["task_id"]: pull for pull in pulls}
+    console.print(demo_board.final_table(TASKS, found, by_task, console.width))
     for one, task in zip(TASKS, found, strict=True):
         if task["status"] == "dead_letter":
             console.print(demo_board.reasons_text(one.title, demo_check.reasons(task)))

@@ -4,11 +4,11 @@
 May import: rich, agentcom.cli.{demo_tasks, look, times}.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
@@ -17,7 +17,7 @@ from rich.text import Text
 from agentcom.cli.demo_tasks import DemoTask
 from agentcom.cli.look import agent_of, lane_text, short, status_text
 from agentcom.cli.times import span
-from agentcom.protocol.rows import FINAL
+from agentcom.protocol.rows import FINAL, HELD
 
 Json = dict[str, Any]
 
@@ -54,9 +54,9 @@ def line(one: DemoTask, task: Json | None, now_ms: float) -> Line:
 
 
 def _told(task: Json) -> str:
-    if task["status"] in ("scheduled", "dead_letter"):
-        return str(task.get("reason") or task.get("last_error") or "")
-    return str(task.get("waiting") or ("" if task["status"] in FINAL else task.get("note")) or "")
+    if task["status"] in HELD:
+        return str(task.get("note") or "")
+    return "" if task["status"] == "completed" else str(task.get("waiting") or task.get("reason") or "")
 
 
 def board(lines: Sequence[Line], seconds: float) -> RenderableType:
@@ -96,32 +96,35 @@ def changes(before: Sequence[Line], after: Sequence[Line], seconds: float) -> It
             yield f"{seconds:6.1f} s  {new.lane:<6}  {status:<11}  {new.agent:<6}  {new.title}{told}"
 
 
-def final_table(wanted: Sequence[DemoTask], found: Sequence[Json], pulls: Mapping[str, Json]) -> Table:
+WIDE = 140
+"""Columns of a terminal on which the branch has one of its own; on others it stands under its task."""
+
+
+def final_table(
+    wanted: Sequence[DemoTask], found: Sequence[Json], pulls: Mapping[str, Json], width: int
+) -> Table:
     """What became of each task: the branch, the pull request record, and how long it took."""
-    made = Table(box=box.ROUNDED, header_style="bold", border_style="bright_black", title_justify="left")
-    for name, justify in _COLUMNS:
-        made.add_column(name, justify=justify, overflow="fold", no_wrap=name not in ("task", "branch"))  # type: ignore[arg-type]
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("", "task", "lane", "agent", "attempts", "branch", "pull request", "assigned", "done"):
+        if name != "branch" or width >= WIDE:
+            justify: JustifyMethod = "right" if name in ("attempts", "assigned", "done") else "left"
+            made.add_column(name, justify=justify, overflow="fold", no_wrap=name not in ("task", "branch"))
     for one, task in zip(wanted, found, strict=True):
-        made.add_row(*_cells(one, task, pulls.get(task["task_id"])))
+        made.add_row(*_cells(one, task, pulls.get(task["task_id"]), width))
     return made
 
 
-_COLUMNS = (
-    ("", "left"), ("task", "left"), ("lane", "left"), ("agent", "left"), ("attempts", "right"),
-    ("branch", "left"), ("pull request", "left"), ("assigned", "right"), ("done", "right"),
-)  # fmt: skip
-
-
-def _cells(one: DemoTask, task: Json, pull: Json | None) -> Iterable[RenderableType]:
+def _cells(one: DemoTask, task: Json, pull: Json | None, width: int) -> Iterator[RenderableType]:
     sign = status_text(task["status"])
     branch = (task.get("result") or {}).get("branch") or ""
     told = Text(branch, style="cyan") if branch else Text(task["status"].replace("_", " "), style="red")
     yield Text(sign.plain[0], style=sign.style)
-    yield escape(one.title)
+    yield Text(one.title) if width >= WIDE else Text.assemble(one.title, "\n", told)
     yield lane_text(one.lane)
     yield agent_of(task)
     yield str(count(task, "assigned"))
-    yield told
+    if width >= WIDE:
+        yield told
     yield str(pull["pr_id"]) if pull else ""
     yield since_submit(task, first(task, "assigned"))
     yield since_submit(task, task["updated_at"] if task["status"] in FINAL else None)
@@ -158,5 +161,5 @@ def verdict(problems: Sequence[str], found: Sequence[Json], seconds: float) -> P
 
 
 def reasons_text(title: str, reasons: Sequence[str]) -> Text:
-    said = "".join(f"\n  {n}. {short(reason, 120)}" for n, reason in enumerate(reasons, 1))
+    said = "".join(f"\n  {short(reason, 130)}" for reason in reasons)
     return Text.assemble(("dead letter  ", "red"), (title, "bold"), said)

@@ -112,5 +112,5 @@ def _hopeless(task: Json) -> list[str]:
 
 def reasons(task: Json) -> list[str]:
     """Why each attempt failed, oldest first."""
-    lines = reversed(task.get("history") or [])
-    return [line["reason"] for line in lines if line.get("reason") and line["event"] != "submitted"]
+    said = [line["reason"] for line in reversed(task.get("history") or []) if line.get("reason")]
+    return list(dict.fromkeys(said))  # a reason stays with the task until the next event that has one

@@ -3,13 +3,16 @@
 May import: rich, agentcom.cli.{demo_stage, demo_tasks}.
 """
 
+import sys
+from pathlib import Path
+
 from rich import box
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from agentcom.cli.demo_stage import Stage
-from agentcom.cli.demo_tasks import CAPABILITIES, TASKS
+from agentcom.cli.demo_tasks import CAPABILITIES, REPO, TASKS
 
 
 def opening(stage: Stage) -> Panel:
@@ -28,20 +31,21 @@ def opening(stage: Stage) -> Panel:
 
 def how_to_look(stage: Stage) -> Text:
     """Commands to copy; everything is still running."""
-    admin = f"agentcom-admin {{}} --hub {stage.url} --token-file {stage.token_file}"
     pids = " ".join(map(str, stage.fleet.pids()))
     steps = (
-        ("the supervision tree", admin.format("tree")),
-        ("tasks and agents", admin.format("tasks")),
-        ("", admin.format("agents")),
-        ("why a task is where it is", admin.format("why TASK")),
-        ("one more task", f'agentcom submit "…" --wait --hub {stage.url} --token-file {stage.token_file}'),
+        ("for the commands below", f"export PATH={Path(sys.executable).parent}:$PATH"),
+        ("", f"export AGENTCOM_HUB={stage.url} AGENTCOM_TOKEN=$(cat {stage.token_file})"),
+        ("the supervision tree, the agents, the tasks", "agentcom-admin tree"),
+        ("", "agentcom-admin agents"),
+        ("", "agentcom-admin tasks"),
+        ("what was given up, and why", "agentcom-admin dead-letter"),
+        ("one more task", f'agentcom submit "Write a haiku" --repo {REPO} --wait'),
         ("the branches", f"git -C {stage.remote} log --oneline --graph --all"),
         ("the logs", f"tail -f {stage.logs}/*.log"),
         ("stop it", f"kill {pids} && rm -r {stage.home}"),
     )
-    said = Text("\nEverything is still running. The commands are in .venv/bin.\n", style="bold")
+    said = Text("\nEverything is still running. Look at it:\n\n", style="bold")
     for what, command in steps:
-        said.append(f"\n{f'# {what}' if what else ''}\n".lstrip("\n") if what else "", style="bright_black")
+        said.append(f"# {what}\n" if what else "", style="bright_black")
         said.append(f"{command}\n")
     return said

@@ -4,6 +4,7 @@ May import: the standard library, agentcom.{cli, client, protocol}.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from agentcom.cli import demo_project
-from agentcom.cli.demo_fleet import Ended, Fleet, free_port, python
+from agentcom.cli.demo_fleet import Ended, Fleet, free_port, python, stop_by_pid
 from agentcom.cli.demo_tasks import BASE, CAPABILITIES, REPO
 from agentcom.client import Hub
 
@@ -64,8 +65,8 @@ class Stage:
         """A remote with a project in it, known to the hub, and two agents that wait for work."""
         await asyncio.to_thread(demo_project.create, self.remote)
         await hub.put_repo(name=REPO, url=str(self.remote), base_branch=BASE)
+        await asyncio.gather(*(asyncio.to_thread(self._join, agent) for agent in CAPABILITIES))
         for agent in CAPABILITIES:
-            await asyncio.to_thread(self._join, agent)
             self.fleet.start(agent, self.sidecar("run", agent))
 
     def _join(self, agent: str) -> None:
@@ -78,4 +79,24 @@ class Stage:
         return python("-m", "sidecar.cli", verb, *arguments, "--home", str(self.home / agent))
 
     def stop(self) -> list[str]:
-        return self.fleet.stop()
+        """Stop what was started here, and the Minds that outlive their sidecars; the names of what had to be killed."""
+        killed = self.fleet.stop()
+        for pid in self.runners():
+            stop_by_pid(pid)
+        return killed
+
+    def runners(self) -> list[int]:
+        """Processes that watch over a Mind. Each has its folder as an argument, which tells it from a reused pid."""
+        found = []
+        for record in self.home.glob("*/runs/*/*/runner.json"):
+            pid = int(json.loads(record.read_bytes())["pid"])
+            if str(record.parent) in _arguments(pid):
+                found.append(pid)
+        return found
+
+
+def _arguments(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -58,7 +58,7 @@ _DOCS = ("docs",)
 
 TASKS: tuple[DemoTask, ...] = (
     DemoTask(
-        title="Add slug() for file names",
+        title="Add slug()",
         lane="normal",
         script=_function(
             "words",
@@ -70,7 +70,7 @@ TASKS: tuple[DemoTask, ...] = (
         ),
     ),
     DemoTask(
-        title="Write down how releases are made",
+        title="Describe releases",
         lane="low",
         needs=_DOCS,
         script=_NOTE,
@@ -87,7 +87,7 @@ TASKS: tuple[DemoTask, ...] = (
         script=_function("words", "title_case", "text", "return text.title()", "one two", "One Two"),
     ),
     DemoTask(
-        title="Reverse the words of a text",
+        title="Reverse words",
         lane="normal",
         script=_function(
             "words", "reverse_words", "text", 'return " ".join(text.split()[::-1])', "a b c", "c b a"
@@ -95,13 +95,13 @@ TASKS: tuple[DemoTask, ...] = (
         fail_times=1,
     ),
     DemoTask(
-        title="Make one equal to two",
+        title="Make 1 equal 2",
         lane="high",
         script=_function("numbers", "one", "value", "return value", 1, 2),
         hopeless=True,
     ),
     DemoTask(
-        title="Add median() to the numbers",
+        title="Add median()",
         lane="normal",
         needs=_ALGORITHMS,
         script=_function(
@@ -109,20 +109,20 @@ TASKS: tuple[DemoTask, ...] = (
         ),
     ),
     DemoTask(
-        title="Count the vowels of a text",
+        title="Count vowels",
         lane="low",
         script=_function(
             "words", "vowels", "text", 'return sum(c in "aeiou" for c in text.lower())', "Idea", 3
         ),
     ),
     DemoTask(
-        title="Collect ideas for version 2",
+        title="Collect ideas",
         lane="urgent",
         needs=_DOCS,
         script=_NOTE,
     ),
     DemoTask(
-        title="Add spread() of a list",
+        title="Add spread()",
         lane="low",
         needs=_ALGORITHMS,
         script=_function("numbers", "spread", "values", "return max(values) - min(values)", [4, 9, 6], 5),

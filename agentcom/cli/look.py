@@ -32,7 +32,10 @@ SIGNS: dict[str, tuple[str, str]] = {
     "offline": ("·", "bright_black"),
     "stopping": ("◌", "yellow"),
     "unresponsive": ("!", "red"),
-    "running": ("●", "green"),
+    "up": ("●", "green"),
+    "down": ("✘", "red"),
+    "terminated": ("✘", "bright_black"),
+    "draining": ("◌", "yellow"),
     "starting": ("◔", "yellow"),
     "quarantined": ("!", "red"),
     "asleep": ("·", "bright_black"),
@@ -40,10 +43,16 @@ SIGNS: dict[str, tuple[str, str]] = {
 LANE_STYLES = {"urgent": "bold red", "high": "yellow", "normal": "default", "low": "bright_black"}
 
 
+PIPE_WIDTH = 200
+"""Of what is not a terminal, where a cut id would be of no use."""
+
+
 def console(*, err: bool = False) -> Console:
-    """A console for one command; a pipe gets plain text of a readable width."""
+    """A console for one command; a pipe gets plain text, wide enough to cut nothing."""
     made = Console(stderr=err, highlight=False)
-    return made if made.is_terminal else Console(stderr=err, highlight=False, width=max(made.width, 110))
+    return (
+        made if made.is_terminal else Console(stderr=err, highlight=False, width=max(made.width, PIPE_WIDTH))
+    )
 
 
 def status_text(status: str) -> Text:
@@ -64,6 +73,7 @@ def table(*columns: str, title: str = "", right: Iterable[str] = (), fold: Itera
         title_style="bold",
         title_justify="left",
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for name in columns:
         made.add_column(
@@ -175,7 +185,7 @@ def history_table(events: Sequence[Json]) -> Table:
         right=("after", "generation"),
         fold=("reason",),
     )
-    before = 0
+    before, said = 0, ""
     for event in events:
         made.add_row(
             clock(event["ms"]),
@@ -183,9 +193,9 @@ def history_table(events: Sequence[Json]) -> Table:
             str(event["event"]).replace("_", " "),
             str(event.get("generation") or ""),
             str(event.get("agent_id") or ""),
-            escape(str(event.get("reason") or "")),
+            "" if event.get("reason") == said else escape(str(event.get("reason") or "")),
         )
-        before = event["ms"]
+        before, said = event["ms"], event.get("reason") or ""
     return made
 
 

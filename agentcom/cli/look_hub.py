@@ -54,11 +54,12 @@ def tree_view(nodes: Sequence[Json]) -> Tree:
 
 def _node_line(node: Json) -> Text:
     supervisor = node["kind"] == "supervisor"
-    sign, style = SIGNS.get(node["state"], ("●", "green") if node["state"] == "up" else ("·", "yellow"))
+    sign, style = SIGNS.get(node["state"], ("·", "yellow"))
     line = Text.assemble((f"{sign} ", style), (node["name"], "bold" if supervisor else ""))
     if node["state"] != "up":
         line.append(f"  {node['state']}", style=style)
-    line.append(f"  {span(node['uptime_s'] * 1000)}", style="bright_black")
+    if node["uptime_s"]:
+        line.append(f"  {span(node['uptime_s'] * 1000)}", style="bright_black")
     if node["restarts"]:
         line.append(f"  {node['restarts']} restarts", style="yellow")
     if node["last_crash"]:
@@ -88,10 +89,10 @@ _SHOWN = frozenset({"name", "kind", "state", "parent", "uptime_s", "start", "res
 
 
 def pulls_table(pulls: Sequence[Json]) -> Table:
-    made = table("pull request", "repo", "branch", "commit", "task", "when", "title", fold=("title",))
+    made = table("pull request", "repo", "branch", "commit", "when", "title", fold=("branch", "title"))
     for pull in pulls:
         made.add_row(
-            pull["pr_id"], pull["repo"], pull["branch"], pull["commit"][:10], pull["task_id"],
+            pull["pr_id"], pull["repo"], pull["branch"], pull["commit"][:10],
             clock(pull["updated_at"]), escape(short(pull["title"])),
         )  # fmt: skip
     return made

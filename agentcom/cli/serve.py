@@ -1,6 +1,6 @@
 """`agentcom hub`: the settings, then the hub, and a sentence when it cannot start.
 
-May import: click, agentcom.{config, hub, store.errors, web}.
+May import: click, agentcom.{config, hub, store.errors, web.server}.
 """
 
 import os

@@ -90,14 +90,16 @@ def _completed(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> 
 
 
 def _dead_letter(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
-    yield f"It is in the dead letter: {task.get('reason') or _last(task)}."
-    failures = f"Failures {task['attempts']} of {task['max_attempts']}"
-    yield f"{failures}, losses {task['losses']} of {task['max_losses']}."
-    yield from (
-        f"Attempt of {line['agent_id']}: {line['reason']}"
-        for line in reversed(task.get("history") or [])
-        if line.get("agent_id") and line.get("reason")
-    )
+    failures = f"failures {task['attempts']} of {task['max_attempts']}"
+    yield f"It is in the dead letter: {failures}, losses {task['losses']} of {task['max_losses']}."
+    lines = [
+        line for line in reversed(task.get("history") or []) if line.get("agent_id") and line.get("reason")
+    ]
+    said = list(dict.fromkeys(f"{line['agent_id']}: {line['reason']}" for line in lines))
+    last = str(task.get("reason") or "")
+    yield from said
+    if last and not any(line.endswith(last) for line in said):
+        yield f"Reason: {last}."
     yield f"Once the cause is gone: agentcom-admin retry {name}"
 
 

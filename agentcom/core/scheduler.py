@@ -264,6 +264,8 @@ class Scheduler:
         elif rank in self._paused:
             self._paused.discard(rank)
             yield from self._hand_out(self._stock.lane(rank))
+            for shelf in self._restricted:
+                yield from self._reach_further(shelf)
 
     # --- choosing ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from agentcom.store.errors import (
     KeyRefused,
     NewerSchema,
     StorageFull,
+    StoreClosed,
     StoreError,
 )
 from agentcom.store.memory import MemoryStore

@@ -99,6 +99,7 @@ class Table:
         self.number, self.name, self.key, self.row = number, name, key, row
         self.writers, self.append, self.counter = writers, append, counter
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
+        self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
         self.encode = _encode_texts if set(self.codecs) == {PARTS["str"]} else self._encode_parts
         self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(row)
@@ -132,7 +133,7 @@ def _tables() -> Iterable[Table]:
     yield Table(13, "moves", "lane:lane task_id:str", rows.Move, lane)
     yield Table(14, "counter", "name:str a:str b:str", int, "*", counter=True)
     yield Table(15, "idempotency", "submitter:str key:str", rows.Idempotent, lane)
-    yield Table(16, "agent", "agent_id:str", rows.Agent, directory)
+    yield Table(16, "agent", "agent_id:str", rows.Agent, directory, "agent.")
     yield Table(17, "token", "sha256:str", rows.Token, directory)
     yield Table(18, "repo", "name:str", rows.Repo, directory)
     yield Table(19, "invite", "sha256:str", rows.Invite, directory)
@@ -189,8 +190,8 @@ def decode_key(table: Table, raw: bytes) -> Key:
     parts: list[str | int] = []
     at = 0
     try:
-        for codec in table.codecs:
-            part, at = codec.decode(raw, at)
+        for decode in table.decoders:
+            part, at = decode(raw, at)
             parts.append(part)
     except (ValueError, IndexError) as error:
         raise CorruptRow(table.name, raw, f"key does not decode ({error})") from None
@@ -202,8 +203,8 @@ def decode_key(table: Table, raw: bytes) -> Key:
 def prefix_length(table: Table, raw: bytes, depth: int) -> int:
     """How many bytes the first `depth` parts of a key on disk take."""
     at = 0
-    for codec in table.codecs[:depth]:
-        _, at = codec.decode(raw, at)
+    for decode in table.decoders[:depth]:
+        _, at = decode(raw, at)
     return at
 
 

@@ -38,7 +38,7 @@ NOW = 10_000
             "bob asks: which one?",
         ),
         ({"status": "completed", "result": {"branch": "ada/t"}}, [], "on branch ada/t"),
-        ({"status": "dead_letter", "reason": "3 failures", "attempts": 3}, [], "Failures 3 of 3"),
+        ({"status": "dead_letter", "reason": "3 failures", "attempts": 3}, [], "failures 3 of 3"),
         ({"status": "cancelled", "reason": "not wanted"}, [], "not wanted"),
     ],
 )

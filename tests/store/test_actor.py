@@ -14,7 +14,7 @@ from agentcom.protocol.ops import Add, Append, Must, Put
 from agentcom.protocol.rows import Idempotent, Mail
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import DataFolderLocked, Reader, env, handle, open_environment
-from agentcom.store.disk import Settings
+from agentcom.store.disk import Disk, Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Answers, Commit, Committed, GetStatus, Open, Opened, StoreStatus
 from supervisors.root import Root, RootGaveUpError
@@ -238,6 +238,43 @@ def test_an_error_of_the_disk_ends_the_process(tmp_path, monkeypatch):
             while not panics:
                 await asyncio.sleep(0)
         assert panics == ["OSError: [Errno 5] Input/output error"]
+
+    hold(tmp_path, scene)
+
+
+def test_a_silent_disk_is_told_and_forgiven_when_it_answers(tmp_path, monkeypatch):
+    async def scene(hall: Hall) -> None:
+        answer = threading.Event()
+        apply = Disk.apply
+        monkeypatch.setattr("actors.store.SLOW_S", 1)
+        monkeypatch.setattr(Disk, "apply", lambda *given: answer.wait(DEADLINE_S) and apply(*given))
+        answer.set()
+        await hall.build()
+        client = await hall.client()
+        answer.clear()
+        ticket = client.commit(Add("counter", ("n", "", ""), 1))
+        await client.until(lambda _: client.statuses()[-1].stuck)
+        answer.set()
+        await client.answered(ticket)
+        await client.until(lambda _: not client.statuses()[-1].stuck)
+        assert panics == []
+
+    hold(tmp_path, scene)
+
+
+def test_a_disk_that_stays_silent_ends_the_process(tmp_path, monkeypatch):
+    async def scene(hall: Hall) -> None:
+        answer = threading.Event()
+        monkeypatch.setattr("actors.store.STUCK_S", 1)
+        await hall.build()
+        client = await hall.client()
+        monkeypatch.setattr(Disk, "apply", lambda *_: answer.wait(DEADLINE_S))
+        client.commit(Add("counter", ("n", "", ""), 1))
+        async with asyncio.timeout(DEADLINE_S):
+            while not panics:
+                await asyncio.sleep(0)
+        answer.set()
+        assert panics == ["the disk did not answer for 1 s"]
 
     hold(tmp_path, scene)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from agentcom import store
 from agentcom.protocol.rows import PHASES
 from agentcom.store.tables import TABLES, Table
 
@@ -26,3 +27,7 @@ def test_phases_keep_their_numbers():
     """They are bytes on disk."""
     assert PHASES[:3] == ("queued", "scheduled", "assigned")
     assert PHASES[3:] == ("working", "blocked", "completed", "dead_letter", "cancelled")
+
+
+def test_everything_the_package_names_is_there():
+    assert all(hasattr(store, name) for name in store.__all__)

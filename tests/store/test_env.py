@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -13,7 +14,19 @@ import pytest
 
 from agentcom.protocol.ops import Add, Delete, Put
 from agentcom.protocol.rows import Mark
-from agentcom.store import CorruptRow, DataFolderLocked, Engine, NewerSchema, Reader, env, open_environment
+from agentcom.store import (
+    CorruptRow,
+    DataFolderLocked,
+    Engine,
+    NewerSchema,
+    Reader,
+    StoreClosed,
+    env,
+    handle,
+    open_environment,
+)
+from agentcom.store.env import opened
+from agentcom.store.errors import SupersededStore
 from agentcom.store.messages import Commit, Committed, Open
 from agentcom.store.tables import TABLES, encode_key
 from tests.store.helpers import LmdbStore, Writer, all_rows, folded, task
@@ -61,6 +74,32 @@ def test_each_open_is_a_new_life_and_a_clean_stop_is_remembered_once(tmp_path):
     third.close()
     third.close()
     assert third.closed
+
+
+def test_an_engine_of_an_earlier_life_writes_no_more(tmp_path):
+    """A crashed store actor's thread may still be at it when the next one takes the environment over."""
+    store = LmdbStore(tmp_path)
+    lane = Writer(store)
+    lane.commit(Put("task", ("a",), task("a")))
+    store.env.begin_life()
+    with pytest.raises(SupersededStore):
+        lane.commit(Put("task", ("b",), task("b")))
+    assert [key for key, _ in store.reader.scan("task")] == [("a",)]
+    assert opened(tmp_path) is store.env
+    store.close()
+    assert opened(tmp_path) is None
+
+
+def test_a_reader_made_by_handle_outlives_a_reopen_and_can_be_pickled(tmp_path):
+    reader = pickle.loads(pickle.dumps(Reader(handle(tmp_path))))
+    with pytest.raises(StoreClosed, match="is not open"):
+        reader.last_seq()
+    store = LmdbStore(tmp_path)
+    Writer(store).commit(Put("task", ("a",), task("a")))
+    assert reader.last_seq() == 1
+    store.reopen()
+    assert reader.get("task", ("a",)) == task("a")
+    store.close()
 
 
 def test_a_damaged_row_is_named_and_its_neighbours_are_served(tmp_path):

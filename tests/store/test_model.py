@@ -21,7 +21,6 @@ deletes = st.builds(lambda i: Delete("task", (i,)), IDS)
 adds = st.builds(lambda n, d: Add("counter", (n, "", ""), d), IDS, st.integers(-2, 2))
 appends = st.builds(lambda a, n: Append("mailbox", (a,), Mail(n, 1)), IDS, IDS)
 trims = st.builds(lambda a, n: Delete("mailbox", (a, n)), IDS, st.integers(1, 4))
-bad = st.just(Put("agent", ("x",), task("x")))
 ops = st.lists(puts | deletes | adds | appends | trims, max_size=5)
 musts = st.lists(
     st.builds(
@@ -155,7 +154,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert folded(self.store) == all_rows(self.store)
 
 
-bad_op = Put("agent", ("x",), task("x"))
+bad_op = Put("token", ("x",), task("x"))
 
 
 class LmdbAgainstModel(StoreAgainstModel):

@@ -112,3 +112,26 @@ def test_a_warm_row_of_a_cached_table_needs_no_read(monkeypatch: pytest.MonkeyPa
     overlay.drop(1)
     monkeypatch.setattr(store.reader, "get", lambda *_: pytest.fail("read from disk"))
     assert overlay.get("task", ("t",)) == task("t")
+
+
+def test_a_ticket_adopted_late_does_not_hide_a_newer_one():
+    """A refusable commit is added when it is on disk; what came after it may be there already."""
+    overlay = Overlay(MemoryStore().reader, cache_tables=("task",))
+    overlay.add(2, [Put("task", ("t",), task("t", order=2))])
+    overlay.add(1, [Put("task", ("t",), task("t", order=1))])
+    assert overlay.get("task", ("t",)).order == 2
+    overlay.drop(1)
+    overlay.drop(2)
+    assert overlay.get("task", ("t",)).order == 2
+
+
+def test_a_row_that_was_handed_away_is_read_anew():
+    store = MemoryStore()
+    old_lane, new_lane = Writer(store, "lane.normal"), Writer(store, "lane.low")
+    overlay = Overlay(store.reader, cache_tables=("task",), cache_if=lambda row: row.lane == "normal")
+    moved = Put("task", ("t",), task("t", lane="low"))
+    overlay.add(1, [moved])
+    old_lane.commit(moved)
+    overlay.drop(1)
+    new_lane.commit(Put("task", ("t",), task("t", lane="low", order=9)))
+    assert overlay.get("task", ("t",)).order == 9

@@ -113,12 +113,18 @@ async def perform(s: Stage, name: str, step: str, number: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=STEPS, refuses=st.booleans(), flaky=st.integers(0, 1))
+@given(
+    steps=STEPS,
+    refuses=st.booleans(),
+    flaky=st.integers(0, 1),
+    restart=st.sampled_from(["permanent", "transient", "temporary"]),
+)
 def test_whatever_happens_every_mail_is_handled_or_answered_once(
-    steps: list[tuple[str, str]], refuses: bool, flaky: int
+    steps: list[tuple[str, str]], refuses: bool, flaky: int, restart: Any
 ) -> None:
     async def scene(s: Stage) -> None:
-        template = s.child("agent.", script={"may_refuse_sleep": refuses, "crash_on_start_until": flaky})
+        script = {"may_refuse_sleep": refuses, "crash_on_start_until": flaky}
+        template = s.child("agent.", script=script, restart=restart)
         quick = Backoff(base_s=0.001, cap_s=0.002)
         many = DynamicSpec(template=template, intensity=3, period_s=60, backoff=quick)
         await s.raise_curtain(SupervisorSpec(children=(dynamic("agents", many),)))

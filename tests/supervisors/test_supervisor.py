@@ -10,7 +10,7 @@ from thespian.actors import ActorExitRequest, ChildActorExited
 
 from supervisors.messages import Crashed, Exiting
 from supervisors.parent import Parent
-from supervisors.root import RootGaveUpError
+from supervisors.root import RootGaveUpError, UnknownNameError
 from supervisors.specs import Backoff, SupervisorSpec, supervisor
 from tests.supervisors.troupe import Boom, Leave, Say, Stage, Unavailable, play
 
@@ -292,5 +292,37 @@ def test_no_restart_leaves_anything_behind() -> None:
             await s.send("a", Boom())
         await s.tree_until(lambda t: t["a"].start == 101 and t["a"].state == "up")
         assert len(s.base.figures()) == before
+
+    play(scene)
+
+
+def test_a_tree_that_has_ended_says_so_at_once() -> None:
+    async def scene(s: Stage) -> None:
+        root = await s.raise_curtain(SupervisorSpec(children=(s.child("a"),)))
+        await root.stop()
+        await root.stop()
+        assert [(n.name, n.state) for n in await root.tree()] == [("root", "ended")]
+        assert await root.where("a") is None
+        with pytest.raises(UnknownNameError, match="no actor named a"):
+            await root.restart("a")
+
+    play(scene)
+
+
+def test_the_tree_shows_every_actor_under_its_parent() -> None:
+    async def scene(s: Stage) -> None:
+        inner = SupervisorSpec(children=(s.child("b"), s.child("c", restart="temporary")))
+        root = await s.raise_curtain(SupervisorSpec(children=(s.child("a"), supervisor("inner", inner))))
+        await s.send("c", Leave("normal"))
+        await s.tree_until(lambda t: t["c"].state == "gone")
+        lines = [(n.name, n.parent, n.kind, n.state) for n in await root.tree()]
+        assert lines == [
+            ("root", "", "supervisor", "up"),
+            ("registry", "root", "worker", "up"),
+            ("a", "root", "worker", "up"),
+            ("inner", "root", "supervisor", "up"),
+            ("b", "inner", "worker", "up"),
+            ("c", "inner", "worker", "gone"),
+        ]
 
     play(scene)
