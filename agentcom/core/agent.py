@@ -119,7 +119,7 @@ class Agent(AgentState):
             yield Decision(outputs=self._other_instance(opened))
             return
         replaced = (self._replaced(self.session.conn),) if self.session else ()
-        self.session = Session(opened.conn, hello.instance, now.ms, now.mono)
+        self.session = Session(opened.conn, hello.instance, now.ms, now.mono, hello.id)
         self.draining = False
         self.verdicts, self.aborts = {}, {}
         yield self._keep(hello, now)._replace(outputs=replaced)
@@ -159,7 +159,7 @@ class Agent(AgentState):
         frame = Welcome(
             session=session.conn, agent_id=self.id, epoch=self.epoch, heartbeat_ms=int(self.policy.heartbeat_s * 1000),
             lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
-            tasks=list(self.verdicts.values()),
+            tasks=list(self.verdicts.values()), re=session.hello_id,
         )  # fmt: skip
         self.verdicts = {}
         return (*self._say(frame), *self._push(now))
@@ -178,7 +178,8 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            return  # an older session's last words
+            yield from self._stranger(said)
+            return
         match said.frame:
             case Heartbeat() as beat:
                 yield from self._heartbeat(beat, now)
@@ -192,6 +193,12 @@ class Agent(AgentState):
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
+
+    def _stranger(self, said: SessionFrame) -> Iterator[Decision]:
+        """An older session's last words, or a session that an earlier life of ours knew: it has to resume."""
+        if self.hello is None or self.hello.conn != said.conn:
+            again = EndSession(said.conn, CLOSE_CODES["restarted"], "the agent's actor started again")
+            yield Decision(outputs=(Output("gateway", again),))
 
     # --- what the session lists --------------------------------------------------------------------
 
