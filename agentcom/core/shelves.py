@@ -129,7 +129,7 @@ class Board:
     def __init__(self) -> None:
         self._heaps: tuple[list[tuple[int, int, Pile]], ...] = tuple([] for _ in LANES)
         self._listed: tuple[dict[Pile, int], ...] = tuple({} for _ in LANES)
-        self._limits = [SLACK] * len(LANES)
+        self._limits = [SLACK] * len(LANES)  #: entries of a heap before it is built again
 
     def list(self, pile: Pile, order: int) -> None:
         rank = pile.shelf.rank

@@ -72,7 +72,11 @@ class Model:
         return self.fits(name, task.bucket) and name not in task.head.excluded
 
     def visible(self) -> list[Task]:
-        tasks = [Task(rank, bucket, head) for (rank, bucket), of in self.windows.items() for head in of.heads.values()]
+        tasks = [
+            Task(rank, bucket, head)
+            for (rank, bucket), of in self.windows.items()
+            for head in of.heads.values()
+        ]
         return [task for task in tasks if task.id not in self.flights and task.rank not in self.paused]
 
     def idle(self) -> list[str]:
@@ -182,7 +186,9 @@ class Desk:
         new = [(to, message) for to, message in outputs]
         self.said += new
         return [
-            (to.removeprefix("agents/agent."), message.task_id) for to, message in new if isinstance(message, Offer)
+            (to.removeprefix("agents/agent."), message.task_id)
+            for to, message in new
+            if isinstance(message, Offer)
         ]
 
     def on(self, message: Any) -> list[tuple[str, str]]:
