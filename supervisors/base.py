@@ -35,11 +35,12 @@ from supervisors.messages import (
 
 log = structlog.get_logger()
 
+UNSTARTED = ("new", "waiting")
 TRACEBACK_CHARS = 8_000
 REASON_CHARS = 300
 
 
-class InjectedCrash(RuntimeError):  # noqa: N818 - it is named after what it is in a crash report
+class InjectedCrash(RuntimeError):
     """Raised by CrashNow."""
 
 
@@ -146,10 +147,13 @@ class Supervised(Actor):
 
     def _sv_receive(self, msg: Any, sender: ActorAddress) -> None:
         control = _CONTROL.get(type(msg))
-        if control is None:
-            self.on_message(msg, sender)
-        else:
+        if control is not None:
             getattr(self, control)(msg)
+        elif self._sv_phase in UNSTARTED:
+            # Its address is not announced yet: this is mail for a stranger that had the address before.
+            answer_unavailable(self.send, msg)
+        else:
+            self.on_message(msg, sender)
 
     def _sv_configure(self, msg: Configure) -> None:
         if self._sv_phase != "new":
@@ -202,7 +206,7 @@ class Supervised(Actor):
         self._sv_enrol()
 
     def _sv_asked_to_stop(self, _msg: AskStop) -> None:
-        if self._sv_phase in ("new", "waiting"):
+        if self._sv_phase in UNSTARTED:
             self.stopped()  # on_start never ran, so there is nothing to stop
         else:
             self.on_stop()

@@ -80,9 +80,16 @@ class DynamicSupervisor(Parent):
 
     def on_wakeup(self, payload: Any) -> None:
         if isinstance(payload, DueFor):
-            self._event(payload.name, lives.on_wanted, self.now())
+            self._due(payload.name)
         else:
             super().on_wakeup(payload)
+
+    def _due(self, name: str) -> None:
+        """A timer that came early is set again: nothing else would start this child."""
+        self._event(name, lives.on_wanted, self.now())
+        member = self._members.get(name)
+        if member is not None and lives.is_waiting(member.life, self.now()):
+            self._do("wait", name, member)
 
     # ── mail ─────────────────────────────────────────────────────────────────────────────────────
 

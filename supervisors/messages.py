@@ -7,7 +7,7 @@ Each prints as its class name, because Thespian formats messages for logs that i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import msgspec
 from thespian.actors import ActorAddress
@@ -20,7 +20,6 @@ class Note(msgspec.Struct, frozen=True):
         return type(self).__name__
 
 
-@runtime_checkable
 class Answerable(Protocol):
     """A message whose sender waits: whoever cannot deliver it answers `unavailable()` to `reply_to`."""
 
@@ -201,6 +200,9 @@ class Which(Note, frozen=True):
     reply_to: ActorAddress
     request: int = 0
 
+    def unavailable(self) -> Children:
+        return Children(self.request, ())
+
 
 class ChildInfo(Note, frozen=True):
     """One child as its supervisor sees it. `restarts` counts all it ever had under this supervisor."""
@@ -224,7 +226,9 @@ class Children(Note, frozen=True):
 def answer_unavailable(send: Callable[[ActorAddress, object], None], message: object) -> bool:
     """Tells whoever waits for an answer to `message` that none will come; False if nobody waits."""
     inner = message.message if isinstance(message, To) else message
-    if not isinstance(inner, Answerable) or not isinstance(inner.reply_to, ActorAddress):
+    # Asked by attribute, because a Protocol's isinstance costs more than all the rest of a dead letter.
+    reply_to, unavailable = getattr(inner, "reply_to", None), getattr(inner, "unavailable", None)
+    if unavailable is None or not isinstance(reply_to, ActorAddress):
         return False
-    send(inner.reply_to, inner.unavailable())
+    send(reply_to, unavailable())
     return True

@@ -9,7 +9,7 @@ second one, a late one, or one about a stranger changes nothing. One that never 
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import structlog
@@ -34,7 +34,6 @@ from supervisors.specs import REGISTRY, ChildSpec, load
 
 log = structlog.get_logger()
 
-NOTICE_GRACE_S = 5.0
 KILLED = "killed"
 
 
@@ -63,10 +62,14 @@ class Live(msgspec.Struct):
     incarnation: int = 0
     since: float = 0.0
     reason: str = KILLED
+    crashed: bool = False  # said so itself, and was logged
 
 
 class Parent(Supervised):
     """Subclasses decide; they are told `child_ready` and `child_exited` at most once a life."""
+
+    #: How long the system may take to confirm an exit before it is taken for granted.
+    notice_grace_s: ClassVar[float] = 5.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +111,7 @@ class Parent(Supervised):
     def kill(self, name: str, start: int) -> None:
         log.warning("child.killed", supervisor=self.name, child=name, start=start)
         self.send(self._live[name].address, ActorExitRequest())
-        self.after(NOTICE_GRACE_S, NoticeMissing(name, start))
+        self.after(self.notice_grace_s, NoticeMissing(name, start))
 
     def now(self) -> float:
         return time.monotonic()
@@ -148,7 +151,14 @@ class Parent(Supervised):
         if isinstance(payload, Overdue):
             self._overdue(payload)
         elif isinstance(payload, NoticeMissing):
-            self._gone(payload.name, payload.start)
+            self._notice_missing(payload)
+
+    def _notice_missing(self, missing: NoticeMissing) -> None:
+        live = self._known(missing.name, missing.start)
+        if live is not None:
+            log.warning("child.notice_missing", supervisor=self.name, child=live.name, start=live.start)
+            self.send(live.address, ActorExitRequest())  # should it live after all, it must not for long
+            self._gone(live.name, live.start)
 
     def _overdue(self, overdue: Overdue) -> None:
         live = self._known(overdue.name, overdue.start)
@@ -172,13 +182,13 @@ class Parent(Supervised):
         live.reason = msg.reason
         if msg.last_crash:
             self._crashes[msg.name] = (msg.reason, msg.last_crash)
-        self.after(NOTICE_GRACE_S, NoticeMissing(msg.name, msg.start))
+        self.after(self.notice_grace_s, NoticeMissing(msg.name, msg.start))
 
     def _on_crashed(self, msg: Crashed) -> None:
         live = self._known(msg.name, msg.start)
         if live is None:
             return
-        live.reason = msg.reason
+        live.reason, live.crashed = msg.reason, True
         self._crashes[msg.name] = (msg.reason, msg.traceback)
         log.error(
             "child.crashed",
@@ -189,7 +199,7 @@ class Parent(Supervised):
             message=msg.message,
             traceback=msg.traceback,
         )
-        self.after(NOTICE_GRACE_S, NoticeMissing(msg.name, msg.start))
+        self.after(self.notice_grace_s, NoticeMissing(msg.name, msg.start))
 
     def _on_child_exit(self, msg: ChildActorExited) -> None:
         name = self._names.get(str(msg.childAddress))
@@ -203,6 +213,8 @@ class Parent(Supervised):
         del self._live[name]
         self._names.pop(str(live.address), None)
         self._last_exit[name] = live.reason
+        if not live.crashed and live.reason not in ("normal", "shutdown"):
+            log.warning("child.exited", supervisor=self.name, child=name, start=start, reason=live.reason)
         self.leave_registry(live)
         self.child_exited(name, start, live.reason)
 

@@ -135,9 +135,10 @@ def on_exit(s: Sup, exited: Exited, now: float, draw: float = 0.0) -> Outcome:
         return s, []
     if child.doomed:
         return _advance(_put(s, _laid_down(child)), now)
-    if not wants_restart(child.spec.restart, exited.reason):
+    reason = LATE if child.phase == "stopping" else exited.reason
+    if not wants_restart(child.spec.restart, reason):
         return _advance(_after_last_exit(_put(s, replace(child, phase="gone")), child), now)
-    return _restart(s, child, LATE if child.phase == "stopping" else exited.reason, now, draw)
+    return _restart(s, child, reason, now, draw)
 
 
 def on_late(s: Sup, name: str, start: int) -> Outcome:

@@ -117,7 +117,11 @@ class Root:
         if wrong := problems(spec):
             raise InvalidSpecError(wrong)
         root = cls(base, spec, name)
-        await asyncio.wait((root._ready, root.failed), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((root._ready, root.failed), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await root.stop()
+            raise
         if root.failed.done():
             raise RootGaveUpError(root.failed.result())
         return root
@@ -196,6 +200,8 @@ class Root:
         return found
 
     async def _ask(self, target: ActorAddress, message: Callable[[int], object]) -> Any:
+        if self._ended.done():
+            raise TimeoutError("the tree has ended")
         self._last_request += 1
         request = self._last_request
         self._requests[request] = answer = asyncio.get_running_loop().create_future()
@@ -230,6 +236,9 @@ class Root:
             log.error("root.gave_up", root=self.name, reason=gave_up.reason)
             _settle(self.failed, gave_up)
         _settle(self._ended, None)
+        for waiting in self._requests.values():
+            if not waiting.done():
+                waiting.set_exception(TimeoutError("the tree has ended"))
         for name in list(self._ups):
             self._down(name)
         self._port.close()

@@ -7,6 +7,7 @@ May import: msgspec, stdlib, thespian's Actor (to check a class). Importing or b
 from __future__ import annotations
 
 import importlib
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -179,6 +180,7 @@ def _wrong_child(spec: ChildSpec, where: str) -> Iterator[str]:
     if spec.significant and spec.restart == "permanent":
         yield f"{place}: a permanent child cannot be significant"
     yield from _wrong_actor(spec, place)
+    yield from _wrong_args(spec, place)
     if spec.actor in (SUPERVISOR, DYNAMIC):
         yield from _wrong_nested(spec, place)
 
@@ -198,6 +200,13 @@ def _wrong_actor(spec: ChildSpec, place: str) -> Iterator[str]:
         load(spec.actor)
     except (ImportError, AttributeError, TypeError, ValueError) as exc:
         yield f"{place}: cannot use actor {spec.actor!r}: {exc}"
+
+
+def _wrong_args(spec: ChildSpec, place: str) -> Iterator[str]:
+    try:
+        pickle.dumps(spec.args)
+    except Exception as exc:  # noqa: BLE001 - pickling runs the arguments' own code, which may raise anything
+        yield f"{place}: args cannot be pickled: {exc}"
 
 
 def _wrong_budget(intensity: int, period_s: float, where: str) -> Iterator[str]:

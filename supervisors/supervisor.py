@@ -67,10 +67,12 @@ class Supervisor(Parent):
         )
 
     def _restart(self, msg: Restart) -> None:
-        known = restarts.find(self._state, msg.name) is not None
+        text = f"{self.name} is stopping" if self._state.ending else ""
+        if restarts.find(self._state, msg.name) is None:
+            text = f"no child {msg.name}"
         self._carry_out(restarts.on_asked_to_restart(self._state, msg.name, self.now()))
         if msg.reply_to is not None:
-            self.send(msg.reply_to, Done(msg.request, known, "" if known else f"no child {msg.name}"))
+            self.send(msg.reply_to, Done(msg.request, not text, text))
 
     def _carry_out(self, outcome: restarts.Outcome) -> None:
         self._state, actions = outcome

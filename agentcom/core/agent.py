@@ -7,10 +7,11 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
+from agentcom.core.agent_state import AgentState, Session
 from agentcom.core.decision import Decision, Output
 from agentcom.core.hold import Hold, Reservation, Stopping, verdict
 from agentcom.core.lane import Now
@@ -134,12 +135,11 @@ class Agent(AgentState):
         row = msgspec.structs.replace(
             self.row, capabilities=normal(hello.capabilities), instance=hello.instance,
             client=f"{hello.client.name} {hello.client.version}".strip(), updated_ms=now.ms,
-            created_ms=self.row.created_ms or now.ms,
         )  # fmt: skip
         if msgspec.structs.replace(row, updated_ms=self.row.updated_ms) == self.row:
             return Decision()
         self.row = row
-        return Decision((Put("agent", (self.id,), row),), (), "agent.seen")
+        return Decision((Put("seen", (self.id,), row),), (), "agent.seen")
 
     def _resume(self, hello: Hello, now: Now) -> Iterator[Decision]:
         """Verdict by verdict; a task that may be given back is asked of its lane first, and `welcome` waits."""
@@ -394,7 +394,7 @@ class Agent(AgentState):
             frame = TaskAnswer(task_id=said.task_id, generation=said.generation, answer=said.answer)
             yield Decision(outputs=self._say(frame))
 
-    _HANDLERS = {
+    _HANDLERS: ClassVar[dict[type, Any]] = {
         SessionOpened: _session_opened, SessionFrame: _frame, SessionClosed: _session_closed, Offer: _offered,
         Claimed: _claimed, ClaimRefused: _refused, Holding: _holding, ReportDone: _report_done, Released: _released,
         Answered: _answered,

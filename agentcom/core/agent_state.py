@@ -21,8 +21,7 @@ from agentcom.core.messages import (
 )
 from agentcom.core.policy import Policy
 from agentcom.protocol.frames import CLOSE_CODES, Verdict
-from agentcom.protocol.rows import LANES, Lane
-from agentcom.protocol.rows import Agent as AgentRow
+from agentcom.protocol.rows import LANES, Lane, Seen
 
 Key = tuple[str, int]
 KEEP_FINISHED = 8
@@ -63,8 +62,7 @@ class AgentState:
         self.finished: dict[Key, None] = {}  #: ended by its own report; a late listing means nothing
         self.told: Any = None  #: what the scheduler heard last
         self.shown: Any = None  #: what presence heard last
-        row: AgentRow | None = rows.get("agent", (agent_id,))
-        self.row = row or AgentRow(agent_id)
+        self.row: Seen = rows.get("seen", (agent_id,)) or Seen(agent_id)
 
     # --- what it is --------------------------------------------------------------------------------
 

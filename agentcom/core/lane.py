@@ -7,7 +7,7 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from agentcom.core import operations, reports, submits, tasks
 from agentcom.core.assignments import assign_frame, repo_problem
@@ -397,7 +397,7 @@ class Lane:
             step = tasks.give_up(task, "deadline", "its deadline has passed", now.ms)
             yield self._take_back(task, step, "deadline", stop=True)
 
-    _HANDLERS = {
+    _HANDLERS: ClassVar[dict[type, Any]] = {
         Submit: _submit, Claim: _claim, Reclaim: _reclaim, WhatDoIHold: _what_do_i_hold, Reported: _reported,
         Absent: _absent, Renew: _renew, HolderAway: _away, HolderBack: _back, Workers: _workers, MoreHeads: _more_heads,
         Park: _park, RepoChanged: _repo_changed, Operate: _operate, Adopt: _adopt_task,

@@ -33,6 +33,9 @@ class Leases:
     def __len__(self) -> int:
         return len(self._of)
 
+    def tasks(self) -> Iterator[str]:
+        yield from self._of
+
     def get(self, task_id: str) -> Lease | None:
         return self._of.get(task_id)
 

@@ -413,7 +413,7 @@ class Adopt(Message, frozen=True):
 
 
 class RepoChanged(Message, frozen=True):
-    """Directory to lanes: a repo was paused, resumed, changed or removed."""
+    """Directory to lanes and gateway: a repo (or the default) was paused, resumed, changed or removed."""
 
     name: str
 
@@ -467,3 +467,22 @@ class Delegate(Message, frozen=True):
     request: int
     route: str
     args: dict[str, str]
+
+
+# --- the edge's word to the gateway, and the gateway's to its own shell ------------------------------
+
+
+class HubStopping(Message, frozen=True):
+    """Edge to gateway: closes from now on are the hub's own; nothing new is taken."""
+
+
+class Read(Ask, frozen=True, kw_only=True):
+    """Gateway core to gateway shell: answer this from committed rows. `what` is a route's name."""
+
+    what: str
+    query: Any = None
+    key: str = ""
+
+
+class Tick(Message, frozen=True):
+    """The gateway's own clock: look for silent sessions."""

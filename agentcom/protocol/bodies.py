@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.frames import AgentId, Capabilities, Short
+from agentcom.protocol.frames import AgentId, Capabilities, Short, TaskId
 from agentcom.protocol.rows import Lane
 
 Count = Annotated[int, Meta(ge=1, le=100)]
-Ms = Annotated[int, Meta(ge=0)]
+Ms = Annotated[int, Meta(ge=0, le=2**53)]
+KeyText = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
+]  #: fits a key on disk in any script
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,13 +29,13 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: AgentId | None = None
     repo: Annotated[str, Meta(max_length=512)] = ""
     base_branch: Annotated[str, Meta(max_length=256)] = ""
-    idempotency_key: Annotated[str, Meta(max_length=128)] = ""
+    idempotency_key: KeyText = ""
     not_before: Ms = 0
     complete_by: Ms = 0  #: the deadline; protocol 1's name
     max_attempts: Count | None = None
     max_retries: Count | None = None  #: protocol 1's name for max_attempts
     max_losses: Count | None = None
-    token_budget: Annotated[int, Meta(ge=0)] = 0
+    token_budget: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class BatchAnswer(msgspec.Struct, frozen=True):
     """One entry per item, in order: `Submitted` or `ErrorBody`."""
 
-    tasks: list[Submitted | ErrorBody] | list[Any]
+    tasks: list[Any]
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -83,7 +86,7 @@ class Answer(msgspec.Struct, frozen=True):
 class NewRepo(msgspec.Struct, frozen=True, kw_only=True):
     """POST /api/repos; PUT /api/repos/{name} takes the same."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$")]
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$(?!\n)")]
     url: Annotated[str, Meta(min_length=1, max_length=512)]
     base_branch: Annotated[str, Meta(min_length=1, max_length=256)] = "main"
     paused: bool = False
@@ -102,6 +105,13 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = []
 
 
+class NewInvite(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/invites: a single-use join code."""
+
+    capabilities: Capabilities = []
+    expires_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 86_400
+
+
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
     token: str
@@ -113,15 +123,15 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     """POST /api/tokens."""
 
-    subject: Annotated[str, Meta(min_length=1, max_length=128)]
+    subject: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
     role: Annotated[str, Meta(pattern="^(agent|operator|admin)$")]
 
 
 class NewPull(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /api/pulls: a pull request record of the `local` forge. One per (repo, branch): the same again updates it."""
+    """POST /api/pulls: a record of the `local` forge. One per (repo, branch): the same again updates it."""
 
     repo: Annotated[str, Meta(min_length=1, max_length=512)]
-    task_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    task_id: TaskId
     branch: Annotated[str, Meta(min_length=1, max_length=512)]
     base_branch: Annotated[str, Meta(min_length=1, max_length=256)]
     commit: Annotated[str, Meta(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]

@@ -12,14 +12,15 @@ from msgspec import Meta
 
 from agentcom.protocol.rows import Lane
 
-AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
-TaskId = Annotated[str, Meta(min_length=1, max_length=64)]
+# `$` also matches before a closing newline; these become keys on disk and names of actors, so nothing may follow.
+AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$(?!\n)")]
+TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Short = Annotated[str, Meta(max_length=2_000)]
-Capability = Annotated[str, Meta(min_length=1, max_length=128)]
+Capability = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
 Capabilities = Annotated[list[Capability], Meta(max_length=1_000)]
-Generation = Annotated[int, Meta(ge=0)]
-Tokens = Annotated[int, Meta(ge=0)]
+Generation = Annotated[int, Meta(ge=0, le=2**53)]
+Tokens = Annotated[int, Meta(ge=0, le=2**53)]
 FrameId = Annotated[str, Meta(max_length=64)]
 
 
@@ -47,14 +48,14 @@ class HeldTask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
     tasks: Annotated[list[HeldTask], Meta(max_length=1_000)] = []
-    acked_seq: int = 0
+    acked_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
     agent_id: AgentId
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
     token: Annotated[str, Meta(max_length=256)] = ""
-    epoch: int = 0
+    epoch: Annotated[int, Meta(ge=0, le=2**53)] = 0
     capabilities: Capabilities = []
     client: ClientInfo = ClientInfo()
     takeover: bool = False
@@ -111,8 +112,8 @@ class TaskUnblock(TaskReport, frozen=True, kw_only=True, tag="task_unblock"):
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    argv: list[str]
-    exit: int
+    argv: Annotated[list[Text], Meta(max_length=1_000)]
+    exit: Annotated[int, Meta(ge=-(2**31), le=2**31)]
     seconds: float = 0.0
 
 

@@ -79,7 +79,7 @@ class TaskState(Row, frozen=True):
     question: str = ""
     excluded: tuple[tuple[str, int], ...] = ()  #: (agent, until ms), by its own rejects
     rejects: int = 0
-    last_end: str = ""  #: how the last generation ended: "", "loss", "accept_timeout", "fail", "reject", "cancel", "deadline", "done"
+    last_end: str = ""  #: of the last generation: "", "done", "fail", "reject", "loss", "accept_timeout", "cancel", "deadline", …
     reports: tuple[Report, ...] = ()  #: newest last, the last few generations
     past: tuple[Past, ...] = ()  #: newest last, the last few assignments
     history_len: int = 0
@@ -103,7 +103,7 @@ class Event(Row, frozen=True):
     """One line of a task's history."""
 
     ms: int
-    event: str  #: submitted, assigned, accepted, blocked, answered, retried, requeued, completed, dead_letter, cancelled, …
+    event: str  #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
     phase: Phase
     generation: int
     agent_id: str = ""
@@ -135,13 +135,22 @@ class Idempotent(Row, frozen=True):
 
 
 class Agent(Row, frozen=True):
+    """A registered identity; what it says of itself when it connects is `Seen`."""
+
     agent_id: str
     capabilities: tuple[str, ...] = ()
     created_ms: int = 0
     updated_ms: int = 0
+
+
+class Seen(Row, frozen=True):
+    """What an agent's client said of itself when it last connected."""
+
+    agent_id: str
+    capabilities: tuple[str, ...] = ()
     instance: str = ""
     client: str = ""
-    paused: bool = False
+    updated_ms: int = 0
 
 
 class Token(Row, frozen=True):

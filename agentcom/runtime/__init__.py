@@ -6,6 +6,7 @@ Knows nothing of tasks or agents; imports Thespian, msgspec and uvloop.
 from agentcom.runtime.blocking import BlockingDone, BlockingFailed, TimedOut, run_blocking
 from agentcom.runtime.cell import ActorFigures
 from agentcom.runtime.clock import Clock, ManualClock, SystemClock
+from agentcom.runtime.killing import kill_actor
 from agentcom.runtime.loop import LoopSystemBase, Port
 from agentcom.runtime.watchdog import LoopWatchdog
 
@@ -20,5 +21,6 @@ __all__ = [
     "Port",
     "SystemClock",
     "TimedOut",
+    "kill_actor",
     "run_blocking",
 ]

@@ -32,6 +32,10 @@ class Space:
         self._live: WeakValueDictionary[int, LocalAddress] = WeakValueDictionary()
         _spaces[self.token] = self
 
+    def __len__(self) -> int:
+        """How many addresses anyone still holds that are, or were, alive here."""
+        return len(self._live)
+
     def new(self, sink: Sink) -> LocalAddress:
         self._next += 1
         address = self._live[self._next] = LocalAddress(self.token, self._next, sink)

@@ -123,6 +123,12 @@ class Cell:
         """An actor learns nothing of it, as in Thespian."""
 
     @property
+    def is_root(self) -> bool:
+        """No other actor will take it along when it exits."""
+        kin = self.parent.children if self.parent is not None else None
+        return kin is None or self.address.number not in kin
+
+    @property
     def depth(self) -> int:
         return len(self._mailbox) if self._mailbox else 0
 
@@ -151,6 +157,11 @@ class Cell:
 
     def run_blocking(self, job: Job) -> None:
         self.dispatcher.host.run_blocking(self, job)
+
+    def kill(self, address: ActorAddress) -> None:
+        victim = getattr(address, "sink", None)
+        if isinstance(victim, Cell) and victim.dispatcher is self.dispatcher:
+            self.dispatcher.kill(victim)
 
     def updateCapability(self, name: str, value: object = None) -> None:
         self.dispatcher.update_capability(name, value)

@@ -11,7 +11,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import get_ident
+from threading import current_thread, get_ident, main_thread
 from typing import Any
 
 from thespian.actors import (
@@ -96,7 +96,9 @@ class Dispatcher:
             return cell.address
         try:
             cell.instance = build(resolve(spec), self.capabilities, requirements)
-        except Exception:
+        except BaseException as exc:
+            if isinstance(exc, KeyboardInterrupt):
+                raise
             self._stillborn(cell, spec)
             if parent is None:
                 raise
@@ -152,7 +154,12 @@ class Dispatcher:
                 if isinstance(message, ActorSystemMessage):
                     self._system(cell, message, sender)
                 elif cell.state is RUNNING:
-                    self._receive(cell, message, sender)
+                    try:  # as in _receive, without the call: this line is the hot path
+                        result = cell.instance.receiveMessage(message, sender)
+                    except BaseException as exc:  # noqa: BLE001
+                        result = self._failed(cell, message, sender, exc)
+                    if result is not None or cell.watched:
+                        self._watch(cell, result)
                 else:
                     self.dead_letter(cell.address, message, sender)
         finally:
@@ -167,37 +174,36 @@ class Dispatcher:
     def _receive(self, cell: Cell, message: object, sender: ActorAddress) -> None:
         try:
             result = cell.instance.receiveMessage(message, sender)
-        except Exception:  # noqa: BLE001 - Thespian's rule: once more, then back to the sender
-            result = self._again(cell, message, sender)
-        except BaseException as exc:  # noqa: BLE001 - sys.exit() ends the actor, as it would end a process
-            self._ended_itself(cell, exc)
-            return
+        except BaseException as exc:  # noqa: BLE001
+            result = self._failed(cell, message, sender, exc)
         if result is not None or cell.watched:
             self._watch(cell, result)
 
-    def _ended_itself(self, cell: Cell, exc: BaseException) -> None:
-        if isinstance(exc, KeyboardInterrupt):
-            raise exc
-        log.error("actor %s ended itself", cell.address, exc_info=exc)
-        self.kill(cell)
-
-    def _again(self, cell: Cell, message: object, sender: ActorAddress) -> object:
-        log.warning(
-            "actor %s (%s) failed, retrying", cell.address, type(cell.instance).__name__, exc_info=True
-        )
+    def _failed(self, cell: Cell, message: object, sender: ActorAddress, exc: BaseException) -> object:
+        """Thespian's rule: once more, at once, with a copy; then the message goes back to its sender."""
+        if not isinstance(exc, Exception):
+            self._ended_itself(cell, exc)
+            return None
+        log.warning("actor %s (%s) failed", cell.address, type(cell.instance).__name__, exc_info=exc)
         if cell.state is DEAD:
             return None
         try:
-            result: object = cell.instance.receiveMessage(copy.deepcopy(message), sender)
+            return cell.instance.receiveMessage(copy.deepcopy(message), sender)
         except Exception:
             log.exception("actor %s (%s) failed again", cell.address, type(cell.instance).__name__)
             if not isinstance(message, PoisonMessage):
                 self.deliver(sender, PoisonMessage(message, traceback.format_exc()), cell.address)
             return None
-        except BaseException as exc:  # noqa: BLE001
-            self._ended_itself(cell, exc)
+        except BaseException as again:  # noqa: BLE001
+            self._ended_itself(cell, again)
             return None
-        return result
+
+    def _ended_itself(self, cell: Cell, exc: BaseException) -> None:
+        """sys.exit() ends the actor, as it would a process. Ctrl-C comes to the main thread and ends all."""
+        if isinstance(exc, KeyboardInterrupt) and current_thread() is main_thread():
+            raise exc
+        log.error("actor %s ended itself", cell.address, exc_info=exc)
+        self.kill(cell)
 
     def _watch(self, cell: Cell, result: object) -> None:
         if cell.state is DEAD:
@@ -205,7 +211,10 @@ class Dispatcher:
         filenos = list(result.filenos) if isinstance(result, ThespianWatch) else []
         if filenos or cell.watched:
             cell.watched = bool(filenos)
-            self.host.watch(cell, filenos)
+            try:
+                self.host.watch(cell, filenos)
+            except (OSError, ValueError):
+                log.exception("actor %s wants to watch what is no open file", cell.address)
 
     def _system(self, cell: Cell, message: ActorSystemMessage, sender: ActorAddress) -> None:
         if isinstance(cell, PortCell):

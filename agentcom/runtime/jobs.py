@@ -9,12 +9,12 @@ from typing import Any
 
 from agentcom.runtime.blocking import Job, TimedOut
 from agentcom.runtime.cell import DEAD, Cell
+from agentcom.runtime.timers import Fire
 from agentcom.runtime.workers import DaemonExecutor
 
 log = logging.getLogger("agentcom.runtime")
 
 Post = Callable[..., None]
-Fire = Callable[[Any, Any], None]
 CallAfter = Callable[[float, Cell, Fire, object], None]
 
 

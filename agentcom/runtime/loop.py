@@ -35,14 +35,14 @@ from agentcom.runtime.cell import DEAD, ActorFigures, Cell, PortCell, copied, no
 from agentcom.runtime.clock import Clock, SystemClock
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
-from agentcom.runtime.jobs import Fire, Jobs
+from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
-from agentcom.runtime.timers import TimerHeap
+from agentcom.runtime.timers import Fire, TimerHeap
 from agentcom.runtime.watches import Watches
 
 log = logging.getLogger("agentcom.runtime")
 
-MESSAGES_PER_ACTOR = 64  # so that no actor starves another
+MESSAGES_PER_ACTOR = 16  # so that no actor starves another
 TURN_S = 0.002  # so that the actors together do not starve the sockets
 TIMER_SLACK_S = 0.001  # Thespian's @transient computes its own deadline after it set the wakeup
 CREATE_TIMEOUT_S = 50.0  # Thespian's
@@ -81,7 +81,9 @@ class LoopSystemBase:
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
-        self.monotonic = self.clock.monotonic
+        self.monotonic = monotonic if isinstance(self.clock, SystemClock) else self.clock.monotonic
+        if loop is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+            raise ValueError("the loop runs in another thread; make the base there")
         self._own = None if loop else LoopThread()
         self.loop = loop or self._own_loop()
         thread = self._own.ident if self._own else get_ident()
@@ -97,7 +99,7 @@ class LoopSystemBase:
         self._alarm_at = 0.0
         self._watches = Watches(self.loop)
         self._jobs = Jobs(self.post, self.call_after)
-        self._stopping: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._empty: asyncio.Event | None = None  # set while closing, when the last actor is gone
         self.closed = False
         self._outside = self.external_clone()
@@ -122,12 +124,19 @@ class LoopSystemBase:
 
     async def aclose(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Every actor is asked to exit; who is still there after `timeout_s` is ended; all is forgotten."""
-        if self.closed:
-            return
-        for cell in self.dispatcher:
-            if cell.parent is None or cell.parent.state is DEAD:
-                cell.put(ActorExitRequest(), self._outside.address)
+        self._begin_closing(timeout_s)
+        assert self._closing is not None
+        await asyncio.shield(self._closing)
+
+    def _begin_closing(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        if self._closing is None:
+            self._closing = self.loop.create_task(self._close(timeout_s))
+
+    async def _close(self, timeout_s: float) -> None:
         self._empty = asyncio.Event()
+        for cell in self.dispatcher:
+            if cell.is_root:
+                cell.put(ActorExitRequest(), self._outside.address)
         if len(self.dispatcher):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), timeout_s)
@@ -186,7 +195,11 @@ class LoopSystemBase:
             self.stop()
             return
         if not self.closed and self.loop.is_running():
-            asyncio.run_coroutine_threadsafe(self.aclose(), self.loop).result(STOP_TIMEOUT_S + 5)
+            done = asyncio.run_coroutine_threadsafe(self.aclose(), self.loop)
+            try:
+                done.result(STOP_TIMEOUT_S + 5)
+            except FutureTimeout:
+                log.error("an actor blocks the loop: its thread is left behind")
         if self._own is not None:
             self._own.end()
 
@@ -207,7 +220,7 @@ class LoopSystemBase:
 
     def _drain_inbox(self) -> None:
         self._inbox_armed = False  # first: what is appended from here on arms it again
-        while self._inbox:
+        for _ in range(len(self._inbox)):
             call, args = self._inbox.popleft()
             try:
                 call(*args)
@@ -265,8 +278,10 @@ class LoopSystemBase:
         if not self.on_loop_thread():
             self.post(self.call_after, delay_s, cell, fire, argument)
             return
-        self._timers.add(self.monotonic() + delay_s + TIMER_SLACK_S, cell, partial(fire, cell), argument)
-        self._arm()
+        due = self.monotonic() + delay_s + TIMER_SLACK_S
+        self._timers.add(due, cell, fire, argument)
+        if self._alarm is None or due < self._alarm_at:
+            self._arm()
 
     def _arm(self) -> None:
         due = self._timers.next_due()
@@ -281,15 +296,16 @@ class LoopSystemBase:
         self._alarm = None
         now = self.monotonic()
         while (timer := self._timers.pop_due(now)) is not None:
-            timer.fire(timer.argument)
+            _, _, cell, fire, argument = timer
+            fire(cell, argument)
         self._arm()
 
     def pending_wakeups(self, cell: Cell) -> list[tuple[ActorAddress, Any]]:
         now = self.monotonic()
-        return [(cell.address, ExpirationTimer(max(0.0, t.due - now))) for t in self._timers.of(cell)]
+        return [(cell.address, ExpirationTimer(max(0.0, due - now))) for due in self._timers.dues_of(cell)]
 
     def watch(self, cell: Cell, filenos: list[int]) -> None:
-        self._watches.set(cell, filenos)
+        self._watches.watch(cell, filenos)
 
     def watch_delivered(self, cell: Cell) -> None:
         self._watches.delivered(cell)
@@ -300,8 +316,7 @@ class LoopSystemBase:
             self._empty.set()
 
     def stop(self) -> None:
-        if self._stopping is None:
-            self._stopping = self.loop.create_task(self.aclose())
+        self._begin_closing()
 
     def run_blocking(self, cell: Cell, job: Job) -> None:
         self._jobs.start(cell, job)

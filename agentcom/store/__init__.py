@@ -5,13 +5,14 @@ May import: agentcom.protocol, lmdb, msgspec.
 """
 
 from agentcom.store.commits import Engine
-from agentcom.store.env import Environment, open_environment
+from agentcom.store.env import Environment, Handle, handle, open_environment
 from agentcom.store.errors import (
     CorruptRow,
     DataFolderLocked,
     KeyRefused,
     NewerSchema,
     StorageFull,
+    StoreClosed,
     StoreError,
 )
 from agentcom.store.memory import MemoryStore
@@ -23,6 +24,7 @@ __all__ = [
     "DataFolderLocked",
     "Engine",
     "Environment",
+    "Handle",
     "KeyRefused",
     "MemoryStore",
     "NewerSchema",
@@ -30,6 +32,8 @@ __all__ = [
     "Reader",
     "Snapshot",
     "StorageFull",
+    "StoreClosed",
     "StoreError",
+    "handle",
     "open_environment",
 ]

@@ -17,7 +17,7 @@ import msgspec
 
 from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
-from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull
+from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
 from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_key, encode_row
 
@@ -205,6 +205,7 @@ class Engine:
         self.numbers: dict[bytes, int] = {}
         self.seq = _last_seq(backend)
         self._backend, self._now, self._reserve = backend, now, reserve
+        self._life = backend.life
         self._minted: dict[str, int] = {}
         self._failed: dict[str, int] = {}  #: the incarnation whose later tickets are aborted
 
@@ -230,6 +231,8 @@ class Engine:
         tight = self._reserve > 0 and self._backend.room() < self._reserve
         ms = int(self._now() * 1000)
         with self._backend.writing() as txn:
+            if self._backend.life != self._life:
+                raise SupersededStore(f"life {self._backend.life} began after {self._life}")
             batch = Batch(txn, self)
             for item in items:
                 if isinstance(item, Open):
@@ -249,7 +252,7 @@ class Engine:
         self._failed = failed
 
     def _open(self, name: str) -> Opened:
-        least = self._backend.life << 32
+        least = self._life << 32
         self._minted[name] = max(self._minted.get(name, 0), least) + 1
         return Opened(name, self._minted[name])
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgspec
 
-from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull
+from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull, StoreClosed, StoreError
+from agentcom.store.reader import Reader
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 
 SCHEMA = 1
@@ -30,6 +32,9 @@ RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
 _META = TABLES["meta"].number
+_ROOM_AGE = 20
+_OPEN: dict[str, "Environment"] = {}
+"""LMDB must not open a file twice in a process: this is the one place that knows which are open."""
 
 
 class Environment:
@@ -45,6 +50,7 @@ class Environment:
         self.was_clean = False
         self._lock = lock
         self._page_size = env.stat()["psize"]
+        self._disk_room, self._disk_room_age = 0, _ROOM_AGE
 
     @property
     def closed(self) -> bool:
@@ -61,14 +67,36 @@ class Environment:
         with self.reading() as view:
             return _get_meta(view, name)
 
-    def room(self) -> int:
-        """Bytes that may still be written: to `max_bytes`, and to the end of the disk."""
-        disk = os.statvfs(self.folder)
-        room = disk.f_bavail * disk.f_frsize
-        if self.max_bytes:
-            used = (self.raw.info()["last_pgno"] + 1) * self._page_size
-            room = min(room, self.max_bytes - used)
-        return room
+    def begin_life(self) -> None:
+        """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
+
+        Waits for a write transaction under way. An engine of an earlier life writes no more.
+        """
+        self.was_clean = bool(self.meta("clean"))
+        with self.writing() as txn:
+            self.life = (self.meta("life") or 0) + 1
+            _put_meta(txn, "schema", SCHEMA)
+            _put_meta(txn, "life", self.life)
+            _put_meta(txn, "clean", False)
+
+    def room(self, *, fresh: bool = False) -> int:
+        """Bytes that may still be written: to `max_bytes`, and to the end of the disk.
+
+        The disk is asked at every 20th call only, or when `fresh`: it may be slow to answer.
+        """
+        self._disk_room_age += 1
+        if fresh or self._disk_room_age > _ROOM_AGE:
+            disk = os.statvfs(self.folder)
+            self._disk_room, self._disk_room_age = disk.f_bavail * disk.f_frsize, 0
+        if not self.max_bytes:
+            return self._disk_room
+        used = (self.raw.info()["last_pgno"] + 1) * self._page_size
+        return min(self._disk_room, self.max_bytes - used)
+
+    def probe(self) -> None:
+        """A small durable write; `StorageFull` when even that finds no room."""
+        with self.writing() as txn:
+            _put_meta(txn, "probe", self.life)
 
     def clear_stale_readers(self) -> int:
         """Give back the slots of readers that died; returns how many."""
@@ -87,6 +115,7 @@ class Environment:
         """Close the file and give the folder back. Closing twice is harmless."""
         if self._lock < 0:
             return
+        _OPEN.pop(str(self.folder), None)
         self.raw.close()
         os.close(self._lock)
         self._lock = -1
@@ -193,12 +222,45 @@ def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> 
     Raises DataFolderLocked with the owner's pid, or NewerSchema; either leaves the folder as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
     lock = _lock(folder)
     try:
-        return _open(folder, lock, max_bytes, sync)
+        env = _open(folder, lock, max_bytes, sync)
     except BaseException:
         os.close(lock)
         raise
+    _OPEN[str(folder)] = env
+    return env
+
+
+def reader_of(folder: str) -> Reader:
+    """Committed rows of a folder that this process has open. Raises `StoreError` when it has not."""
+    env = opened(Path(folder))
+    if env is None:
+        raise StoreError(f"the data folder {folder} is not open in this process")
+    return Reader(env)
+
+
+def opened(folder: Path) -> Environment | None:
+    """This process' open environment of a folder."""
+    return _OPEN.get(str(folder.resolve()))
+
+
+class Handle(msgspec.Struct, frozen=True):
+    """Finds this process' environment anew at each read: it can be pickled, and outlives a close and open."""
+
+    folder: str  #: resolved, see `handle`
+
+    def reading(self) -> ReadView:
+        env = _OPEN.get(self.folder)
+        if env is None:
+            raise StoreClosed(self.folder)
+        return env.reading()
+
+
+def handle(folder: Path) -> Handle:
+    """What a `Reader` is made of before the store is open, and in a message: `Reader(handle(folder))`."""
+    return Handle(str(folder.resolve()))
 
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
@@ -215,7 +277,7 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     try:
         _check_schema(env)
         _open_tables(env)
-        _begin_life(env)
+        env.begin_life()
     except BaseException:
         raw.close()
         raise
@@ -253,15 +315,6 @@ def _check_schema(env: Environment) -> None:
 def _open_tables(env: Environment) -> None:
     for table in TABLES.values():
         env.dbs[table.number] = env.raw.open_db(table.name.encode())
-
-
-def _begin_life(env: Environment) -> None:
-    env.was_clean = bool(env.meta("clean"))
-    env.life = (env.meta("life") or 0) + 1
-    with env.writing() as txn:
-        _put_meta(txn, "schema", SCHEMA)
-        _put_meta(txn, "life", env.life)
-        _put_meta(txn, "clean", False)
 
 
 def _get_meta(view: ReadView, name: str) -> Any:

@@ -57,8 +57,23 @@ class NewerSchema(StoreError):
         )
 
 
+class StoreClosed(StoreError):
+    """A read while the store is not open."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return f"the store in {self.folder} is not open"
+
+
 class StorageFull(StoreError):
     """There is no room for what should be written; nothing of it was."""
+
+
+class SupersededStore(StoreError):
+    """A later life of the store has begun; this engine may not write any more."""
 
 
 def _short(value: object) -> str:

@@ -6,11 +6,11 @@ The actor calls `add(ticket, ops)` when it adopts a decision and `drop(ticket)` 
 May import: agentcom.protocol, agentcom.store.{reader,tables}.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from agentcom.protocol.ops import Delete, Key, Op, Put
-from agentcom.store.reader import Found
+from agentcom.store.reader import Entry, Found
 from agentcom.store.tables import TABLES, encode_key
 
 _ABSENT: Any = object()
@@ -20,30 +20,32 @@ class Source(Protocol):
     """What lies below: a Reader, or one Snapshot of it."""
 
     def get(self, table: str, key: Key) -> Any | None: ...
-    def scan(
-        self,
-        table: str,
-        prefix: Key = (),
-        *,
-        after: Key | None = None,
-        limit: int = 500,
-        reverse: bool = False,
-    ) -> list[Found]: ...
+    def entries(
+        self, table: str, prefix: Key, after: Key | None, limit: int, reverse: bool
+    ) -> list[Entry]: ...
 
 
 class Overlay:
     """`get` and `scan` of a reader, with this actor's uncommitted rows.
 
     `cache_tables` name tables that this actor alone writes: their rows are kept, decoded, up to
-    `cache_size` each, so that `get` of a warm row touches no disk. Absence is never cached.
+    `cache_size` each, so that `get` of a warm row touches no disk. Absence is never cached, nor a row that
+    `cache_if` does not take: one that another actor may write from now on.
     """
 
-    def __init__(self, reader: Source, *, cache_tables: Iterable[str] = (), cache_size: int = 10_000) -> None:
+    def __init__(
+        self,
+        reader: Source,
+        *,
+        cache_tables: Iterable[str] = (),
+        cache_size: int = 10_000,
+        cache_if: Callable[[Any], bool] = lambda _: True,
+    ) -> None:
         self._reader = reader
         self._pending: dict[str, dict[Key, dict[int, Any]]] = {name: {} for name in TABLES}
         self._tickets: dict[int, list[tuple[str, Key]]] = {}
         self._cache: dict[str, dict[Key, Any]] = {name: {} for name in cache_tables}
-        self._cache_size = cache_size
+        self._cache_size, self._cache_if = cache_size, cache_if
 
     @property
     def outstanding(self) -> int:
@@ -51,15 +53,16 @@ class Overlay:
         return len(self._tickets)
 
     def add(self, ticket: int, ops: Iterable[Op]) -> None:
-        """Lay a ticket's puts and deletes over the rows; tickets must rise."""
+        """Lay a ticket's puts and deletes over the rows. Of two tickets on one key the higher one shows."""
         keys = self._tickets.setdefault(ticket, [])
         for op in ops:
             if isinstance(op, Put | Delete):
                 row = op.row if isinstance(op, Put) else None
-                self._pending[op.table].setdefault(op.key, {})[ticket] = row
+                rows = self._pending[op.table].setdefault(op.key, {})
+                rows[ticket] = row
                 keys.append((op.table, op.key))
                 if op.table in self._cache:
-                    self._keep(op.table, op.key, row)
+                    self._keep(op.table, op.key, rows[max(rows)])
 
     def drop(self, ticket: int) -> None:
         """The ticket is on disk: readers see it from now on."""
@@ -80,7 +83,7 @@ class Overlay:
     def get(self, table: str, key: Key) -> Any | None:
         rows = self._pending[table].get(key)
         if rows:
-            return rows[next(reversed(rows))]
+            return rows[max(rows)]
         cache = self._cache.get(table)
         if cache is None:
             return self._reader.get(table, key)
@@ -102,20 +105,20 @@ class Overlay:
         """As `Reader.scan`, in key order, with pending rows in and pending deletes out."""
         pending = self._matching(table, prefix)
         if not pending:
-            return self._reader.scan(table, prefix, after=after, limit=limit, reverse=reverse)
+            return [found[1:] for found in self._reader.entries(table, prefix, after, limit, reverse)]
         # Each pending key can hide at most one row on disk, so this many are always enough.
-        below = self._reader.scan(table, prefix, after=after, limit=limit + len(pending), reverse=reverse)
+        below = self._reader.entries(table, prefix, after, limit + len(pending), reverse)
         return _merge(table, below, pending, after, limit, reverse)
 
     def _matching(self, table: str, prefix: Key) -> dict[Key, Any]:
         depth = len(prefix)
         rows = self._pending[table]
-        return {key: of[next(reversed(of))] for key, of in rows.items() if key[:depth] == prefix}
+        return {key: of[max(of)] for key, of in rows.items() if key[:depth] == prefix}
 
     def _keep(self, table: str, key: Key, row: Any) -> None:
         cache = self._cache[table]
         cache.pop(key, None)
-        if row is None:
+        if row is None or not self._cache_if(row):
             return
         cache[key] = row
         if len(cache) > self._cache_size:
@@ -123,11 +126,11 @@ class Overlay:
 
 
 def _merge(
-    table: str, below: list[Found], pending: dict[Key, Any], after: Key | None, limit: int, reverse: bool
+    table: str, below: list[Entry], pending: dict[Key, Any], after: Key | None, limit: int, reverse: bool
 ) -> list[Found]:
     spec = TABLES[table]
     edge = None if after is None else encode_key(spec, after)
-    merged = {encode_key(spec, key): (key, row) for key, row in below}
+    merged = {raw: (key, row) for raw, key, row in below}
     for key, row in pending.items():
         raw = encode_key(spec, key)
         if edge is not None and (raw >= edge if reverse else raw <= edge):

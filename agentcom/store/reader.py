@@ -23,6 +23,7 @@ from agentcom.store.tables import (
 )
 
 Found = tuple[Key, Any]
+Entry = tuple[bytes, Key, Any]
 _T = TypeVar("_T")
 _JOURNAL = TABLES["journal"]
 
@@ -70,17 +71,19 @@ class Snapshot:
         limit: int = 500,
         reverse: bool = False,
     ) -> list[Found]:
-        """Up to `limit` rows whose keys start with `prefix`, in key order, beginning behind the key
-        `after`.
-        """
+        """Up to `limit` rows whose keys start with `prefix`, in key order, beginning behind the key `after`."""
+        return [(key, row) for _, key, row in self.entries(table, prefix, after, limit, reverse)]
+
+    def entries(self, table: str, prefix: Key, after: Key | None, limit: int, reverse: bool) -> list[Entry]:
+        """`scan` with the bytes of each key, for who merges."""
         spec = TABLES[table]
         start, stop = bounds(spec, prefix, after, reverse)
-        entries = self._view.backward if reverse else self._view.forward
-        found: list[Found] = []
+        walk = self._view.backward if reverse else self._view.forward
+        found: list[Entry] = []
         if limit > 0:
-            for raw, value in entries(spec.number, start, stop):
+            for raw, value in walk(spec.number, start, stop):
                 key = decode_key(spec, raw)
-                found.append((key, decode_row(spec, value, key)))
+                found.append((raw, key, decode_row(spec, value, key)))
                 if len(found) >= limit:
                     break
         return found
@@ -150,6 +153,9 @@ class Reader:
         self, table: str, prefix: Key, depth: int, *, after: Key | None = None, limit: int = 500
     ) -> list[Found]:
         return self._with(lambda snap: snap.heads(table, prefix, depth, after=after, limit=limit))
+
+    def entries(self, table: str, prefix: Key, after: Key | None, limit: int, reverse: bool) -> list[Entry]:
+        return self._with(lambda snap: snap.entries(table, prefix, after, limit, reverse))
 
     def count(self, name: str, a: str = "", b: str = "") -> int:
         return self._with(lambda snap: snap.count(name, a, b))

@@ -81,7 +81,7 @@ def _encode_texts(parts: Any) -> bytes:
 class Table:
     """One table; `key` is written "name:kind name:kind …".
 
-    `writers` are actor names, or prefixes of names when they end in "."; "*" is any actor and "" is the
+    `writers` are actor names, or prefixes of names when they end in "."; "*" is any actor, none is the
     store itself. A `counter` table takes `Add` only; an `append` table has a text part and then the
     sequence the store allocates.
     """
@@ -99,6 +99,7 @@ class Table:
         self.number, self.name, self.key, self.row = number, name, key, row
         self.writers, self.append, self.counter = writers, append, counter
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
+        self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
         self.encode = _encode_texts if set(self.codecs) == {PARTS["str"]} else self._encode_parts
         self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(row)
@@ -132,7 +133,7 @@ def _tables() -> Iterable[Table]:
     yield Table(13, "moves", "lane:lane task_id:str", rows.Move, lane)
     yield Table(14, "counter", "name:str a:str b:str", int, "*", counter=True)
     yield Table(15, "idempotency", "submitter:str key:str", rows.Idempotent, lane)
-    yield Table(16, "agent", "agent_id:str", rows.Agent, directory)
+    yield Table(16, "agent", "agent_id:str", rows.Agent, directory, "agent.")
     yield Table(17, "token", "sha256:str", rows.Token, directory)
     yield Table(18, "repo", "name:str", rows.Repo, directory)
     yield Table(19, "invite", "sha256:str", rows.Invite, directory)
@@ -146,9 +147,10 @@ def _tables() -> Iterable[Table]:
     yield Table(27, "channel_log", "channel:str seq:int", Any, "channel.", append=True)
     yield Table(28, "alerts", "alert_id:str", Any, "alerter")
     yield Table(29, "audit", "ms:int n:int", Any, directory)
-    yield Table(30, "head", "table:str key:str", int, "")
-    yield Table(31, "journal", "seq:int", rows.Journal, "")
-    yield Table(32, "meta", "name:str", Any, "")
+    yield Table(30, "head", "table:str key:str", int)
+    yield Table(31, "journal", "seq:int", rows.Journal)
+    yield Table(32, "meta", "name:str", Any)
+    yield Table(33, "seen", "agent_id:str", rows.Seen, "agent.")
 
 
 TABLES: dict[str, Table] = {table.name: table for table in _tables()}
@@ -188,8 +190,8 @@ def decode_key(table: Table, raw: bytes) -> Key:
     parts: list[str | int] = []
     at = 0
     try:
-        for codec in table.codecs:
-            part, at = codec.decode(raw, at)
+        for decode in table.decoders:
+            part, at = decode(raw, at)
             parts.append(part)
     except (ValueError, IndexError) as error:
         raise CorruptRow(table.name, raw, f"key does not decode ({error})") from None
@@ -201,8 +203,8 @@ def decode_key(table: Table, raw: bytes) -> Key:
 def prefix_length(table: Table, raw: bytes, depth: int) -> int:
     """How many bytes the first `depth` parts of a key on disk take."""
     at = 0
-    for codec in table.codecs[:depth]:
-        _, at = codec.decode(raw, at)
+    for decode in table.decoders[:depth]:
+        _, at = decode(raw, at)
     return at
 
 

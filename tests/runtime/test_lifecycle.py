@@ -1,5 +1,7 @@
 """Births, deaths, names, and who is told."""
 
+import gc
+
 import pytest
 from thespian.actors import (
     Actor,
@@ -10,11 +12,15 @@ from thespian.actors import (
     requireCapability,
 )
 
+from agentcom.runtime import kill_actor
+
 
 class Echo(Actor):
     def receiveMessage(self, msg, sender):
-        if msg == "die":
+        if msg == "exit":
             raise SystemExit(3)
+        if msg == "interrupt":
+            raise KeyboardInterrupt
         if isinstance(msg, str):
             self.send(sender, msg)
 
@@ -73,6 +79,11 @@ class Broken(Actor):
         raise ValueError("cannot be made")
 
 
+class Quits(Actor):
+    def __init__(self):
+        raise SystemExit
+
+
 class Wants(Actor):
     def __init__(self, capabilities, requirements):
         self.given = (capabilities["colour"], requirements)
@@ -94,17 +105,19 @@ def test_a_parent_is_told_once_of_its_child_s_exit(system):
     assert log == [("exited", child)]
 
 
-def test_sys_exit_ends_the_actor_and_not_the_system(system):
+@pytest.mark.parametrize("how", ["exit", "interrupt"])
+def test_sys_exit_ends_the_actor_and_not_the_system(system, how):
     parent = system.create(Parent)
     child = system.ask(parent, ("child", Echo))
-    system.tell(child, "die")
+    system.tell(child, how)
     system.eventually(lambda: system.ask(parent, "log") == [("exited", child)])
     assert system.alive() == 1
 
 
-def test_a_child_that_cannot_be_made_has_exited(system):
+@pytest.mark.parametrize("stillborn", [Broken, Quits])
+def test_a_child_that_cannot_be_made_has_exited(system, stillborn):
     parent = system.create(Parent)
-    child = system.ask(parent, ("child", Broken))
+    child = system.ask(parent, ("child", stillborn))
     assert system.eventually(lambda: system.ask(parent, "log")) == [("exited", child)]
 
 
@@ -138,6 +151,42 @@ def test_a_request_that_is_not_recursive_leaves_the_children(system):
     assert system.ask(child, "still here") == "still here"
 
 
+def test_killing_takes_all_below_and_tells_the_parent(system):
+    class Killer(Parent):
+        def receiveMessage(self, msg, sender):
+            if isinstance(msg, tuple) and msg[0] == "kill":
+                kill_actor(self, msg[1])
+            super().receiveMessage(msg, sender)
+
+    killer = system.create(Killer)
+    child = system.ask(killer, ("child", Parent))
+    system.ask(child, ("child", Echo))
+    assert system.alive() == 3
+    system.tell(killer, ("kill", child))
+    system.eventually(lambda: system.ask(killer, "log") == [("exited", child)])
+    assert system.alive() == 1
+
+
+def test_an_actor_may_kill_itself(system):
+    class Suicidal(Parent):
+        def receiveMessage(self, msg, sender):
+            kill_actor(self, self.myAddress)
+            self.send(sender, "gone")
+
+    assert system.ask(system.create(Suicidal), "now") == "gone"
+    assert system.alive() == 0
+
+
+def test_shutting_down_twice_at_once_is_one_shutdown(system):
+    class Closer(Actor):
+        def receiveMessage(self, msg, sender):
+            self.actorSystemShutdown()
+
+    system.tell(system.create(Closer), "now")
+    system.base.shutdown()
+    assert system.base.closed
+
+
 def test_dead_actors_are_forgotten(system):
     parent = system.create(Parent)
     for _ in range(50):
@@ -145,6 +194,23 @@ def test_dead_actors_are_forgotten(system):
     system.eventually(lambda: system.alive() == 1)
     cell = parent.sink
     system.eventually(lambda: not cell.children)
+
+
+def test_dead_actors_leave_nothing_for_the_garbage_collector(system):
+    class Forgetful(Actor):
+        def receiveMessage(self, msg, sender):
+            if msg == "child":
+                self.send(sender, self.createActor(Echo))
+
+    parent = system.create(Forgetful)
+    gc.disable()
+    try:
+        before = len(system.base.dispatcher.space)
+        for _ in range(50):
+            system.tell(system.ask(parent, "child"), ActorExitRequest())
+        system.eventually(lambda: len(system.base.dispatcher.space) <= before)
+    finally:
+        gc.enable()
 
 
 def test_a_global_name_is_one_actor_until_it_exits(system):

@@ -114,6 +114,11 @@ def test_a_base_lives_in_a_loop_it_was_given_without_blocking_it():
     asyncio.run(main())
 
 
+def test_a_loop_of_another_thread_is_refused(system):
+    with pytest.raises(ValueError, match="another thread"):
+        LoopSystemBase({}, loop=system.base.loop)
+
+
 def test_a_named_actor_is_made_once_on_the_loop():
     async def main():
         base = LoopSystemBase({}, strict=True, loop=asyncio.get_running_loop())

@@ -1,5 +1,6 @@
 """Wakeups, watched files, blocking work."""
 
+import asyncio
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from agentcom.runtime import BlockingDone, BlockingFailed, ManualClock, TimedOut, run_blocking
+from agentcom.runtime import BlockingDone, BlockingFailed, LoopSystemBase, ManualClock, TimedOut, run_blocking
 from agentcom.runtime.timers import TimerHeap
 
 
@@ -35,9 +36,9 @@ class Alarm(Actor):
             self.send(sender, self.rung)
         elif isinstance(msg, list):
             for payload, period in msg:
-                self.wakeupAfter(period, payload)
                 seconds = period.total_seconds() if isinstance(period, timedelta) else period
                 self.due[payload] = time.monotonic() + seconds
+                self.wakeupAfter(period, payload)
 
 
 class Works(Actor):
@@ -116,7 +117,7 @@ def test_equal_deadlines_fire_in_the_order_they_were_set():
     for n in range(100):
         heap.add(5.0, "owner", print, n)
     assert heap.pop_due(4.999) is None
-    assert [heap.pop_due(5.0).argument for _ in range(100)] == list(range(100))
+    assert [heap.pop_due(5.0)[4] for _ in range(100)] == list(range(100))
 
 
 def test_a_dead_actor_s_timers_are_swept():
@@ -255,3 +256,70 @@ def test_a_dead_actor_s_watch_goes_with_it(system):
     system.ask(system.create(Alarm), "rung")
     assert theirs.recv(100) == b"unheard"
     ours.close(), theirs.close()
+
+
+def test_watching_what_is_no_open_file_is_logged_and_harms_nobody(system, caplog):
+    watcher = system.create(Watcher)
+    system.tell(watcher, 999_999)
+    assert system.ask(watcher, "read") == []
+    assert "no open file" in caplog.text
+    assert system.ask(system.create(Alarm), "rung") == []
+
+
+def test_mail_left_after_an_interrupt_on_the_main_thread_is_handled_later():
+    class Interrupts(Actor):
+        def receiveMessage(self, msg, sender):
+            if msg == "interrupt":
+                raise KeyboardInterrupt
+            if not isinstance(msg, ActorSystemMessage):
+                got.append(msg)
+
+    got = []
+    loop = asyncio.new_event_loop()
+    base = LoopSystemBase({}, loop=loop)
+    actor = base.create(Interrupts)
+    for message in ("before", "interrupt", "after"):
+        base.tell(actor, message)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(base.aclose())
+    loop.close()
+    assert got == ["before", "after"]
+
+
+def test_closing_a_watched_file_harms_nobody(system):
+    class Closes(Watcher):
+        def receiveMessage(self, msg, sender):
+            if msg == "close":
+                os.close(self.fileno)
+            return super().receiveMessage(msg, sender)
+
+    def watch_and_close():
+        here, there = os.pipe()
+        os.close(there)
+        for message in (here, "close"):  # both in one turn, before the loop polls
+            closer.sink.put(message, closer)
+
+    closer = system.create(Closes)
+    for _ in range(20):
+        system.base.post(watch_and_close)
+    assert system.ask(system.create(Alarm), "rung") == []
+
+
+def test_a_number_used_again_watches_the_new_file(system):
+    class Reopens(Watcher):
+        def receiveMessage(self, msg, sender):
+            if msg == "reopen":
+                here, there = os.pipe()
+                os.dup2(here, self.fileno)
+                os.write(there, b"new file")
+                os.close(here), os.close(there)
+            return super().receiveMessage(msg, sender)
+
+    here, there = os.pipe()
+    watcher = system.create(Reopens)
+    system.tell(watcher, here)
+    system.tell(watcher, "reopen")
+    assert system.eventually(lambda: system.ask(watcher, "read"))[0] == b"new file"
+    assert system.ask(watcher, "stop") == "stopped"
+    os.close(here), os.close(there)

@@ -137,7 +137,7 @@ def test_a_name_that_was_never_opened_writes_nothing(store):
 
 BAD_OPS = {
     "unknown table": Put("tusk", ("t",), task("t")),
-    "may not write": Put("agent", ("ada",), task("t")),
+    "may not write": Put("token", ("ada",), task("t")),
     "its parts are": Put("task", ("t", "u"), task("t")),
     "at most 511": Put("task", ("t" * 600,), task("t")),
     "zero byte": Put("task", ("t\0u",), task("t")),

@@ -92,9 +92,12 @@ def test_a_child_over_its_budget_is_quarantined_and_its_siblings_never_notice() 
     async def scene(s: Stage) -> None:
         await raise_curtain(s, intensity=2, period_s=60)
         await to(s, "agent.good", Say("before"))
+        await to(s, "agent.bad", Say("alive"))
         for start in (1, 2, 3):
-            await to(s, "agent.bad", Say("alive"), Boom())
-            await s.until(lambda start=start: s.told("started", "agent.bad")[-1:] == [start])
+            await s.tree_until(
+                lambda t, start=start: state(t, "agent.bad") == "up" and t["agent.bad"].start == start
+            )
+            await to(s, "agent.bad", Boom())
         tree = await s.tree_until(lambda t: state(t, "agent.bad") == "quarantined")
         assert tree["agent.bad"].last_crash == "ValueError: boom"
         assert tree["agents"].restarts == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
-from thespian.actors import ActorExitRequest
+from thespian.actors import ActorExitRequest, ChildActorExited
 
-from supervisors.root import RootGaveUpError
+from supervisors.messages import Crashed, Exiting
+from supervisors.parent import Parent
+from supervisors.root import RootGaveUpError, UnknownNameError
 from supervisors.specs import Backoff, SupervisorSpec, supervisor
-from tests.supervisors.troupe import Boom, Leave, Stage, play
+from tests.supervisors.troupe import Boom, Leave, Say, Stage, Unavailable, play
 
 ENDS = {
     "normal": Leave("normal"),
@@ -166,8 +169,6 @@ def test_a_child_deaf_to_stop_is_killed_after_its_shutdown_time() -> None:
 
 
 def test_mail_to_an_actor_that_is_ending_is_answered_not_handled() -> None:
-    from tests.supervisors.troupe import Say, Unavailable
-
     async def scene(s: Stage) -> None:
         await s.raise_curtain(SupervisorSpec(children=(s.child("a"),)))
         address = await s.root.where("a")
@@ -215,5 +216,113 @@ def test_chaos_can_crash_any_name() -> None:
         await root.crash("a")
         tree = await s.tree_until(lambda t: t["a"].start == 2 and t["a"].state == "up")
         assert tree["a"].last_crash == "InjectedCrash: crash asked for"
+
+    play(scene)
+
+
+# ── what the system may do to a supervisor ───────────────────────────────────────────────────────
+
+
+def test_exit_notices_that_are_doubled_or_about_strangers_are_harmless() -> None:
+    async def scene(s: Stage) -> None:
+        await s.raise_curtain(
+            SupervisorSpec(children=(supervisor("inner", SupervisorSpec(children=(s.child("a"),))),))
+        )
+        old, inner = await s.root.where("a"), await s.root.where("inner")
+        await s.send("a", Boom())
+        await s.tree_until(lambda t: t["a"].start == 2 and t["a"].state == "up")
+        for address in (old, old, s.port.address):
+            s.port.send(inner, ChildActorExited(address))
+        s.port.send(inner, Exiting("a", 1, "normal"))
+        s.port.send(inner, Crashed("stranger", 1, "boom", "", ""))
+        await s.root.restart("a")
+        tree = await s.tree_until(lambda t: t["a"].start == 3 and t["a"].state == "up")
+        assert tree["inner"].start == 1
+
+    play(scene)
+
+
+def test_an_exit_notice_that_never_comes_is_taken_for_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Parent, "notice_grace_s", 0.01)
+
+    async def scene(s: Stage) -> None:
+        await s.raise_curtain(
+            SupervisorSpec(children=(supervisor("inner", SupervisorSpec(children=(s.child("a"),))),))
+        )
+        inner = await s.root.where("inner")
+        s.port.send(inner, Exiting("a", 1, "boom"))  # as if its process died after saying so
+        await s.tree_until(lambda t: t["a"].start == 2 and t["a"].state == "up")
+
+    play(scene)
+
+
+def test_a_tree_may_be_stopped_while_it_starts() -> None:
+    async def scene(s: Stage) -> None:
+        never = s.child("b", script={"silent_until": 99})
+        starting = asyncio.ensure_future(s.raise_curtain(SupervisorSpec(children=(s.child("a"), never))))
+        await s.until(lambda: s.told("started", "b"))
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert [name for name, _ in s.told("stopping")] == ["b", "a"]
+        assert s.base.figures() == []
+
+    play(scene)
+
+
+def test_a_supervisor_that_crashes_takes_its_children_down_and_comes_back_with_new_ones() -> None:
+    async def scene(s: Stage) -> None:
+        inner = SupervisorSpec(children=(s.child("a"), s.child("b")))
+        await s.raise_curtain(SupervisorSpec(children=(supervisor("inner", inner),)))
+        before = len(s.base.figures())
+        await s.root.crash("inner")
+        await s.tree_until(lambda t: t["inner"].start == 2 and t["inner"].state == "up")
+        assert [name for name, _ in s.told("started")] == [*"abab"]
+        assert len(s.base.figures()) == before
+
+    play(scene)
+
+
+def test_no_restart_leaves_anything_behind() -> None:
+    async def scene(s: Stage) -> None:
+        await s.raise_curtain(SupervisorSpec(intensity=1_000, children=(s.child("a"), s.child("b"))))
+        before = len(s.base.figures())
+        for start in range(1, 101):
+            await s.until(lambda start=start: s.told("started", "a")[-1] == start)
+            await s.send("a", Boom())
+        await s.tree_until(lambda t: t["a"].start == 101 and t["a"].state == "up")
+        assert len(s.base.figures()) == before
+
+    play(scene)
+
+
+def test_a_tree_that_has_ended_says_so_at_once() -> None:
+    async def scene(s: Stage) -> None:
+        root = await s.raise_curtain(SupervisorSpec(children=(s.child("a"),)))
+        await root.stop()
+        await root.stop()
+        assert [(n.name, n.state) for n in await root.tree()] == [("root", "ended")]
+        assert await root.where("a") is None
+        with pytest.raises(UnknownNameError, match="no actor named a"):
+            await root.restart("a")
+
+    play(scene)
+
+
+def test_the_tree_shows_every_actor_under_its_parent() -> None:
+    async def scene(s: Stage) -> None:
+        inner = SupervisorSpec(children=(s.child("b"), s.child("c", restart="temporary")))
+        root = await s.raise_curtain(SupervisorSpec(children=(s.child("a"), supervisor("inner", inner))))
+        await s.send("c", Leave("normal"))
+        await s.tree_until(lambda t: t["c"].state == "gone")
+        lines = [(n.name, n.parent, n.kind, n.state) for n in await root.tree()]
+        assert lines == [
+            ("root", "", "supervisor", "up"),
+            ("registry", "root", "worker", "up"),
+            ("a", "root", "worker", "up"),
+            ("inner", "root", "supervisor", "up"),
+            ("b", "inner", "worker", "up"),
+            ("c", "inner", "worker", "gone"),
+        ]
 
     play(scene)

@@ -142,6 +142,7 @@ class Stage:
         self._news = asyncio.Event()
         self.port = base.open_port(self._told)
         self.root: Root
+        self.agents: Any = None
 
     def _told(self, msg: Any, _sender: ActorAddress) -> None:
         self.tale.append(msg)

@@ -1,0 +1,70 @@
+"""One agent: feeds `core.agent.Agent`. Started on first use, asleep when offline with nothing held."""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from actors.durable import Durable, now
+from agentcom.core.agent import Agent
+from agentcom.core.policy import Policy
+from agentcom.protocol.rows import LANES
+
+SLEEP_AFTER_S = 60.0
+
+
+class AgentArgs(msgspec.Struct, frozen=True):
+    folder: str
+    policy: Policy
+    epoch: int = 1
+
+
+class AgentActor(Durable):
+    soft_needs: ClassVar[tuple[str, ...]] = (
+        "scheduler", "gateway", "presence", *(f"lane.{lane}" for lane in LANES),
+    )  # fmt: skip
+
+    def on_opened(self) -> None:
+        agent_id = self.name.partition(".")[2]
+        args: AgentArgs = self.args
+        self.agent = Agent(agent_id, self.store_incarnation, args.policy, self.rows, args.epoch)
+        self.armed_for = float("inf")
+        for lane in LANES:
+            if self.where(f"lane.{lane}"):
+                self.carry_out(self.agent.up(f"lane.{lane}", now()))
+        self.after(SLEEP_AFTER_S, "idle?")
+        self.ready()
+
+    def on_news(self, msg: Any, sender: Any) -> None:
+        self.carry_out(self.agent.handle(msg, now()), msg)
+        self._arm()
+
+    def on_up(self, name: str, incarnation: int) -> None:
+        if self.store_incarnation:
+            self.carry_out(self.agent.up(name, now()))
+
+    def on_down(self, name: str) -> None:
+        if name == "gateway" and self.store_incarnation:
+            self.carry_out(self.agent.gateway_down(now()))
+
+    def on_time(self, payload: Any) -> None:
+        if payload == "idle?":
+            self.after(SLEEP_AFTER_S, payload)
+            if self.agent.session is None and self.agent.is_idle and not self.tickets:
+                self.may_sleep()
+            return
+        self.armed_for = float("inf")
+        self.carry_out(self.agent.tick(now()))
+        self._arm()
+
+    def on_sleep(self) -> None:
+        if self.agent.session is None and self.agent.is_idle and not self.tickets:
+            self.exit("normal")
+        else:
+            self.stay_awake()
+
+    def _arm(self) -> None:
+        clock = now().mono
+        wake = max(self.agent.next_wake(), clock)
+        if wake < self.armed_for - 0.001:
+            self.armed_for = wake
+            self.after(wake - clock, "tick")

@@ -1,0 +1,33 @@
+"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory`."""
+
+import secrets
+from typing import Any, ClassVar
+
+import msgspec
+
+from actors.durable import Durable, now
+from agentcom.config import Config
+from agentcom.core.directory import decide
+from agentcom.core.messages import Administer
+from agentcom.protocol.rows import LANES
+
+
+class DirectoryArgs(msgspec.Struct, frozen=True):
+    config: Config
+    folder: str
+
+
+class SystemSecrets:
+    """256 random bits as text, from the operating system."""
+
+    def secret(self) -> str:
+        return secrets.token_urlsafe(32)
+
+
+class DirectoryActor(Durable):
+    soft_needs: ClassVar[tuple[str, ...]] = ("gateway", *(f"lane.{lane}" for lane in LANES))
+
+    def on_news(self, msg: Any, sender: Any) -> None:
+        if isinstance(msg, Administer):
+            registration = self.args.config.registration
+            self.carry_out([decide(msg, now().ms, self.rows, SystemSecrets(), registration)], msg)

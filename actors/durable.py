@@ -1,0 +1,136 @@
+"""The shell of every actor that commits; the rules are `agentcom.core.output_commit`'s.
+
+It opens its incarnation with the store, sends tickets, and lets outputs go as their tickets come back. After a
+failed ticket it exits `aborted` and starts again from rows.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import structlog
+
+from agentcom.core.decision import Decision, Output
+from agentcom.core.lane import Now
+from agentcom.core.messages import Ask, Fault, Reply
+from agentcom.core.output_commit import OutputCommit
+from agentcom.protocol.ops import Op
+from agentcom.store.env import reader_of
+from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
+from agentcom.store.overlay import Overlay
+from supervisors.base import Supervised
+
+log = structlog.get_logger()
+
+_STOP = "stop when answered"
+
+
+def now() -> Now:
+    return Now(time.time_ns() // 1_000_000, time.monotonic())
+
+
+class Durable(Supervised):
+    """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again."""
+
+    needs: ClassVar[tuple[str, ...]] = ("store",)
+    cache_tables: ClassVar[tuple[str, ...]] = ()
+
+    def on_start(self, args: Any) -> None:
+        self.rows = Overlay(reader_of(args.folder), cache_tables=self.cache_tables)
+        self.tickets = OutputCommit(self.rows, self.adopt, self._release)
+        self.store_status = StoreStatus()
+        self.store_incarnation = 0
+        self.tell("store", Open(self.name))
+
+    # --- hooks -------------------------------------------------------------------------------------
+
+    def on_opened(self) -> None:
+        self.ready()
+
+    def on_news(self, msg: Any, sender: Any) -> None:
+        """Every message but the store's."""
+
+    def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
+        """Fold ops into memory; what that gives to say leaves with the decision."""
+        return ()
+
+    def on_refused(self, ask: Any) -> None:
+        """A precondition of `ask`'s decision did not hold. The row in its way is on disk now."""
+
+    def on_time(self, payload: Any) -> None:
+        """A time set by `after` has come."""
+
+    # --- messages ----------------------------------------------------------------------------------
+
+    def on_message(self, msg: Any, sender: Any) -> None:
+        kind = type(msg)
+        if kind is Answers:
+            for item in msg.items:
+                self._settle(item)
+        elif kind is Opened:
+            self.store_incarnation = msg.incarnation
+            self.on_opened()
+        elif kind is StoreStatus:
+            self.store_status = msg
+        elif isinstance(msg, Ask) and (fault := self._admission()):
+            self.send(msg.reply_to, Reply(msg.request, fault))
+        else:
+            self.on_news(msg, sender)
+
+    def _admission(self) -> Fault | None:
+        """Decided before any state changes."""
+        if self.store_status.full:
+            return Fault("storage_full", "the disk is full; nothing new is accepted", retry_after_ms=10_000)
+        if self.store_status.overloaded or self.store_status.stuck:
+            return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
+        return None
+
+    # --- decisions ---------------------------------------------------------------------------------
+
+    def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
+        """Each decision is adopted before the next is made."""
+        for decision in decisions:
+            if ticket := self.tickets.take(decision, ask):
+                self.tell("store", Commit(
+                    self.name, self.store_incarnation, ticket, decision.event, decision.ops, decision.must
+                ))  # fmt: skip
+
+    def _settle(self, item: Committed | Failed) -> None:
+        if isinstance(item, Committed):
+            self.tickets.committed(item.ticket, item.appended)
+        elif item.code == "refused":
+            self.on_refused(self.tickets.refused(item.ticket))
+        elif self.tickets:
+            log.error("commit.failed", actor=self.name, code=item.code, reason=item.message)
+            full = item.code == "storage_full"
+            self.tickets.failed(item.ticket, "storage_full" if full else "unavailable", item.message)
+            self.exit("aborted")
+
+    # --- leaving -----------------------------------------------------------------------------------
+
+    def _release(self, outputs: tuple[Output, ...]) -> None:
+        for to, message in outputs:
+            if type(to) is str:
+                self._deliver(to, message)
+            else:
+                self.send(to, message)
+
+    def _deliver(self, to: str, message: Any) -> None:
+        """A notice to a name that is down is dropped: it derives it from rows when it is up. A question is answered."""
+        name, _, child = to.partition("/")
+        sent = self.tell_child(name, child, message) if child else self.tell(name, message)
+        if not sent and isinstance(message, Ask):
+            self.send(message.reply_to, message.unavailable())
+
+    def on_stop(self) -> None:
+        """Exit only when the tickets are answered, so that the store closes with nothing owed."""
+        if self.tickets:
+            self.after(0.01, _STOP)
+        else:
+            self.stopped()
+
+    def on_wakeup(self, payload: Any) -> None:
+        if payload == _STOP:
+            self.on_stop()
+        else:
+            self.on_time(payload)

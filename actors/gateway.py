@@ -1,0 +1,113 @@
+"""The gateway's shell: messages into `agentcom.core.gateway`, its outputs to names, reads answered from rows.
+
+It never commits. May import: supervisors.base, agentcom.{core, store, runtime, config}.
+"""
+
+from typing import Any
+
+import msgspec
+import structlog
+from thespian.actors import ActorAddress
+
+from agentcom.config import Config
+from agentcom.core.decision import Output
+from agentcom.core.gateway import decide, on_down, on_up
+from agentcom.core.gateway_sessions import TICK_S
+from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, State
+from agentcom.core.messages import Fault, Read, Reply, Tick
+from agentcom.protocol.errors import Refused
+from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
+from agentcom.store import Reader, StoreError, queries
+from agentcom.store.env import reader_of
+from supervisors.base import Supervised
+from supervisors.messages import answer_unavailable
+
+log = structlog.get_logger()
+
+READ_S = 25.0
+"""A list that takes longer is given up, before the edge's own backstop."""
+
+
+class ReadFailed(RuntimeError):
+    """A query raised on its thread: a bug, and so a crash."""
+
+
+class GatewayArgs(msgspec.Struct, frozen=True):
+    config: Config
+    folder: str
+    clock: Clock = msgspec.field(default_factory=SystemClock)
+
+
+class GatewayActor(Supervised):
+    needs = ("store",)
+    soft_needs = (*NEEDED_TO_SERVE, "presence")
+
+    def on_start(self, args: GatewayArgs) -> None:
+        self.reader, self.clock = reader_of(args.folder), args.clock
+        self.state = State(args.config, self.myAddress)
+        self.after(TICK_S, Tick())
+        self.ready()
+
+    def on_message(self, msg: Any, sender: ActorAddress) -> None:
+        if isinstance(msg, BlockingDone | BlockingFailed | TimedOut):
+            self._read_ended(msg)
+            return
+        try:
+            outputs = decide(self.state, msg, self._now(), self.reader)
+        except StoreError:
+            log.exception("gateway.unreadable", actor=self.name, message=str(msg))
+            if not answer_unavailable(self.send, msg):
+                raise
+        else:
+            self._carry_out(outputs)
+
+    def on_wakeup(self, payload: Any) -> None:
+        self.after(TICK_S, payload)
+        self.on_message(payload, self.myAddress)
+
+    def on_up(self, name: str, incarnation: int) -> None:
+        self._carry_out(on_up(self.state, name, self.reader))
+
+    def on_down(self, name: str) -> None:
+        self._carry_out(on_down(self.state, name))
+
+    def _now(self) -> Now:
+        return Now(int(self.clock.now() * 1000), self.clock.monotonic())
+
+    def _carry_out(self, outputs: list[Output]) -> None:
+        for to, message in outputs:
+            if not isinstance(to, str):
+                self.send(to, message)
+            elif to == SHELL:
+                self._read(message)
+            elif not self._tell(to, message):
+                answer_unavailable(self.send, message)
+
+    def _tell(self, to: str, message: Any) -> bool:
+        supervisor, _, child = to.partition("/")
+        return self.tell_child(supervisor, child, message) if child else self.tell(to, message)
+
+    def _read(self, read: Read) -> None:
+        if queries.is_long(read.what, read.query):
+            run_blocking(self, _answer, self.reader, read, token=read, deadline_s=READ_S)
+        else:
+            self.send(read.reply_to, Reply(read.request, _answer(self.reader, read)))
+
+    def _read_ended(self, end: BlockingDone | BlockingFailed | TimedOut) -> None:
+        read: Read = end.token
+        if isinstance(end, BlockingFailed):
+            raise ReadFailed(f"{read.what}: {end.error_type}: {end.text}\n{end.traceback}")
+        slow = Fault("unavailable", "the list took too long; ask for smaller pages", retry_after_ms=5_000)
+        body = end.value if isinstance(end, BlockingDone) else slow
+        self.send(read.reply_to, Reply(read.request, body))
+
+
+def _answer(reader: Reader, read: Read) -> Any:
+    try:
+        body = queries.answer(reader, read.what, read.query, read.key)
+    except Refused as refused:
+        return Fault(refused.code, refused.message, refused.path)
+    except StoreError:
+        log.exception("gateway.unreadable", actor="gateway", message=read.what)
+        return Fault("unavailable", "a row that this needs cannot be read; the log says which")
+    return Fault("not_found", "there is nothing of that name") if body is None else body

@@ -1,0 +1,90 @@
+"""One lane of the task queue: feeds `core.lane.Lane` and lets its decisions out when they are on disk."""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from actors.durable import Durable, now
+from agentcom.core.decision import Output
+from agentcom.core.lane import Lane
+from agentcom.core.policy import Policy
+from agentcom.entropy import SystemEntropy
+from agentcom.protocol.ops import Op
+from agentcom.protocol.rows import LANES
+from agentcom.protocol.rows import Lane as LaneName
+
+MAX_SLEEP_S = 1.0
+"""A lane looks at the clock at least this often, so a process that stood still is noticed."""
+
+
+class LaneArgs(msgspec.Struct, frozen=True):
+    lane: LaneName
+    folder: str
+    policy: Policy
+
+
+class SurveyStep(msgspec.Struct, frozen=True):
+    """From itself: the next slice of a survey."""
+
+    def __str__(self) -> str:
+        return "SurveyStep"
+
+
+class LaneActor(Durable):
+    soft_needs: ClassVar[tuple[str, ...]] = (
+        "scheduler", "agents", "gateway", *(f"lane.{lane}" for lane in LANES),
+    )  # fmt: skip
+    cache_tables = ("task",)
+
+    def on_opened(self) -> None:
+        self.lane = Lane(self.args.lane, self.args.policy, self.rows, SystemEntropy())
+        self.armed_for = float("inf")
+        self.surveying = False
+        self.carry_out(self.lane.start(now()))
+        self._arm()
+        self.ready()
+
+    def on_news(self, msg: Any, sender: Any) -> None:
+        if isinstance(msg, SurveyStep):
+            self.surveying = False
+            self.carry_out([self.lane.survey_step()])
+        else:
+            self.carry_out(self.lane.handle(msg, now()), msg)
+        self._go_on()
+
+    def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
+        return self.lane.adopt(ops, now())
+
+    def on_refused(self, ask: Any) -> None:
+        """Somebody used the key first: decided again, the winner's row now shows."""
+        self.carry_out(self.lane.handle(ask, now()), ask)
+
+    def on_up(self, name: str, incarnation: int) -> None:
+        if name == "scheduler":
+            self.lane.scheduler_up()
+        elif name == "gateway":
+            self.lane.leases.frozen = False
+            self.lane.leases.renew_all(now().mono)
+
+    def on_down(self, name: str) -> None:
+        if name == "gateway":
+            self.lane.leases.frozen = True
+
+    def on_time(self, payload: Any) -> None:
+        self.armed_for = float("inf")
+        self.carry_out(self.lane.tick(now()))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.lane.windows.is_surveying and not self.surveying:
+            self.surveying = True
+            self.send(self.myAddress, SurveyStep())
+        self._arm()
+
+    def _arm(self) -> None:
+        """One timer at a time, for the earliest need; a later one that is still set finds nothing to do."""
+        clock = now().mono
+        wake = min(max(self.lane.wake_at, clock), clock + MAX_SLEEP_S)
+        if wake < self.armed_for - 0.001:
+            self.armed_for = wake
+            self.after(wake - clock, "tick")

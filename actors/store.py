@@ -1,0 +1,137 @@
+"""The one writer of the data folder: an actor's shell around agentcom.store.desk and agentcom.store.disk.
+
+May import: agentcom.store, agentcom.runtime, supervisors.base.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import structlog
+from thespian.actors import ActorAddress
+
+from agentcom.runtime import BlockingDone, BlockingFailed, run_blocking
+from agentcom.store.commits import prepare
+from agentcom.store.desk import Desk, Item, Letter
+from agentcom.store.disk import Disk, Done, Figures, Settings
+from agentcom.store.errors import StoreError
+from agentcom.store.messages import Commit, GetStatus, Open
+from supervisors.base import Supervised
+
+log = structlog.get_logger()
+
+SLOW_S, STUCK_S = 10, 60
+EXIT_STORE = 74
+"""The process' exit code when its disk fails: EX_IOERR."""
+
+
+def end_process(reason: str) -> None:
+    """Nothing can be written any more: end at once, so that the next start verifies what is on disk."""
+    os._exit(EXIT_STORE)
+
+
+class StoreArgs(msgspec.Struct, frozen=True):
+    disk: Settings
+    max_queue: int = 50_000  #: above it `overloaded` is told, below half of it no more
+    on_panic: Callable[[str], None] = end_process
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """From itself: the mail that came with the first commit is in."""
+
+    def __str__(self) -> str:
+        return "Gathered"
+
+
+class StoreActor(Supervised):
+    def on_start(self, args: StoreArgs) -> None:
+        self.disk = Disk(args.disk)
+        self.desk = Desk(max_queue=args.max_queue, sync=args.disk.sync)
+        self.gathering = self.keeping = self.stopping = self.finishing = False
+        self.silent_s = 0
+        self._run("open", self.disk.open)
+
+    def on_message(self, msg: Any, sender: ActorAddress) -> None:
+        match msg:
+            case Commit():
+                self._gather(sender, prepare(msg))
+            case Open():
+                self._gather(sender, msg)
+            case Gathered():
+                self.gathering = False
+                self._write()
+            case GetStatus():
+                self.send(sender, self.desk.figures())
+            case BlockingDone(step, value):
+                self.silent_s = 0
+                getattr(self, f"_after_{step}")(value)
+            case BlockingFailed(step, error, text):
+                self._failed(step, f"{error}: {text}")
+
+    def on_wakeup(self, payload: Any) -> None:
+        """Each second: upkeep of the disk, and how long it has been silent."""
+        self.after(1.0, payload)
+        self.silent_s += self.desk.writing or self.keeping
+        if self.silent_s == SLOW_S:
+            log.error("store.stuck", seconds=SLOW_S, queued=self.desk.figures().queued)
+            self._post(self.desk.tell(stuck=True))
+        elif self.silent_s == STUCK_S:
+            self._failed("apply", f"the disk did not answer for {STUCK_S} s")
+        if not self.keeping and not self.stopping:
+            self.keeping = True
+            self._run("upkeep", self.disk.upkeep)
+
+    def on_stop(self) -> None:
+        """Whoever commits stops before the store does: what is left is in the queue or on its way."""
+        self.stopping = True
+        self._finish_when_idle()
+
+    def _run(self, step: str, work: Callable[..., Any], *args: Any) -> None:
+        run_blocking(self, work, *args, token=step, executor=self.disk.thread)
+
+    def _gather(self, sender: ActorAddress, item: Item) -> None:
+        self._post(self.desk.add(sender, item))
+        if not self.gathering and not self.desk.writing:
+            self.gathering = True
+            self.send(self.myAddress, Gathered())
+
+    def _write(self) -> None:
+        if not self.finishing and (batch := self.desk.take()):
+            self._run("apply", self.disk.apply, batch)
+
+    def _after_open(self, figures: Figures) -> None:
+        self.desk.tell(full=figures.full)
+        self.after(1.0, "second")
+        self.ready()
+
+    def _after_apply(self, done: Done) -> None:
+        letters = self.desk.settle(done)
+        self._write()  # before the answers leave: the disk need not wait for them
+        self._post(letters)
+        self._finish_when_idle()
+
+    def _after_upkeep(self, figures: Figures) -> None:
+        self.keeping = False
+        self._post(self.desk.tell(full=figures.full, stuck=False))
+
+    def _after_finish(self, _: None) -> None:
+        self.disk.thread.shutdown(wait=False)
+        self.stopped()
+
+    def _finish_when_idle(self) -> None:
+        if self.stopping and self.desk.idle and not self.finishing:
+            self.finishing = True
+            self._run("finish", self.disk.finish)
+
+    def _failed(self, step: str, why: str) -> None:
+        """A failing disk is no crash to restart from in this process: what it holds must be verified."""
+        if step == "open":
+            raise StoreError(why)
+        log.critical("store.panicked", step=step, reason=why)
+        self.args.on_panic(why)
+        self.exit(why)
+
+    def _post(self, letters: Iterable[Letter]) -> None:
+        for address, message in letters:
+            self.send(address, message)

@@ -1,0 +1,111 @@
+"""How every command reaches a hub: its address, its token, and what the exit code says.
+
+A secret is read from the environment or a file, never from an argument, which every user can see.
+May import: click, msgspec, agentcom.{client, protocol}.
+"""
+
+import asyncio
+import functools
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from agentcom.cli import exits
+from agentcom.client import Hub
+from agentcom.protocol import errors
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+DEFAULT_HUB = "http://127.0.0.1:4000"
+DEFAULT_TOKEN_FILE = Path("agentcom-data/admin.token")
+"""Where a hub started in this folder leaves its admin token; tried for a hub on this machine only."""
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Link(NamedTuple):
+    """One hub, as this command was told to reach it."""
+
+    url: str
+    token: str
+    as_json: bool
+
+    def call(self, ask: Callable[[Hub], Awaitable[T]], *, retry_s: float = 3.0) -> T:
+        """What the hub answers. A refusal, or a hub that is away, ends the command with a sentence."""
+        try:
+            return asyncio.run(self._ask(ask, retry_s))
+        except errors.Refused as exc:
+            raise self.failed(exc, exits.REFUSED) from exc
+        except errors.Unavailable as exc:
+            raise self.failed(exc, exits.UNAVAILABLE) from exc
+
+    async def _ask(self, ask: Callable[[Hub], Awaitable[T]], retry_s: float) -> T:
+        async with Hub(self.url, self.token, retry_s=retry_s) as hub:
+            return await ask(hub)
+
+    def failed(self, exc: errors.AgentComError, code: int) -> exits.Failed:
+        sentence = exc.message + (f" (at {exc.path})" if exc.path else "") + _advice(exc, self)
+        return exits.Failed(sentence, code, error=exc.code, as_json=self.as_json)
+
+    def show(self, value: Any) -> None:
+        """Print it as JSON, for programs."""
+        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+    def done(self, answer: Any, sentence: str) -> None:
+        """Say that it was done: the sentence for people, the hub's answer for programs."""
+        if self.as_json:
+            self.show(answer)
+        else:
+            click.echo(sentence)
+
+
+def _advice(exc: errors.AgentComError, link: Link) -> str:
+    if exc.code == "invalid_token" and not link.token:
+        return "\nNo token was given: set AGENTCOM_TOKEN, or name a file with --token-file."
+    if exc.code == "unavailable" and "no answer from" in exc.message:
+        return "\nIs the hub running? Start one with `agentcom hub`, or set AGENTCOM_HUB."
+    return ""
+
+
+def read_token(token_file: Path | None, url: str) -> str:
+    """The file's token, else AGENTCOM_TOKEN, else what a hub started in this folder has left."""
+    if token_file is not None:
+        return _token_in(token_file)
+    if token := os.environ.get("AGENTCOM_TOKEN", "").strip():
+        return token
+    if urlsplit(url).hostname in LOCAL and os.access(DEFAULT_TOKEN_FILE, os.R_OK):
+        return _token_in(DEFAULT_TOKEN_FILE)
+    return ""
+
+
+def _token_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise exits.Failed(f"cannot read the token file {file}: {exc}", exits.USAGE) from exc
+
+
+def on_hub(command: Command) -> Command:
+    """Give a command `--hub`, `--token-file` and `--json`, and hand it the `Link` they make."""
+
+    @click.option(
+        "--hub", "hub_url", envvar="AGENTCOM_HUB", default=DEFAULT_HUB, show_default=True, help="Its URL."
+    )
+    @click.option(
+        "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="Instead of AGENTCOM_TOKEN."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    @functools.wraps(command)
+    def wrapped(hub_url: str, token_file: Path | None, as_json: bool, **arguments: Any) -> Any:
+        if urlsplit(hub_url).scheme not in ("http", "https"):
+            raise exits.Failed(
+                f"expected the hub's URL to begin with http:// or https://, got: {hub_url}", exits.USAGE
+            )
+        return command(Link(hub_url.rstrip("/"), read_token(token_file, hub_url), as_json), **arguments)
+
+    return wrapped

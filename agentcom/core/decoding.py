@@ -1,0 +1,129 @@
+"""Bytes from outside become Structs, or a `Fault` that names the field: one msgspec pass, no exception gets further.
+
+Free-form values (`metadata`, `result.data`) are held to what a row and a JSON answer can carry.
+May import: agentcom.protocol, agentcom.core.messages.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from agentcom.core.messages import Fault
+from agentcom.protocol.bodies import NewTask
+from agentcom.protocol.frames import InboundFrame, TaskComplete
+
+Codec = Literal["json", "msgpack"]
+T = TypeVar("T")
+
+MAX_DEPTH = 32
+MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
+
+_AT = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]+)`")
+_frames: dict[str, Callable[[bytes], Any]] = {
+    "json": msgspec.json.Decoder(InboundFrame).decode,
+    "msgpack": msgspec.msgpack.Decoder(InboundFrame).decode,
+}
+_bodies: dict[type, Callable[[Any], Any]] = {}
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
+    task_id: str = ""
+
+
+_named: dict[str, Callable[[bytes], _Named]] = {
+    "json": msgspec.json.Decoder(_Named).decode,
+    "msgpack": msgspec.msgpack.Decoder(_Named).decode,
+}
+
+
+def decode_frame(codec: Codec, data: bytes) -> Any:
+    """An inbound frame, or a Fault."""
+    frame = _attempt(_frames[codec], data)
+    if type(frame) is TaskComplete and frame.result.data:
+        return not_plain(frame.result.data, "result.data") or frame
+    return frame
+
+
+def decode_body(kind: type[T], data: bytes) -> T | Fault:
+    """A JSON request body. An absent body is an empty object."""
+    decode = _bodies.get(kind)
+    if decode is None:
+        decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
+    body = _attempt(decode, data or b"{}")
+    if type(body) is NewTask and body.metadata and (fault := not_plain(body.metadata, "metadata")):
+        return fault
+    return body  # type: ignore[no-any-return]
+
+
+def decode_query(kind: type[T], args: dict[str, str]) -> T | Fault:
+    return _attempt(lambda given: msgspec.convert(given, kind, strict=False), args)  # type: ignore[no-any-return]
+
+
+def convert_task(task: dict[str, Any]) -> NewTask | Fault:
+    """The `task` of a `task_submit` frame."""
+    made = _attempt(lambda given: msgspec.convert(given, NewTask), task)
+    if isinstance(made, Fault):
+        return msgspec.structs.replace(made, path=f"task.{made.path}" if made.path else "task")
+    return not_plain(made.metadata, "task.metadata") or made
+
+
+def named(codec: Codec, data: bytes) -> tuple[str, str]:
+    """The `id` and `task_id` of a frame that was refused, as far as they can be read."""
+    found = _attempt(_named[codec], data)
+    return ("", "") if isinstance(found, Fault) else (found.id[:64], found.task_id[:64])
+
+
+def _attempt(decode: Callable[[Any], Any], given: Any) -> Any:
+    try:
+        return decode(given)
+    except msgspec.ValidationError as error:
+        return _refusal(str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Fault("bad_json", str(error))
+    except RecursionError:
+        return Fault("bad_frame", "nested too deeply")
+
+
+def _refusal(message: str) -> Fault:
+    at = _AT.search(message)
+    path = at["path"] if at else ""
+    sentence = message[: at.start()] if at else message
+    missing = _MISSING.match(message)
+    if missing:
+        path = f"{path}.{missing['field']}" if path else missing["field"]
+    if path == "type" and not missing and "Invalid value" in sentence:
+        return Fault("unknown_type", sentence.replace("Invalid value", "There is no frame"), path)
+    return Fault("bad_frame", sentence, path)
+
+
+def not_plain(value: Any, path: str, depth: int = 1) -> Fault | None:
+    """Why a free-form value cannot be kept and shown as JSON, if so."""
+    kind = type(value)
+    if kind in _ALWAYS:
+        return None
+    if kind is int:
+        return None if MIN_INT <= value <= MAX_INT else Fault("bad_frame", "number out of range", path)
+    if depth > MAX_DEPTH:
+        return Fault("bad_frame", f"nested deeper than {MAX_DEPTH}", path)
+    if kind is dict:
+        return _not_plain_dict(value, path, depth)
+    if kind is list:
+        faults = (not_plain(item, f"{path}[{n}]"[:200], depth + 1) for n, item in enumerate(value))
+        return next(filter(None, faults), None)
+    return Fault("bad_frame", "only what JSON can say is kept", path)
+
+
+def _not_plain_dict(value: dict[Any, Any], path: str, depth: int) -> Fault | None:
+    for key, item in value.items():
+        if type(key) is not str:
+            return Fault("bad_frame", "keys must be text", path)
+        if type(item) not in _ALWAYS and (fault := not_plain(item, f"{path}.{key}"[:200], depth + 1)):
+            return fault
+    return None
+
+
+_ALWAYS = frozenset({str, float, bool, type(None)})

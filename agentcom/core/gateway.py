@@ -1,0 +1,70 @@
+"""The gateway's one decision: a message from the edge, a lane, an agent or the directory, and what follows.
+
+Sans-I/O: sockets are the edge's, rows are read through `rows`, and nothing is ever written. HTTP is in
+`gateway_http`, sessions in `gateway_sessions`, new tasks in `submitting`.
+May import: agentcom.protocol, agentcom.core.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from agentcom.core import gateway_http, gateway_sessions, submitting
+from agentcom.core.decision import Output
+from agentcom.core.gateway_state import Now, Rows, State
+from agentcom.core.messages import (
+    ConnClosed,
+    ConnOpened,
+    EndSession,
+    FrameIn,
+    HttpIn,
+    HubStopping,
+    Reply,
+    RepoChanged,
+    SubjectRevoked,
+    Tick,
+    ToSession,
+)
+
+
+def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
+    """What to send, in order. A message this does not know is a bug of its sender and raises."""
+    return _HANDLERS[type(message)](state, message, now, rows)
+
+
+def on_up(state: State, name: str, rows: Rows) -> list[Output]:
+    state.up.add(name)
+    return gateway_sessions.on_directory_up(state, rows) if name == "directory" else []
+
+
+def on_down(state: State, name: str) -> list[Output]:
+    state.up.discard(name)
+    if name == "agents":
+        return gateway_sessions.on_agents_down(state)
+    return submitting.on_lane_down(state, name)
+
+
+def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
+    state.default_repo = None
+    return []
+
+
+def _stopping(state: State, _message: HubStopping, _now: Now, _rows: Rows) -> list[Output]:
+    state.draining = True
+    return []
+
+
+Handler = Callable[[State, Any, Now, Rows], list[Output]]
+
+_HANDLERS: dict[type, Handler] = {
+    HttpIn: gateway_http.on_request,
+    FrameIn: gateway_sessions.on_frame,
+    ToSession: lambda state, msg, now, rows: gateway_sessions.on_to_session(state, msg),
+    EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
+    ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
+    ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
+    SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
+    Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
+    Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
+    HubStopping: _stopping,
+    RepoChanged: _repos_changed,
+}

@@ -1,0 +1,238 @@
+"""HTTP requests: who may, what was sent, who answers.
+
+Every answer goes straight to the edge (`reply_to`), except a batch, whose lanes' answers are collected here.
+May import: agentcom.protocol, agentcom.core.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from agentcom.core.decision import Output
+from agentcom.core.decoding import decode_body, decode_query
+from agentcom.core.gateway_state import (
+    LANE_NAMES,
+    NEEDED_TO_SERVE,
+    SHELL,
+    Now,
+    Rows,
+    State,
+    authenticate,
+    refuse,
+)
+from agentcom.core.messages import (
+    Administer,
+    AskPresence,
+    Delegate,
+    Fault,
+    HttpIn,
+    Operate,
+    Read,
+    Reply,
+    Submit,
+)
+from agentcom.core.routes import ROUTES, Route
+from agentcom.core.submitting import STOPPING, checked, send_to_lanes
+from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
+from agentcom.protocol.rows import TaskState, Token
+from agentcom.protocol.views import Readiness
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Asked:
+    """One authorised request, on its way through the gateway."""
+
+    __slots__ = ("msg", "route", "who")
+
+    def __init__(self, msg: HttpIn, route: Route, who: Token | None) -> None:
+        self.msg, self.route, self.who = msg, route, who
+
+    @property
+    def subject(self) -> str:
+        return self.who.subject if self.who else ""
+
+    @property
+    def role(self) -> str:
+        return self.who.role if self.who else ""
+
+    def refuse(self, fault: Fault) -> list[Output]:
+        return refuse(self.msg.reply_to, self.msg.request, fault)
+
+    def reply(self, body: Any, status: int = 200) -> list[Output]:
+        return [Output(self.msg.reply_to, Reply(self.msg.request, body, status))]
+
+
+def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
+    route = ROUTES[msg.route]
+    who = authenticate(state, msg.token, rows)
+    asked = Asked(msg, route, who)
+    fault = _not_allowed(state, asked, rows)
+    return asked.refuse(fault) if fault else _HOW[route.how](state, asked, now, rows)
+
+
+def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
+    route, who = asked.route, asked.who
+    if not route.roles:
+        return None
+    if who is None:
+        given = asked.msg.token
+        said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
+        return Fault("invalid_token", said)
+    if who.role in route.roles or (route.compat and state.config.compat.v1):
+        return None
+    if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
+        return None
+    return Fault("forbidden", f"this needs role {' or '.join(sorted(route.roles))}")
+
+
+def _owns(subject: str, task_id: str, rows: Rows) -> bool:
+    task = find_task(task_id, rows)
+    return task is not None and subject in (task.submitter, task.holder, task.last_holder)
+
+
+def find_task(task_id: str, rows: Rows) -> TaskState | None:
+    """The task's row; an id that could not be a key is simply not known."""
+    found: TaskState | None = rows.get("task", (task_id,)) if _ID.fullmatch(task_id) else None
+    return found
+
+
+def _submit(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
+    if state.draining:
+        return asked.refuse(STOPPING)
+    msg = asked.msg
+    task = decode_body(NewTask, msg.body)
+    if type(task) is NewTask:
+        task = checked(state, task, msg.args.get("idempotency-key", ""), asked.subject, now, rows)
+    if isinstance(task, Fault):
+        return asked.refuse(task)
+    submit = Submit(reply_to=msg.reply_to, request=msg.request, submitter=asked.subject, items=(task,))
+    return [Output(LANE_NAMES[task.priority], submit)]
+
+
+def _batch(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
+    if state.draining:
+        return asked.refuse(STOPPING)
+    batch = decode_body(Batch, asked.msg.body)
+    if isinstance(batch, Fault):
+        return asked.refuse(batch)
+    header = asked.msg.args.get("idempotency-key", "")
+    entries: list[Any] = []
+    for n, raw in enumerate(batch.tasks):
+        task = decode_body(NewTask, bytes(raw))
+        if type(task) is NewTask:
+            task = checked(state, task, _nth_key(header, task, n), asked.subject, now, rows)
+        entries.append(task)
+    return send_to_lanes(
+        state, asked.subject, entries, lambda done: asked.reply(BatchAnswer([_entry(e) for e in done]))
+    )
+
+
+def _nth_key(header: str, task: NewTask, n: int) -> str:
+    """One header names the whole batch; each item without a key of its own gets its place in it."""
+    return f"{header}.{n}" if header and not task.idempotency_key else ""
+
+
+def _entry(answer: Any) -> Any:
+    return error_body(answer) if isinstance(answer, Fault) else answer
+
+
+def error_body(fault: Fault) -> ErrorBody:
+    return ErrorBody(fault.code, fault.message, fault.path, fault.retry_after_ms)
+
+
+def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
+    body = decode_body(asked.route.body, asked.msg.body)
+    if isinstance(body, Fault):
+        return asked.refuse(body)
+    task = find_task(asked.msg.args["task_id"], rows)
+    if task is None:
+        return asked.refuse(Fault("not_found", "no such task"))
+    verb: Any = asked.route.name.removeprefix("task.")
+    operate = Operate(
+        reply_to=asked.msg.reply_to,
+        request=asked.msg.request,
+        task_id=task.id,
+        verb=verb,
+        text=getattr(body, "reason", "") or getattr(body, "answer", ""),
+        lane=getattr(body, "priority", None),
+        by=asked.subject,
+    )
+    return [Output(LANE_NAMES[task.lane], operate)]
+
+
+def _administer(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg = asked.msg
+    body = decode_body(asked.route.body, msg.body) if asked.route.body else None
+    if isinstance(body, Fault):
+        return asked.refuse(body)
+    administer = Administer(
+        reply_to=msg.reply_to,
+        request=msg.request,
+        verb=asked.route.name,
+        by=asked.subject,
+        role=asked.role,
+        args=msg.args,
+        body=body,
+        peer_is_loopback=is_loopback(msg.peer) and not msg.forwarded,
+    )
+    return [Output("directory", administer)]
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg, query = asked.msg, None
+    if asked.route.query is not None:
+        query = decode_query(asked.route.query, msg.args)
+        if isinstance(query, Fault):
+            return asked.refuse(query)
+    key = msg.args.get("task_id") or msg.args.get("pr_id") or ""
+    if "{" in asked.route.path and not _ID.fullmatch(key):
+        return asked.refuse(Fault("not_found", "there is nothing of that name"))
+    read = Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query, key=key)
+    return [Output(SHELL, read)]
+
+
+def _presence(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg = asked.msg
+    agent_id = msg.args.get("agent_id", "")
+    return [Output("presence", AskPresence(reply_to=msg.reply_to, request=msg.request, agent_id=agent_id))]
+
+
+def _delegate(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    return [Output(asked.msg.reply_to, Delegate(asked.msg.request, asked.msg.route, asked.msg.args))]
+
+
+def _health(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    connected = sum(session.welcomed for session in state.sessions.values())
+    msg = asked.msg
+    return [Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what="health", query=connected))]
+
+
+def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    missing = [name for name in NEEDED_TO_SERVE if name not in state.up]
+    if state.draining:
+        missing.append("the hub is stopping")
+    return asked.reply(Readiness(ready=not missing, missing=missing), 503 if missing else 200)
+
+
+_HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
+    "submit": _submit,
+    "batch": _batch,
+    "operate": _operate,
+    "administer": _administer,
+    "read": _read,
+    "presence": _presence,
+    "delegate": _delegate,
+    "health": _health,
+    "ready": _ready,
+}

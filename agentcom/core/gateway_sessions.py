@@ -1,0 +1,219 @@
+"""WebSocket sessions: first `hello`, then frames in order to the agent's actor, and its frames back.
+
+May import: agentcom.protocol, agentcom.core.
+"""
+
+from typing import Any
+
+import msgspec
+
+from agentcom.core.decision import Output
+from agentcom.core.decoding import convert_task, decode_frame, named
+from agentcom.core.gateway_state import Now, Rows, Session, State, authenticate, token_hash
+from agentcom.core.messages import (
+    CloseConn,
+    ConnClosed,
+    ConnOpened,
+    EndSession,
+    Fault,
+    FrameIn,
+    FrameOut,
+    SessionClosed,
+    SessionFrame,
+    SessionOpened,
+    SubjectRevoked,
+    ToSession,
+)
+from agentcom.core.submitting import STOPPING, checked, send_to_lanes
+from agentcom.protocol.bodies import NewTask, Submitted
+from agentcom.protocol.frames import CLOSE_CODES, ErrorFrame, Hello, TaskSubmit, TaskSubmitted, Welcome
+
+_encoders: dict[str, Any] = {
+    "json": msgspec.json.Encoder().encode,
+    "msgpack": msgspec.msgpack.Encoder().encode,
+}
+
+TICK_S = 5.0
+HELLO_S = 10.0
+"""A socket that has not said who it is by then is closed."""
+WELCOME_S = 30.0
+"""A `hello` that its agent's actor has not answered by then: the client had better come again."""
+
+
+def on_opened(state: State, msg: ConnOpened, now: Now) -> list[Output]:
+    state.sessions[msg.conn] = Session(msg.conn, msg.edge, msg.codec, msg.token, now.s)
+    return []
+
+
+def on_closed(state: State, msg: ConnClosed) -> list[Output]:
+    session = state.sessions.pop(msg.conn, None)
+    return [] if session is None else _tell_closed(state, session, msg.code)
+
+
+def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []  # of an earlier gateway, or already closed by us
+    session.last_s = now.s
+    if len(msg.data) > state.config.limits.max_frame_bytes:
+        return close(state, session, "too_big", "the frame is too big")
+    frame = decode_frame(session.codec, msg.data)
+    if isinstance(frame, Fault):
+        return _bad(state, session, frame, *named(session.codec, msg.data))
+    if session.agent_id:
+        return _of_agent(state, session, frame, now, rows)
+    if type(frame) is Hello:
+        return _hello(state, session, frame, rows)
+    return _bad(state, session, Fault("not_identified", "the first frame must be hello"), frame.id)
+
+
+def _of_agent(state: State, session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
+    if type(frame) is TaskSubmit:
+        return _submit(state, session, frame, now, rows)
+    if type(frame) is Hello:
+        return _bad(state, session, Fault("invalid_state", "hello was already said"), frame.id)
+    return [_to_agent(session, SessionFrame(session.conn, frame))]
+
+
+def _hello(state: State, session: Session, frame: Hello, rows: Rows) -> list[Output]:
+    if "agents" not in state.up:
+        error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
+        return [error, *close(state, session, "restarted", "the hub is starting")]
+    secret = frame.token or session.token
+    token = authenticate(state, secret, rows)
+    fault = None
+    if token is None:
+        fault = Fault("invalid_token", "unknown or revoked token" if secret else "hello needs a token")
+    elif token.role != "agent" or token.subject != frame.agent_id:
+        fault = Fault("token_agent_mismatch", f"this token does not speak for {frame.agent_id}")
+    if fault is not None:
+        error = _error(session, fault, frame.id)
+        return [error, *close(state, session, "not_authenticated", fault.message)]
+    session.agent_id, session.token_hash, session.token = frame.agent_id, token_hash(secret), ""
+    told = msgspec.structs.replace(frame, token="")
+    return [_to_agent(session, SessionOpened(session.conn, told))]
+
+
+def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: Rows) -> list[Output]:
+    if state.draining:
+        return [_error(session, STOPPING, frame.id)]
+    task: Any = convert_task(frame.task)
+    if type(task) is NewTask:
+        task = checked(state, task, "", session.agent_id, now, rows)
+    if isinstance(task, Fault):
+        return _bad(state, session, task, frame.id)
+    conn, re = session.conn, frame.id
+    return send_to_lanes(state, session.agent_id, [task], lambda done: _submitted(state, conn, re, done[0]))
+
+
+def _submitted(state: State, conn: str, re: str, answer: Submitted | Fault) -> list[Output]:
+    session = state.sessions.get(conn)
+    if session is None:
+        return []
+    if isinstance(answer, Fault):
+        return [_error(session, answer, re)]
+    return [_out(session, TaskSubmitted(task_id=answer.task_id, status=answer.status, re=re))]
+
+
+def on_to_session(state: State, msg: ToSession) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []
+    if type(msg.frame) is Welcome:
+        session.welcomed = True
+    return [_out(session, msg.frame)]
+
+
+def on_end_session(state: State, msg: EndSession) -> list[Output]:
+    """The agent's actor ends it, so it need not be told."""
+    session = state.sessions.pop(msg.conn, None)
+    return [] if session is None else [Output(session.edge, CloseConn(msg.conn, msg.code, msg.reason))]
+
+
+def on_revoked(state: State, msg: SubjectRevoked) -> list[Output]:
+    state.tokens.pop(msg.token_hash, None)
+    theirs = [s for s in state.sessions.values() if s.token_hash == msg.token_hash]
+    return [output for s in theirs for output in close(state, s, "revoked", "the token was revoked")]
+
+
+def on_directory_up(state: State, rows: Rows) -> list[Output]:
+    """A revocation may have been committed and not told: believe only rows."""
+    state.tokens.clear()
+    state.default_repo = None
+    outputs: list[Output] = []
+    for session in list(state.sessions.values()):
+        row = rows.get("token", (session.token_hash,)) if session.token_hash else None
+        if session.token_hash and (row is None or row.revoked_ms):
+            outputs += close(state, session, "revoked", "the token was revoked")
+    return outputs
+
+
+def on_agents_down(state: State) -> list[Output]:
+    """Nobody knows these sessions any more."""
+    sessions = list(state.sessions.values())
+    return [
+        output for s in sessions for output in close(state, s, "restarted", "the hub is restarting a part")
+    ]
+
+
+def on_tick(state: State, now: Now) -> list[Output]:
+    """Close what has been silent for too long; forgive all when the hub itself was stopped meanwhile."""
+    late = state.last_tick_s and now.s - state.last_tick_s > 2 * TICK_S
+    state.last_tick_s = now.s
+    if late:
+        for session in state.sessions.values():
+            session.last_s = session.opened_s = now.s
+        return []
+    silence = 2.5 * state.config.lease.heartbeat_s + TICK_S
+    outputs: list[Output] = []
+    for session in list(state.sessions.values()):
+        quiet = now.s - session.last_s
+        if not session.agent_id and quiet > HELLO_S:
+            outputs += close(state, session, "not_authenticated", "no hello")
+        elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
+            outputs += close(state, session, "restarted", "the agent's actor does not answer")
+        elif quiet > silence:
+            outputs += close(state, session, "silent", "silent for too long")
+    return outputs
+
+
+def close(state: State, session: Session, why: str, reason: str) -> list[Output]:
+    state.sessions.pop(session.conn, None)
+    code = CLOSE_CODES[why]
+    closing = Output(session.edge, CloseConn(session.conn, code, reason))
+    return [closing, *_tell_closed(state, session, code)]
+
+
+def _tell_closed(state: State, session: Session, code: int) -> list[Output]:
+    if not session.agent_id:
+        return []
+    return [_to_agent(session, SessionClosed(session.conn, code, orderly=state.draining))]
+
+
+def _bad(state: State, session: Session, fault: Fault, re: str = "", task_id: str = "") -> list[Output]:
+    """Say what was wrong; too many of these and the session ends."""
+    session.bad += 1
+    error = _error(session, fault, re, task_id)
+    if session.bad <= state.config.limits.max_bad_frames:
+        return [error]
+    return [error, *close(state, session, "bad_frames", "too many bad frames")]
+
+
+def _error(session: Session, fault: Fault, re: str = "", task_id: str = "") -> Output:
+    frame = ErrorFrame(
+        code=fault.code,
+        message=fault.message,
+        re=re,
+        task_id=fault.task_id or task_id,
+        path=fault.path,
+        retry_after_ms=fault.retry_after_ms,
+    )
+    return _out(session, frame)
+
+
+def _out(session: Session, frame: Any) -> Output:
+    return Output(session.edge, FrameOut(session.conn, _encoders[session.codec](frame)))
+
+
+def _to_agent(session: Session, message: Any) -> Output:
+    return Output(f"agents/agent.{session.agent_id}", message)

@@ -1,0 +1,53 @@
+"""Where a hub is and how frames look on its WebSocket.
+
+May import: msgspec, agentcom.protocol.
+"""
+
+import contextlib
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from agentcom.protocol import frames
+
+
+class Codec(msgspec.Struct, frozen=True):
+    """One subprotocol: its name, how a client's frames are written, how the hub's are read."""
+
+    name: str
+    encode: Callable[[Any], bytes | str]
+    decode: Callable[[Any], Any]
+
+
+CODECS = {
+    "json": Codec(
+        "agentcom.v2.json",
+        lambda frame: msgspec.json.encode(frame).decode(),
+        msgspec.json.Decoder(frames.OutboundFrame).decode,
+    ),
+    "msgpack": Codec(
+        "agentcom.v2.msgpack",
+        msgspec.msgpack.Encoder().encode,
+        msgspec.msgpack.Decoder(frames.OutboundFrame).decode,
+    ),
+}
+
+
+def ws_url(url: str) -> str:
+    """`http://host:4000` becomes `ws://host:4000/ws`; a ws URL with a path stays what it is."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    base = parts.path.rstrip("/")
+    path = base if base and parts.scheme in ("ws", "wss") else f"{base}/ws"
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+def is_local(url: str) -> bool:
+    """Whether the hub is on this machine, where no proxy belongs in between."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,23 @@
+"""The real source of randomness and ids; tests pass a seeded one.
+
+May import: the standard library.
+"""
+
+import random
+import secrets
+
+
+class SystemEntropy:
+    """Ids rise with time, so that new rows lie side by side on disk."""
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+        self._last = 0
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def task_id(self, now_ms: int) -> str:
+        """`task-`, 48 bits of milliseconds, 32 bits that rise within a millisecond from a random start."""
+        self._last = max(self._last + 1, now_ms << 32 | secrets.randbits(30))
+        return f"task-{self._last:020x}"

@@ -1,0 +1,87 @@
+"""The store actor's bookkeeping: who waits for what, what is being written, what admission must know.
+
+Pure: no I/O, no clock, no actor; addresses are opaque. Methods that answer return (address, message) pairs.
+May import: agentcom.store.{commits,disk,messages}, msgspec.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from agentcom.store.commits import Answer, Prepared
+from agentcom.store.disk import Done
+from agentcom.store.messages import Answers, Committed, Open, StoreStatus
+
+Item = Prepared | Open
+Letter = tuple[Any, Any]
+
+MAX_BATCH = 2_000
+
+
+class Desk:
+    """One batch is written while the next one gathers."""
+
+    def __init__(self, *, max_queue: int, sync: bool) -> None:
+        self.status = StoreStatus(sync=sync)
+        self._max_queue = max_queue
+        self._waiting: list[tuple[Any, Item]] = []
+        self._writing: list[tuple[Any, Item]] = []
+        self._watchers: dict[str, Any] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self._writing and not self._waiting
+
+    @property
+    def writing(self) -> bool:
+        return bool(self._writing)
+
+    def add(self, sender: Any, item: Item) -> Sequence[Letter]:
+        self._waiting.append((sender, item))
+        crowded = len(self._waiting) > self._max_queue
+        return self.tell(overloaded=True) if crowded and not self.status.overloaded else ()
+
+    def take(self) -> list[Item]:
+        """The next batch; empty while one is being written or when nothing waits."""
+        if self._writing:
+            return []
+        self._writing, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        return [item for _, item in self._writing]
+
+    def settle(self, done: Done) -> list[Letter]:
+        """What the written batch answers, and what it changed for admission."""
+        written, self._writing = self._writing, []
+        letters = list(self._answers(written, done.answers))
+        self.status = msgspec.structs.replace(
+            self.status,
+            last_batch=len(written),
+            last_commit_ms=done.figures.took_ms,
+            commits=self.status.commits + sum(type(answer) is Committed for answer in done.answers),
+        )
+        crowded = self.status.overloaded and len(self._waiting) > self._max_queue // 2
+        return [*letters, *self.tell(full=done.figures.full, overloaded=crowded, stuck=False)]
+
+    def tell(self, **flags: bool) -> list[Letter]:
+        """Every opened name hears of a change; nothing when there is none."""
+        changed = {name: flag for name, flag in flags.items() if getattr(self.status, name) != flag}
+        if not changed:
+            return []
+        self.status = msgspec.structs.replace(self.status, **changed)
+        return [(watcher, self.figures()) for watcher in self._watchers.values()]
+
+    def figures(self) -> StoreStatus:
+        return msgspec.structs.replace(self.status, queued=len(self._waiting))
+
+    def _answers(self, written: list[tuple[Any, Item]], answers: Sequence[Answer]) -> Iterable[Letter]:
+        """`Opened` by itself, as it begins an incarnation's talk; everything else one message a sender."""
+        grouped: dict[tuple[str, int], tuple[Any, list[Any]]] = {}
+        for (sender, item), answer in zip(written, answers, strict=True):
+            if isinstance(item, Open):
+                self._watchers[item.name] = sender
+                yield sender, answer
+                yield sender, self.figures()
+            else:
+                grouped.setdefault((item.actor, item.incarnation), (sender, []))[1].append(answer)
+        for sender, items in grouped.values():
+            yield sender, Answers(tuple(items))

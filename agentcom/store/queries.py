@@ -1,0 +1,217 @@
+"""What HTTP reads show, from committed rows: one function a question, lists by index and in slices.
+
+A long list belongs on a thread: `is_long` tells. A cursor names the place in the walk, so that a page costs the same
+wherever it is; it stays good while tasks come and go.
+May import: agentcom.protocol, agentcom.store.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agentcom.protocol import views
+from agentcom.protocol.errors import Refused
+from agentcom.protocol.ops import Key
+from agentcom.protocol.rows import LANES, PHASES, TaskBody, TaskState
+from agentcom.protocol.views import PullQuery, TaskQuery
+from agentcom.store.reader import Reader, Snapshot
+
+UNPAGED = 10_000
+SLICE = 500
+EXAMINED = 50_000
+"""Rows one page may look at in search of those that fit; then it ends early, with a cursor."""
+
+
+def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
+    """The body for a read route, or None when there is no such thing. A bad cursor raises `Refused`."""
+    with reader.snapshot() as snap:
+        return _QUESTIONS[what](snap, query, key)
+
+
+def is_long(what: str, query: Any) -> bool:
+    """Whether this may read more than a slice."""
+    if isinstance(query, TaskQuery):
+        return query.limit is None or query.limit > 100 or bool(query.submitter)
+    return what in ("pull.list", "token.list")
+
+
+# --- one task --------------------------------------------------------------------------------------
+
+
+def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
+    state: TaskState | None = snap.get("task", (task_id,))
+    if state is None:
+        return None
+    events = [row for _, row in snap.scan("history", (task_id,), limit=SLICE, reverse=True)][::-1]
+    held = state.generation > 0  # only a holder reports
+    results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
+    return views.task_view(state, _body(snap, task_id), events, results)
+
+
+def _body(snap: Snapshot, task_id: str) -> TaskBody:
+    return snap.get("body", (task_id,)) or TaskBody(description="")
+
+
+def _events(snap: Snapshot, _query: Any, task_id: str) -> views.TaskEvents | None:
+    if snap.get("task", (task_id,)) is None:
+        return None
+    events = snap.scan("history", (task_id,), limit=10 * SLICE)
+    return views.TaskEvents(task_id=task_id, events=[views.history_line(row) for _, row in events])
+
+
+# --- lists of tasks --------------------------------------------------------------------------------
+
+
+class Walk(NamedTuple):
+    """A stretch of an index whose keys end in a task's id."""
+
+    table: str
+    prefix: Key
+
+
+def _walks(query: TaskQuery) -> list[Walk]:
+    if query.assigned_to:
+        return [Walk("by_agent", (query.assigned_to,))]
+    if query.submitter:
+        return [Walk("by_submitter", (query.submitter,))]
+    if query.status and query.priority:
+        return [Walk("by_phase", (query.status, query.priority))]
+    if query.status:
+        return [Walk("by_phase", (query.status, lane)) for lane in LANES]
+    if query.priority:
+        return [Walk("by_phase", (phase, query.priority)) for phase in PHASES]
+    return [Walk("task", ())]
+
+
+def _fits(query: TaskQuery, task: TaskState) -> bool:
+    return (
+        query.status in (None, task.phase)
+        and query.priority in (None, task.lane)
+        and query.assigned_to in ("", task.holder)
+        and query.submitter in ("", task.submitter)
+    )
+
+
+class Place(NamedTuple):
+    """Behind which key of which walk a page ended."""
+
+    walk: int
+    task_id: str
+
+
+def encode_cursor(place: Place) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def decode_cursor(text: str) -> Place:
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        place = msgspec.json.decode(raw, type=Place)
+    except (binascii.Error, ValueError) as error:
+        raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
+    if place.walk < 0 or not place.task_id or not place.task_id.isprintable() or len(place.task_id) > 64:
+        raise Refused("bad_frame", "not a cursor of this hub", path="cursor")
+    return place
+
+
+def _tasks(snap: Snapshot, query: TaskQuery, _key: str) -> views.TaskList:
+    limit = query.limit or UNPAGED
+    start = decode_cursor(query.cursor) if query.cursor else None
+    found: list[views.TaskView] = []
+    examined, last = 0, start
+    for place, task_id in _ids(snap, _walks(query), start):
+        if len(found) == limit or examined == EXAMINED:
+            assert last is not None
+            return views.TaskList(tasks=found, count=len(found), next_cursor=encode_cursor(last))
+        examined, last = examined + 1, place
+        task: TaskState | None = snap.get("task", (task_id,))
+        if task is not None and _fits(query, task):
+            found.append(views.task_view(task, _body(snap, task_id), [], []))
+    return views.TaskList(tasks=found, count=len(found))
+
+
+def _ids(snap: Snapshot, walks: list[Walk], start: Place | None) -> Iterator[tuple[Place, str]]:
+    for n, walk in enumerate(walks):
+        if start is not None and n < start.walk:
+            continue
+        after = (*walk.prefix, start.task_id) if start is not None and n == start.walk else None
+        while slice_ := snap.scan(walk.table, walk.prefix, after=after, limit=SLICE):
+            for key, _row in slice_:
+                yield Place(n, str(key[-1])), str(key[-1])
+            after = slice_[-1][0]
+
+
+def _dead_letter(snap: Snapshot, query: TaskQuery, key: str) -> views.TaskList:
+    return _tasks(snap, msgspec.structs.replace(query, status="dead_letter"), key)
+
+
+def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
+    counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
+    by_status: dict[str, int] = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
+    waiting: dict[str, int] = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
+    return views.TaskStats(
+        by_status=by_status,
+        by_priority=waiting,
+        dead_letter=by_status["dead_letter"],
+        queued_index_size=by_status["queued"],
+    )
+
+
+# --- what the directory keeps ----------------------------------------------------------------------
+
+
+def _every(snap: Snapshot, table: str) -> Iterator[Any]:
+    after: Key | None = None
+    while slice_ := snap.scan(table, (), after=after, limit=SLICE):
+        yield from (row for _, row in slice_)
+        after = slice_[-1][0]
+
+
+def _tokens(snap: Snapshot, _query: Any, _key: str) -> views.TokenList:
+    return views.TokenList([views.token_view(row) for row in _every(snap, "token")])
+
+
+def _repos(snap: Snapshot, _query: Any, _key: str) -> views.RepoList:
+    default = snap.get("config", ("default_repo",)) or ""
+    return views.RepoList([views.repo_view(row, default) for row in _every(snap, "repo")])
+
+
+def _pulls(snap: Snapshot, query: PullQuery, _key: str) -> views.PullList:
+    if query.task_id is None:
+        rows = [row for _, row in snap.scan("pull", (), limit=query.limit)]
+    else:
+        ids = snap.scan("pull_by_task", (query.task_id,), limit=query.limit)
+        rows = [snap.get("pull", (key[-1],)) for key, _ in ids]
+    return views.PullList([views.pull_view(row) for row in rows if row is not None])
+
+
+def _pull(snap: Snapshot, _query: Any, pr_id: str) -> views.PullView | None:
+    row = snap.get("pull", (pr_id,))
+    return None if row is None else views.pull_view(row)
+
+
+def _health(snap: Snapshot, connected: Any, _key: str) -> views.Health:
+    return views.Health(
+        status="ok",
+        service="agent_com",
+        agents_connected=connected,
+        epoch=snap.get("meta", ("epoch",)) or 0,
+        store={"seq": snap.seq},
+    )
+
+
+_QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
+    "task.get": _task,
+    "task.events": _events,
+    "task.list": _tasks,
+    "task.dead_letter": _dead_letter,
+    "task.stats": _stats,
+    "token.list": _tokens,
+    "repo.list": _repos,
+    "pull.list": _pulls,
+    "pull.get": _pull,
+    "health": _health,
+}

@@ -1,0 +1,130 @@
+"""The route table on Litestar, and its OpenAPI document at `/schema`.
+
+Litestar routes and documents; decoding, validation and authorisation are the gateway's, so that there is one of each.
+May import: litestar, msgspec, agentcom.{core, protocol}, agentcom.web.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Litestar, MediaType, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from agentcom.core.answers import Answer
+from agentcom.core.routes import Route, offered
+from agentcom.protocol.bodies import ErrorBody
+from agentcom.web.reading import headers_of
+
+log = structlog.get_logger()
+
+Handle = Callable[[Any, str, dict[str, str], Any, Any], Awaitable[Answer]]
+JSON = MediaType.JSON
+
+_CODE_OF_STATUS = {400: "bad_frame", 404: "not_found", 405: "not_found"}
+
+
+def make_api(edge: Any, handle: Handle) -> Litestar:
+    routes = offered(chaos=edge.config.chaos.enabled)
+    return Litestar(
+        [_handler(route, edge, handle) for route in routes],
+        openapi_config=OpenAPIConfig(
+            title="AgentCom", version="2", path="/schema", render_plugins=[SchemaPlugin(routes)]
+        ),
+        exception_handlers={HTTPException: _http_error, Exception: _bug},
+        logging_config=None,
+        debug=False,
+        request_max_body_size=None,  # the bound is ours, in `read_body`
+    )
+
+
+def _handler(route: Route, edge: Any, handle: Handle) -> HTTPRouteHandler:
+    async def serve(request: Request[Any, Any, Any]) -> Response[bytes]:
+        params = {name: str(value).lstrip("/") for name, value in request.path_params.items()}
+        answer = await handle(edge, route.name, params, request.scope, request.receive)
+        return _response(answer)
+
+    path = re.sub(r"\{(\w+)\}", r"{\1:str}", route.path)
+    made = HTTPRouteHandler(
+        path,
+        http_method=route.method,
+        status_code=route.status,
+        media_type=JSON,
+        operation_id=route.name,
+        summary=route.summary,
+        name=route.name,
+    )
+    return made(serve)  # type: ignore[no-any-return, operator, unused-ignore]
+
+
+def _response(answer: Answer) -> Response[bytes]:
+    body = msgspec.json.encode(answer.body)
+    headers = {name.decode(): value.decode() for name, value in headers_of(answer, len(body))}
+    return Response(body, status_code=answer.status, headers=headers, media_type=JSON)
+
+
+def _http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+    """What Litestar itself refuses: unknown paths and methods."""
+    code = _CODE_OF_STATUS.get(error.status_code, "bad_frame")
+    message = "no such route" if error.status_code == 404 else error.detail
+    return Response(ErrorBody(code, message), status_code=error.status_code, media_type=JSON)
+
+
+def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    log.error("web.failed", exc_info=error)
+    body = ErrorBody("unavailable", "this failed inside the hub; its log says why")
+    return Response(body, status_code=500, media_type=JSON)
+
+
+class SchemaPlugin(JsonRenderPlugin):
+    """Litestar's document, completed with the bodies and answers of the route table."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        super().__init__(path=["/", "/openapi.json"], media_type=JSON)
+        self._routes = routes
+        self._document: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._document is None:
+            self._document = msgspec.json.encode(completed(openapi_schema, self._routes))
+        return self._document
+
+
+def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, Any]:
+    kinds = [kind for route in routes for kind in (route.body, route.answer, route.query) if kind is not None]
+    schemas, components = msgspec.json.schema_components(
+        [*kinds, ErrorBody], ref_template="#/components/schemas/{name}"
+    )
+    named = dict(zip(map(id, [*kinds, ErrorBody]), schemas, strict=True))
+    for route in routes:
+        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+        _complete(document["paths"][path][route.method.lower()], route, named)
+    document.setdefault("components", {})["schemas"] = components
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return document
+
+
+def _complete(operation: dict[str, Any], route: Route, named: dict[int, Any]) -> None:
+    answer = {JSON.value: {"schema": named[id(route.answer)]}}
+    refusal = {JSON.value: {"schema": named[id(ErrorBody)]}}
+    operation["responses"] = {
+        str(route.status): {"description": "done", "content": answer},
+        "default": {"description": "refused, or not possible now", "content": refusal},
+    }
+    if route.body is not None:
+        operation["requestBody"] = {
+            "content": {JSON.value: {"schema": named[id(route.body)]}},
+            "required": True,
+        }
+    if route.query is not None:
+        fields = msgspec.json.schema(route.query)["$defs"][route.query.__name__]["properties"]
+        given = [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]
+        operation.setdefault("parameters", []).extend(given)
+    if route.roles:
+        operation["security"] = [{"token": []}]
+        operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."

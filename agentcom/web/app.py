@@ -1,0 +1,90 @@
+"""The ASGI application: three hot routes and the WebSocket by hand, all others by Litestar.
+
+The hot ones are by hand because a framework's routing, injection and response objects cost more than the gateway's own
+work on them (docs/explanation/edge.md has figures). Both ways end in `handle`, so they cannot answer differently.
+May import: agentcom.{core, protocol}, agentcom.web.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agentcom.core.answers import Answer, failed
+from agentcom.core.messages import Fault
+from agentcom.core.routes import ROUTES
+from agentcom.web.api import make_api
+from agentcom.web.reading import headers_of, peer_of, read_body, read_head, read_query
+
+Scope = Any
+Asgi = Callable[[Scope, Any, Any], Any]
+
+_HOT = {("POST", "/api/tasks"): "task.submit", ("POST", "/api/tasks/batch"): "task.batch"}
+_TASK = "/api/tasks/"
+_NAMED_GETS = frozenset(
+    route.path.removeprefix(_TASK)
+    for route in ROUTES.values()
+    if route.path.startswith(_TASK) and "{" not in route.path
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def make_app(edge: Any) -> Asgi:
+    """`edge` answers requests and serves sockets."""
+    api = make_api(edge, handle)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            hot = hot_route(scope["method"], scope["path"])
+            if hot is None:
+                await api(scope, receive, send)
+            else:
+                await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
+        elif scope["type"] == "websocket":
+            await _websocket(edge, scope, receive, send)
+
+    return app
+
+
+def hot_route(method: str, path: str) -> tuple[str, dict[str, str]] | None:
+    """The route and its path parameters, if it is one of those served by hand."""
+    if method == "POST":
+        name = _HOT.get((method, path))
+        return None if name is None else (name, {})
+    if method == "GET" and path.startswith(_TASK):
+        task_id = path[len(_TASK) :]
+        if task_id and "/" not in task_id and task_id not in _NAMED_GETS:
+            return "task.get", {"task_id": task_id}
+    return None
+
+
+async def handle(edge: Any, route: str, params: dict[str, str], scope: Scope, receive: Any) -> Answer:
+    """Read one request, ask the gateway, wait for the answer."""
+    head = read_head(scope["headers"])
+    body: bytes | Fault = b""
+    if scope["method"] not in ("GET", "DELETE"):
+        body = await read_body(receive, head.length, edge.config.limits.max_frame_bytes)
+        if isinstance(body, Fault):
+            return failed(body)
+    query = read_query(scope["query_string"])
+    if isinstance(query, Fault):
+        return failed(query)
+    args = {**query, **params, "idempotency-key": head.key, "base_url": f"{scope['scheme']}://{head.host}"}
+    answer: Answer = await edge.ask(route, args, head.token, body, peer_of(scope), head.forwarded)
+    return answer
+
+
+async def respond(send: Any, answer: Answer) -> None:
+    body = _encode(answer.body)
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": headers_of(answer, len(body))}
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _websocket(edge: Any, scope: Scope, receive: Any, send: Any) -> None:
+    if scope["path"] == "/ws":
+        await edge.sockets.serve(edge.address, scope, receive, send)
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,190 @@
+"""The edge: owns sockets and waiting requests, and nothing else. All meaning is the gateway's.
+
+It is a port among actors: requests go to the gateway as `HttpIn`, sockets as `ConnOpened`, `FrameIn`, `ConnClosed`;
+`Reply`, `FrameOut`, `CloseConn` and `Delegate` come back. The composition root tells it when the gateway is up.
+May import: agentcom.{core, protocol, config, runtime}, agentcom.web.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import structlog
+
+from agentcom.config import Config
+from agentcom.core.answers import Answer, failed, finish
+from agentcom.core.messages import CloseConn, Delegate, Fault, FrameOut, HttpIn, HubStopping, Reply
+from agentcom.protocol.errors import AgentComError
+from agentcom.runtime import LoopSystemBase
+from agentcom.web.app import make_app
+from agentcom.web.server import make_server, started
+from agentcom.web.sockets import Sockets
+
+log = structlog.get_logger()
+
+BACKSTOP_S = 30.0
+"""Whoever should have answered, the caller is told `unavailable` by then."""
+SWEEP_S = 1.0
+RETRY_MS = 1_000
+
+RESTARTING = Fault("unavailable", "the hub is restarting this part; send it again", retry_after_ms=RETRY_MS)
+TIMED_OUT = Fault(
+    "unavailable", "no answer in time, the outcome is unknown; send it again", retry_after_ms=RETRY_MS
+)
+OVERLOADED = Fault("overloaded", "too many requests are waiting", retry_after_ms=RETRY_MS)
+
+Delegated = Callable[[str, dict[str, str]], Awaitable[Any]]
+
+
+class Waiting(NamedTuple):
+    future: asyncio.Future[Answer]
+    route: str
+    until: float
+
+
+class Edge:
+    """Make it on the hub's loop; `start` serves on a listening socket; `drain` ends it in order."""
+
+    def __init__(self, base: LoopSystemBase, config: Config, delegate: Delegated) -> None:
+        self.config = config
+        self._loop = base.loop
+        self._delegate = delegate
+        self._port = base.open_port(self._receive)
+        self._gateway: Any = None
+        self._waiting: dict[int, Waiting] = {}
+        self._last_request = 0
+        self._delegated: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self.sockets = Sockets(config.limits.max_outbox_bytes, self._tell)
+        self._server = make_server(make_app(self), max_frame_bytes=config.limits.max_frame_bytes)
+        self.ended: asyncio.Task[None] | None = None
+        """uvicorn's own task: when it is done and `drain` was not called, the hub ends."""
+
+    @property
+    def address(self) -> Any:
+        return self._port.address
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve. Returns when connections are accepted."""
+        self._sweep()
+        self.ended = self._loop.create_task(self._server.serve(sockets=[listener]))
+        await started(self._server, self.ended)
+
+    # --- the gateway comes and goes ----------------------------------------------------------------
+
+    def gateway_up(self, address: Any, incarnation: int) -> None:
+        if self._gateway is not None:
+            self.gateway_down()
+        self._gateway = address
+        self.sockets.open_under(incarnation)
+
+    def gateway_down(self) -> None:
+        """All that waited is told so; nothing new is taken until the next `gateway_up`."""
+        self._gateway = None
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            _settle(one, failed(RESTARTING))
+        self.sockets.close_all(1012, "the gateway restarts", RETRY_MS)
+
+    # --- requests ----------------------------------------------------------------------------------
+
+    def ask(
+        self, route: str, args: dict[str, str], token: str, body: bytes, peer: str, forwarded: bool
+    ) -> asyncio.Future[Answer]:
+        """The gateway's answer, or why there is none; it always comes."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if self._gateway is None:
+            future.set_result(failed(RESTARTING))
+            return future
+        if len(self._waiting) >= self.config.limits.max_waiting_requests:
+            future.set_result(failed(OVERLOADED))
+            return future
+        self._last_request = number = self._last_request + 1
+        self._waiting[number] = Waiting(future, route, self._loop.time() + BACKSTOP_S)
+        message = HttpIn(
+            reply_to=self._port.address,
+            request=number,
+            route=route,
+            args=args,
+            token=token,
+            body=body,
+            peer=peer,
+            forwarded=forwarded,
+        )
+        self._port.send(self._gateway, message)
+        return future
+
+    def _sweep(self) -> None:
+        """Give up what waited too long; the oldest come first."""
+        now = self._loop.time()
+        for number, one in list(self._waiting.items()):
+            if one.until > now:
+                break
+            del self._waiting[number]
+            log.warning("request.unanswered", route=one.route)
+            _settle(one, failed(TIMED_OUT))
+        self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+
+    # --- what actors say ---------------------------------------------------------------------------
+
+    def _receive(self, message: Any, _sender: Any) -> None:
+        kind = type(message)
+        if kind is Reply:
+            self._answer(message.request, message)
+        elif kind is FrameOut:
+            self.sockets.write(message.conn, message.data)
+        elif kind is CloseConn:
+            self.sockets.close(message.conn, message.code, message.reason)
+        elif kind is Delegate:
+            task = self._loop.create_task(self._run_delegate(message))
+            self._delegated.add(task)
+            task.add_done_callback(self._delegated.discard)
+
+    def _answer(self, request: int, reply: Reply) -> None:
+        one = self._waiting.pop(request, None)
+        if one is not None:
+            _settle(one, finish(one.route, reply))
+
+    async def _run_delegate(self, asked: Delegate) -> None:
+        try:
+            body: Any = await self._delegate(asked.route, asked.args)
+        except AgentComError as error:
+            body = Fault(error.code, error.message, error.path, retry_after_ms=error.retry_after_ms)
+        except Exception:
+            log.exception("delegate.failed", route=asked.route)
+            body = Fault("unavailable", "this failed inside the hub; its log says why")
+        self._answer(asked.request, Reply(asked.request, body))
+
+    def _tell(self, message: Any) -> None:
+        if self._gateway is not None:
+            self._port.send(self._gateway, message)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    async def drain(self, deadline_s: float = 10.0) -> None:
+        """Refuse submits, answer who waits, say goodbye, close with 1001, stop uvicorn. Each step has its share."""
+        self._tell(HubStopping())
+        self.sockets.refuse()
+        waiting = [one.future for one in self._waiting.values()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=deadline_s / 2)
+        self.sockets.close_all(1001, "the hub is stopping", RETRY_MS)
+        await self.sockets.gone(deadline_s / 4)
+        self._server.should_exit = True
+        if self.ended is not None:
+            await asyncio.wait([self.ended], timeout=deadline_s / 2)
+        self._close()
+
+    def _close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for one in self._waiting.values():
+            _settle(one, failed(RESTARTING))
+        self._waiting.clear()
+        self._port.close()
+
+
+def _settle(one: Waiting, answer: Answer) -> None:
+    if not one.future.done():
+        one.future.set_result(answer)

@@ -1,0 +1,122 @@
+"""What an ASGI scope and its body say, read once and bounded; and the headers of an answer.
+
+May import: agentcom.core.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from agentcom.core.answers import Answer
+from agentcom.core.messages import Fault
+
+FORWARDING = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"via",
+        b"origin",
+    }
+)
+"""Headers of a proxy, or of a page in a browser: whoever sends one is not a plain local client."""
+
+_JSON = (b"content-type", b"application/json")
+
+DISCARD = 8
+"""An oversized body is read and thrown away up to so many times the bound, so that the answer reaches its sender."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+Receive = Callable[[], Awaitable[Any]]
+
+
+class Head(NamedTuple):
+    """The headers that mean something here."""
+
+    token: str = ""
+    length: int = 0
+    key: str = ""
+    host: str = ""
+    forwarded: bool = False
+
+
+def read_head(headers: Headers) -> Head:
+    token = key = host = ""
+    length, forwarded = 0, False
+    for name, value in headers:
+        if name == b"authorization":
+            token = _bearer(value)
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() and len(value) < 16 else 0
+        elif name == b"idempotency-key":
+            key = value.decode("latin-1")
+        elif name == b"host":
+            host = value.decode("latin-1")
+        elif name in FORWARDING:
+            forwarded = True
+    return Head(token, length, key, host, forwarded)
+
+
+def bearer(headers: Headers) -> str:
+    return next((_bearer(value) for name, value in headers if name == b"authorization"), "")
+
+
+def _bearer(value: bytes) -> str:
+    scheme, _, token = value.decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def peer_of(scope: Any) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+async def read_body(receive: Receive, length: int, cap: int) -> bytes | Fault:
+    """The whole body, or `too_large`."""
+    if length <= cap:
+        event = await receive()
+        if not event.get("more_body"):
+            return _whole(event.get("body", b""), cap)
+        chunks, size = [event.get("body", b"")], len(event.get("body", b""))
+    else:
+        chunks, size = [], 0
+    more = True
+    while more and size <= cap * DISCARD:
+        event = await receive()
+        chunk = event.get("body", b"")
+        size += len(chunk)
+        if size <= cap and length <= cap:
+            chunks.append(chunk)
+        more = event.get("more_body", False)
+    return b"".join(chunks) if max(size, length) <= cap else _too_large(cap)
+
+
+def _whole(body: bytes, cap: int) -> bytes | Fault:
+    return body if len(body) <= cap else _too_large(cap)
+
+
+def _too_large(cap: int) -> Fault:
+    return Fault("too_large", f"a body may have {cap} bytes")
+
+
+def read_query(raw: bytes) -> dict[str, str] | Fault:
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=100, errors="strict")
+    except (UnicodeDecodeError, ValueError) as error:
+        return Fault("bad_frame", f"the query string cannot be read: {error}", "query")
+    return dict(pairs)
+
+
+def headers_of(answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
+    headers = [_JSON, (b"content-length", str(length).encode())]
+    if answer.retry_after_ms:
+        headers.append((b"retry-after", str(-(-answer.retry_after_ms // 1000)).encode()))
+    if answer.status == 413:
+        headers.append((b"connection", b"close"))
+    if answer.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers

@@ -1,0 +1,97 @@
+"""uvicorn inside the hub's own loop: our socket, our shutdown, no signal handlers, no logs of its own.
+
+May import: uvicorn.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+ABORT = "agentcom.abort"
+"""The ASGI extension by which a session whose peer does not read is ended for good."""
+
+STOP_S = 5
+
+
+class PortInUse(Exception):
+    """Another program listens there. Nothing was changed yet."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.host, self.port = host, port
+
+    def __str__(self) -> str:
+        return f"port in use: {self.host}:{self.port}; choose another with --port, or stop what listens there"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The hub's socket. Raises `PortInUse`, or OSError for a host that is not ours."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host, port) from error
+        raise
+    return listener
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, with a way out when the peer reads nothing."""
+
+    async def run_asgi(self) -> None:
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[ABORT] = {"abort": self.abort}
+        await super().run_asgi()
+
+    def abort(self) -> None:
+        """Ends the connection if it is still there; what was not sent is dropped."""
+        if not self.disconnected:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """Signals are the hub's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def make_server(app: Any, *, max_frame_bytes: int) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws=WebSocketProtocol,
+            ws_max_size=max_frame_bytes,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=STOP_S,
+        )
+    )
+
+
+async def started(server: Server, serving: asyncio.Task[None]) -> None:
+    """Return when it accepts connections; raise what ended it before."""
+    while not server.started:
+        if serving.done():
+            serving.result()
+            raise RuntimeError("the web server ended while it started")
+        await asyncio.sleep(0.005)

@@ -1,0 +1,102 @@
+"""The figures, their units and aims.
+
+The aims are for the machine the project is developed on: two cores, fsync on.
+May import: msgspec, benchmarks.{specs, stats}.
+"""
+
+import msgspec
+
+from benchmarks.specs import Outcome
+from benchmarks.stats import Spread, ratio_to_aim
+
+DEPTH_AIM = 1.5  #: from the shallowest to the deepest queue nothing may get worse by more than this
+FAILED = 0.5  #: under half of an aim the aim is missed, not merely not reached
+
+
+class Kind(msgspec.Struct, frozen=True):
+    title: str
+    unit: str
+    more_is_better: bool = False
+    aim: float | None = None
+    aim_from_depth: int = 0  #: the aim is stated for a queue at least this deep
+    flat: bool = False  #: must not change with depth
+
+
+KINDS: dict[str, Kind] = {
+    "submit.rate": Kind("submit, 32 connections", "/s", True, 4_000, flat=True),
+    "submit.p50": Kind("  answered, median", "ms"),
+    "submit.p99": Kind("  answered, p99", "ms"),
+    "batch.rate": Kind("submit by batches of 100", "/s", True, 15_000, flat=True),
+    "batch.p50": Kind("  a batch answered, median", "ms"),
+    "batch.p99": Kind("  a batch answered, p99", "ms"),
+    "lifecycle.rate": Kind("full life cycles, 8 agents", "/s", True, 1_500, flat=True),
+    "lifecycle.p50": Kind("  assigned to done, median", "ms"),
+    "lifecycle.p99": Kind("  assigned to done, p99", "ms"),
+    "lifecycle_acked.rate": Kind("  waiting for each ack", "/s", True, flat=True),
+    "latency100.p50": Kind("submit to assigned, 100/s, median", "ms", aim=4, flat=True),
+    "latency100.p99": Kind("  p99", "ms", aim=15, flat=True),
+    "latency100.max": Kind("  max", "ms"),
+    "latency20.p50": Kind("submit to assigned, 20/s, median", "ms", flat=True),
+    "latency20.p99": Kind("  p99", "ms"),
+    "latency20.max": Kind("  max", "ms"),
+    "memory.growth": Kind("RssAnon growth by the queue", "MB", aim=150, aim_from_depth=1_000_000),
+    "memory.start": Kind("RssAnon of an empty hub", "MB"),
+    "memory.restarted": Kind("RssAnon after the restart", "MB"),
+    "restart.seconds": Kind("kill -9 to serving again", "s"),
+    "fill.rate": Kind("fill by batches of 500", "/s", True),
+    "disk.size": Kind("data folder, filled", "MB"),
+    "signatures.rate": Kind("life cycles, many signatures", "/s", True, 1_500),
+    "signatures.p50": Kind("  assigned to done, median", "ms"),
+    "signatures.p99": Kind("  assigned to done, p99", "ms"),
+    "signatures.growth": Kind("RssAnon growth, many signatures", "MB", aim=150, aim_from_depth=1_000_000),
+    "signatures.fill": Kind("fill, many signatures", "/s", True),
+    "signatures.restart": Kind("kill -9 to serving again", "s"),
+}
+"""In the order of the table."""
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured value. `detail` is what the load process reported, where there was one."""
+
+    name: str
+    depth: int
+    value: float
+    detail: Outcome | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
+
+    @property
+    def aim(self) -> float | None:
+        return self.kind.aim if self.depth >= self.kind.aim_from_depth else None
+
+    @property
+    def ratio(self) -> float | None:
+        """1 is the aim, more is better; None where no aim is stated."""
+        aim = self.aim
+        return None if aim is None else ratio_to_aim(self.value, aim, more_is_better=self.kind.more_is_better)
+
+    @property
+    def failed(self) -> bool:
+        return self.ratio is not None and self.ratio < FAILED
+
+
+def of_rate(name: str, depth: int, outcome: Outcome) -> list[Figure]:
+    """The rate and how long one thing took."""
+    rate = Figure(name=f"{name}.rate", depth=depth, value=outcome.rate, detail=outcome)
+    known = [figure for figure in _spread(name, depth, outcome.spread) if figure.name in KINDS]
+    return [rate, *known]
+
+
+def of_latency(name: str, depth: int, outcome: Outcome) -> list[Figure]:
+    """The median carries what the load process reported."""
+    figures = _spread(name, depth, outcome.spread)
+    return [msgspec.structs.replace(figure, detail=outcome) for figure in figures[:1]] + figures[1:]
+
+
+def _spread(name: str, depth: int, spread: Spread | None) -> list[Figure]:
+    if spread is None:
+        return []
+    values = {"p50": spread.p50, "p99": spread.p99, "max": spread.max}
+    return [Figure(name=f"{name}.{what}", depth=depth, value=value) for what, value in values.items()]

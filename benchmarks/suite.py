@@ -1,0 +1,217 @@
+"""The order of measurements at one depth, each on a hub of its own data folder.
+
+Fill, then what leaves the queue as deep as it was (latency, life cycle), then `kill -9` and restart, then
+what makes it deeper (submit, batch). The last check is the promise: no acknowledged task is missing.
+May import: msgspec, benchmarks.{figures, hub, mix, profiling, specs}.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import mix, specs
+from benchmarks.figures import Figure, of_latency, of_rate
+from benchmarks.hub import ROOT, Hub, HubError
+from benchmarks.profiling import profiled
+
+AGENTS = 8
+RATES = (20, 100)
+WHAT = ("submit", "batch", "lifecycle", "latency")
+
+
+class LoadError(Exception):
+    """The load process ended with an error, or not at all."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    what: frozenset[str]
+    seconds: float
+    warmup_s: float = 1.0
+    profiles: Path | None = None  #: folder for profiles, None for no profiling
+
+
+Say = Callable[[str], None]
+
+
+class Suite:
+    """Runs on one hub; collects figures, errors and what the hub has acknowledged."""
+
+    def __init__(self, hub: Hub, depth: int, plan: mix.Mix, options: Options, say: Say) -> None:
+        self._hub, self._depth, self._mix, self._options, self._say = hub, depth, plan, options, say
+        self._acknowledged = 0
+        self._phase = 0
+        self.figures: list[Figure] = []
+        self.errors: list[str] = []
+
+    def at_depth(self) -> None:
+        """All that was asked for, on the plain mix."""
+        self._start_and_fill("memory.start", "memory.growth", "fill.rate", "disk.size")
+        self._if("latency", self._latencies)
+        self._if("lifecycle", self._lifecycles)
+        self._restart("restart.seconds", "memory.restarted")
+        self._if("submit", self._submit)
+        self._if("batch", self._batch)
+        self._check_nothing_is_missing()
+        self._hub.stop()
+
+    def many_signatures(self) -> None:
+        """The life cycle on many signatures."""
+        self._start_and_fill("", "signatures.growth", "signatures.fill", "")
+        self._attempt("signatures", lambda: self._lifecycle("signatures", acked=False))
+        self._restart("signatures.restart", "")
+        self._check_nothing_is_missing()
+        self._hub.stop()
+
+    def _if(self, what: str, measure: Callable[[], None]) -> None:
+        if what in self._options.what:
+            self._attempt(what, measure)
+
+    def _attempt(self, what: str, measure: Callable[[], None]) -> None:
+        """A measurement that fails is reported, and the others go on."""
+        try:
+            measure()
+        except (HubError, LoadError) as exc:
+            self.errors.append(f"{what} at depth {self._depth:,}: {exc}")
+
+    def _start_and_fill(self, start: str, growth: str, rate: str, disk: str) -> None:
+        self._hub.start()
+        empty = self._hub.rss_anon_mb()
+        self._say(f"filling the queue to {self._depth:,}")
+        filled = self._load(
+            specs.Fill(target=self._target(), mix=self._mix, first=0, count=self._depth), "fill"
+        )
+        time.sleep(1.0)  # what the last commits still use is not the queue's
+        self._figure(start, empty)
+        self._figure(growth, self._hub.rss_anon_mb() - empty)
+        self._figure(rate, filled.rate, filled)
+        self._figure(disk, self._hub.data_mb())
+
+    def _latencies(self) -> None:
+        for rate in RATES:
+            self._latency(rate)
+
+    def _latency(self, rate: int) -> None:
+        holder = self._agents([mix.FLEET])[0] if self._depth else None
+        spec = specs.Latency(
+            target=self._target(), agents=self._agents([mix.QUICK] * AGENTS), holder=holder, rate=rate,
+            seconds=self._options.seconds, warmup_s=self._options.warmup_s,
+        )  # fmt: skip
+        self.figures += of_latency(f"latency{rate}", self._depth, self._load(spec, f"latency at {rate}/s"))
+
+    def _lifecycles(self) -> None:
+        self._lifecycle("lifecycle", acked=False)
+        self._lifecycle("lifecycle_acked", acked=True)
+
+    def _lifecycle(self, name: str, *, acked: bool) -> None:
+        spec = specs.Lifecycle(
+            target=self._target(), mix=self._mix, agents=self._agents(mix.fleet(self._mix, AGENTS)),
+            seconds=self._options.seconds, warmup_s=self._options.warmup_s,
+            chunk=max(1, min(100, self._depth // 4)), acked=acked,
+        )  # fmt: skip
+        self.figures += of_rate(name, self._depth, self._load(spec, name))
+
+    def _submit(self) -> None:
+        spec = specs.Submit(
+            target=self._target(), seconds=self._options.seconds, warmup_s=self._options.warmup_s
+        )  # fmt: skip
+        self.figures += of_rate("submit", self._depth, self._load(spec, "submit"))
+
+    def _batch(self) -> None:
+        spec = specs.Batch(
+            target=self._target(), seconds=self._options.seconds, warmup_s=self._options.warmup_s
+        )
+        self.figures += of_rate("batch", self._depth, self._load(spec, "batch"))
+
+    def _restart(self, seconds: str, memory: str) -> None:
+        self._say("kill -9, and start again")
+        self._hub.kill()
+        self._figure(seconds, self._hub.start(ready_s=600))
+        self._figure(memory, self._hub.rss_anon_mb())
+        self._check_nothing_is_missing()
+
+    def _check_nothing_is_missing(self) -> None:
+        there = self._hub.tasks()
+        if there < self._acknowledged:
+            self.errors.append(
+                f"depth {self._depth:,}: {self._acknowledged:,} tasks were acknowledged, {there:,} are there"
+            )
+
+    def _agents(self, capabilities: Sequence[tuple[str, ...]]) -> list[specs.AgentPlan]:
+        """New identities for each measurement, so that none inherits what an earlier one left behind."""
+        self._phase += 1
+        names = [f"bench-{self._phase}-{n}" for n in range(len(capabilities))]
+        return [
+            specs.AgentPlan(name, self._hub.register(name, has), has)
+            for name, has in zip(names, capabilities, strict=True)
+        ]
+
+    def _target(self) -> specs.Target:
+        return specs.Target(self._hub.host, self._hub.port, self._hub.token, self._hub.pid)
+
+    def _load(self, spec: specs.AnySpec, title: str) -> specs.Outcome:
+        if title != "fill":
+            self._say(title)
+        with self._profiling(title):
+            outcome = run_load(spec)
+        self._acknowledged += outcome.acknowledged
+        if not outcome.count:
+            self.errors.append(f"{title} at depth {self._depth:,}: nothing was done while measuring")
+        if outcome.errors:
+            first = "; ".join(outcome.first_errors)
+            self.errors.append(f"{title} at depth {self._depth:,}: {outcome.errors} errors, first: {first}")
+        return outcome
+
+    def _profiling(self, title: str) -> "nullcontext[None]":
+        if self._options.profiles is None:
+            return nullcontext()
+        name = f"{title.replace(' ', '-').replace('/', '-per-')}-{self._depth}.profile"
+        return profiled(self._hub, self._options.profiles / name)  # type: ignore[return-value]
+
+    def _figure(self, name: str, value: float, detail: specs.Outcome | None = None) -> None:
+        """An empty name is a figure this run does not show."""
+        if name:
+            self.figures.append(Figure(name=name, depth=self._depth, value=value, detail=detail))
+
+
+def run_load(spec: specs.AnySpec) -> specs.Outcome:
+    """One load process, from start to end. Raises LoadError with what it said last."""
+    argv = [sys.executable, "-m", "benchmarks.load"]
+    try:
+        done = subprocess.run(
+            argv,
+            input=msgspec.json.encode(spec),
+            capture_output=True,
+            cwd=ROOT,
+            timeout=_deadline_s(spec),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise LoadError(f"the load process did not end within {exc.timeout:.0f} s") from exc
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        raise LoadError(f"the load process ended with {done.returncode}: {last[0]}")
+    return msgspec.json.decode(done.stdout, type=specs.Outcome)
+
+
+def _deadline_s(spec: specs.AnySpec) -> float:
+    """Generous: it bounds a hang, and is no measure of speed."""
+    if isinstance(spec, specs.Fill):
+        return 120 + spec.count / 200
+    return 180 + spec.seconds + spec.warmup_s
+
+
+def measure(hub: Hub, depth: int, plan: mix.Mix, options: Options, say: Say) -> Suite:
+    """All figures of one depth. Whatever happens, the hub is gone afterwards."""
+    suite = Suite(hub, depth, plan, options, say)
+    try:
+        suite.many_signatures() if plan.signatures else suite.at_depth()
+    except (HubError, LoadError) as exc:
+        suite.errors.append(f"depth {depth:,}: {exc}")
+    finally:
+        hub.kill()
+    return suite

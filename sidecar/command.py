@@ -1,0 +1,47 @@
+"""Run a command to its end without blocking the heartbeat: argv lists only, bounded in time.
+
+May import: msgspec.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+
+class Done(msgspec.Struct, frozen=True):
+    exit: int
+    output: str
+    seconds: float
+
+
+class TookTooLong(Exception):
+    """The command was killed at its deadline."""
+
+
+async def run(
+    argv: Sequence[str], *, cwd: Path, env: dict[str, str], deadline_s: float, with_errors: bool = True
+) -> Done:
+    """Its exit status and output. Raises `TookTooLong`, or `OSError` if it cannot be started."""
+    began = time.monotonic()
+    child = await asyncio.create_subprocess_exec(
+        *argv, cwd=cwd, env=env, start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(deadline_s):
+            out, err = await child.communicate()
+    except TimeoutError as exc:
+        raise TookTooLong(f"{' '.join(argv)} took more than {deadline_s:g} s") from exc
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # its group, also when we are cancelled
+            os.killpg(child.pid, signal.SIGKILL)
+    code = child.returncode
+    text = out if code == 0 or with_errors else out + (err or b"")
+    return Done(-1 if code is None else code, text.decode(errors="replace"), time.monotonic() - began)

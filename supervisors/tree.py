@@ -1,0 +1,109 @@
+"""The hub's own tree: what runs, in which order, and how many restarts each level may spend.
+
+The one module here that knows the hub. Budgets multiply down the tree (a lane's 10 inside `tasks`' 5 inside the
+root's 5 is 250 crashes), so each level is chosen for what its crash costs:
+
+- a lane or the scheduler crashes alone and comes back in milliseconds: 10 in 30 s is a bug that does not go away,
+  while a burst of one bad message redelivered by several clients stays below it;
+- `tasks` is rest_for_one (the scheduler knows only what lanes told it): 5 in 60 s;
+- an agent's actor has a budget of its own, 5 in 60 s, then quarantine: one agent's data, not the hub, is at fault;
+- the root starts everything after the crashed child anew, gateway included: 5 in 120 s. OTP's 1 in 5 s would end
+  the hub on two unrelated crashes; far more would hide a hub that serves nobody.
+
+What the world does (full disk, a refused write) is no crash and spends none of these.
+"""
+
+from typing import Any
+
+from actors.agent import AgentArgs
+from actors.directory import DirectoryArgs
+from actors.gateway import GatewayArgs
+from actors.lane import LaneArgs
+from actors.scheduler import SchedulerArgs
+from actors.store import StoreArgs
+from agentcom.config import Config
+from agentcom.core.policy import Policy
+from agentcom.protocol.rows import LANES
+from agentcom.store.disk import Settings
+from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic, supervisor
+
+BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
+
+
+def policy_of(config: Config) -> Policy:
+    """The life cycle's numbers, from the settings."""
+    lease, tasks, scheduler = config.lease, config.tasks, config.scheduler
+    return Policy(
+        accept_s=lease.accept_s,
+        work_s=lease.work_s,
+        grace_s=lease.grace_s,
+        reconnect_jitter_s=lease.reconnect_jitter_s,
+        heartbeat_s=lease.heartbeat_s,
+        stop_s=lease.stop_s,
+        max_attempts=tasks.max_attempts,
+        max_losses=tasks.max_losses,
+        backoff_base_s=tasks.backoff_base_s,
+        backoff_cap_s=tasks.backoff_cap_s,
+        exclude_base_s=tasks.exclude_base_s,
+        exclude_cap_s=tasks.exclude_cap_s,
+        blocked_max_s=config.blocked.max_s,
+        max_queued=tasks.max_queued,
+        window=scheduler.window,
+        max_signatures=scheduler.max_signatures,
+        breaker_timeouts=scheduler.breaker_timeouts,
+        breaker_rest_s=scheduler.breaker_rest_s,
+    )
+
+
+def hub_tree(config: Config, folder: str) -> SupervisorSpec:
+    """Start order is dependence: each part may count on those above it; a restart takes those below along."""
+    policy = policy_of(config)
+    return SupervisorSpec(
+        strategy="rest_for_one",
+        intensity=5,
+        period_s=120.0,
+        backoff=BACKOFF,
+        children=(
+            worker("registry", "supervisors.registry:Registry", None),
+            worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
+            worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
+            supervisor("tasks", _tasks(config, folder, policy)),
+            dynamic("agents", _agents(folder, policy)),
+            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            supervisor("observability", _observability()),
+        ),
+    )
+
+
+def worker(name: str, actor: str, args: Any, *, shutdown: float = 5.0) -> ChildSpec:
+    return ChildSpec(name=name, actor=actor, args=args, shutdown=shutdown)
+
+
+def _store(config: Config, folder: str) -> StoreArgs:
+    sync = config.store.sync == "always"
+    return StoreArgs(Settings(folder, sync=sync), max_queue=config.store.max_queue)
+
+
+def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
+    lanes = tuple(
+        worker(f"lane.{lane}", "actors.lane:LaneActor", LaneArgs(lane, folder, policy)) for lane in LANES
+    )
+    of_lanes = SupervisorSpec(strategy="one_for_one", intensity=10, period_s=30.0, backoff=BACKOFF, children=lanes)
+    scheduler = worker("scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(settings=config.scheduler))
+    return SupervisorSpec(
+        strategy="rest_for_one",
+        intensity=5,
+        period_s=60.0,
+        backoff=BACKOFF,
+        children=(supervisor("lanes", of_lanes), scheduler),
+    )
+
+
+def _agents(folder: str, policy: Policy) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
+    return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _observability() -> SupervisorSpec:
+    presence = worker("presence", "actors.presence:PresenceActor", None)
+    return SupervisorSpec(strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence,))

@@ -1,0 +1,209 @@
+"""The programs against a real hub process: it starts or says why not, works, and stops in order."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agentcom.cli import exits
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.slow
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def env():
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("AGENTCOM_")}
+    return {**ours, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+
+@pytest.fixture
+def command(env, tmp_path):
+    def run(program, *arguments, **more):
+        argv = [sys.executable, "-m", f"agentcom.cli.{program}", *map(str, arguments)]
+        settings = {
+            "cwd": tmp_path,
+            "env": env,
+            "capture_output": True,
+            "text": True,
+            "timeout": 90,
+            "check": False,
+        }
+        return subprocess.run(argv, **settings, **more)
+
+    return run
+
+
+class Process:
+    def __init__(self, env, folder):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "hub.log"
+        argv = [sys.executable, "-m", "agentcom.cli.main", "hub", "--port", str(self.port)]
+        with self.log.open("w") as log:
+            self.popen = subprocess.Popen(argv, cwd=folder, env=env, stderr=log)
+        until = time.monotonic() + 30
+        while not self.ready():
+            assert self.popen.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+
+    def ready(self):
+        try:
+            return httpx.get(f"{self.url}/ready", trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def stop(self):
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(30)
+
+
+@pytest.fixture
+def hub(env, tmp_path):
+    process = Process(env, tmp_path)
+    env["AGENTCOM_HUB"] = process.url
+    yield process
+    if process.popen.poll() is None:
+        process.stop()
+
+
+def test_a_hub_leaves_an_admin_token_that_only_its_owner_can_read(hub, tmp_path):
+    assert (tmp_path / "agentcom-data" / "admin.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_smoke_finds_a_working_hub(hub, command):
+    done = command("main", "smoke", "--tasks", 12)
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    assert "12 tasks completed once each by 3 agents" in done.stdout
+
+
+def test_a_hub_stops_in_order_when_asked(hub):
+    assert hub.stop() == 0
+    assert json.loads(hub.log.read_text().splitlines()[-1])["event"] == "hub.stopped"
+
+
+def test_a_second_hub_on_the_same_data_names_the_first(hub, command):
+    done = command("main", "hub", "--port", "0")
+    assert done.returncode == exits.REFUSED
+    assert f"process {hub.popen.pid}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_named_and_nothing_is_made(hub, command, tmp_path):
+    done = command("main", "hub", "--data", "other", "--port", hub.port)
+    assert done.returncode == exits.REFUSED
+    assert f"127.0.0.1:{hub.port}" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "lease.acept_s=3"], "acept_s"),
+        (["--set", "lease.accept_s=soon"], "lease.accept_s"),
+        (["--set", "lease"], "key=value"),
+        (["--config", "absent.toml"], "absent.toml"),
+        (["--config", "bad.toml"], "bad.toml is not valid TOML"),
+        (["--port", "70000"], "--port"),
+    ],
+)
+def test_a_bad_setting_is_named_and_nothing_is_made(command, tmp_path, arguments, told):
+    (tmp_path / "bad.toml").write_text("registration = ")
+    done = command("main", "hub", *arguments)
+    assert done.returncode == exits.USAGE
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "agentcom-data").exists()
+
+
+def test_a_host_that_is_not_ours_is_one_sentence(command):
+    done = command("main", "hub", "--host", "203.0.113.7", "--port", "0")
+    assert done.returncode == exits.REFUSED
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["submit", "x", "--repo", "lost"], "lost"),
+        (["submit", "x", "--deadline", "2001-01-01"], "complete_by"),
+    ],
+)
+def test_what_only_the_hub_can_know_is_refused_by_it(hub, command, arguments, told):
+    done = command("main", *arguments)
+    assert done.returncode == exits.REFUSED
+    assert told in done.stderr
+    assert json.loads(command("admin", "tasks", "--json").stdout)["tasks"] == []
+
+
+def test_a_repeated_key_is_the_same_task_and_another_text_a_conflict(hub, command):
+    first, again = (command("main", "submit", "x", "--idempotency-key", "k", "--json") for _ in range(2))
+    assert json.loads(first.stdout)["task_id"] == json.loads(again.stdout)["task_id"]
+    assert command("main", "submit", "y", "--idempotency-key", "k").returncode == exits.REFUSED
+
+
+def test_a_task_can_be_moved_explained_and_cancelled(hub, command):
+    task = json.loads(command("main", "submit", "paint", "--needs", "paint", "--json").stdout)["task_id"]
+    assert command("admin", "prioritise", task, "urgent").returncode == exits.OK
+    shown = json.loads(command("admin", "task", task, "--json").stdout)
+    assert (shown["lane"], shown["status"]) == ("urgent", "queued")
+    assert "No agent has what it needs (paint)" in command("admin", "why", task).stdout
+    assert command("admin", "cancel", task, "--reason", "no paint").returncode == exits.OK
+    assert "no paint" in command("admin", "why", task).stdout
+    done = command(
+        "main",
+        "submit",
+        "paint",
+        "--idempotency-key",
+        "other",
+        "--target",
+        "nobody",
+        "--wait",
+        "--timeout",
+        1,
+    )
+    assert done.returncode == exits.TIMED_OUT
+
+
+def test_a_file_of_ideas_becomes_tasks(hub, command, tmp_path):
+    (tmp_path / "ideas.txt").write_text("one\ntwo\nthree\n")
+    assert command("main", "submit", "--file", "ideas.txt").returncode == exits.OK
+    assert len(json.loads(command("admin", "tasks", "--json").stdout)["tasks"]) == 3
+
+
+def test_tasks_are_still_there_after_a_kill(hub, command, env, tmp_path):
+    task = json.loads(command("main", "submit", "x", "--json").stdout)["task_id"]
+    hub.popen.kill()
+    hub.popen.wait()
+    again = Process(env, tmp_path)
+    try:
+        env["AGENTCOM_HUB"] = again.url
+        assert json.loads(command("admin", "task", task, "--json").stdout)["status"] == "queued"
+    finally:
+        again.stop()
+
+
+def test_an_operator_token_may_look_but_not_administer(hub, command, env):
+    assert command("admin", "token", "create", "eve", "--out", "eve.token").returncode == exits.OK
+    assert command("admin", "tasks", "--token-file", "eve.token").returncode == exits.OK
+    assert command("admin", "tree", "--token-file", "eve.token").returncode == exits.REFUSED
+
+
+def test_an_actor_can_be_inspected_and_restarted(hub, command):
+    assert command("admin", "restart", "presence").returncode == exits.OK
+    assert json.loads(command("admin", "inspect", "presence", "--json").stdout)["name"] == "presence"
+    assert command("admin", "restart", "nobody").returncode == exits.REFUSED

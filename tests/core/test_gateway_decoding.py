@@ -1,0 +1,70 @@
+"""Whatever bytes come, decoding gives a frame or a Fault, and never raises."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentcom.core.decoding import MAX_DEPTH, decode_body, decode_frame, decode_query, named, not_plain
+from agentcom.core.messages import Fault
+from agentcom.protocol.bodies import NewTask
+from agentcom.protocol.views import TaskQuery
+
+TEXT = st.text(alphabet="ab\u00e9\0 \n1", max_size=6)
+CODECS: Any = ("json", "msgpack")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(
+    ["type", "task_id", "generation", "id", "agent_id", "result", "tasks", "task", "instance"]
+)
+TYPES = st.sampled_from(["hello", "heartbeat", "task_complete", "task_submit", "task_fail", "status", "x"])
+
+
+@given(codec=st.sampled_from(CODECS), data=st.binary(max_size=60))
+def test_any_bytes_are_a_frame_or_a_fault(codec, data):
+    frame = decode_frame(codec, data)
+    assert isinstance(frame, Fault) or hasattr(frame, "id")
+    assert all(isinstance(text, str) for text in named(codec, data))
+
+
+@given(kind=TYPES, fields=st.dictionaries(FIELDS, VALUES, max_size=5))
+def test_any_object_is_a_frame_or_a_fault_that_says_why(kind, fields):
+    data = json.dumps(fields | {"type": kind}, allow_nan=True).encode()
+    frame = decode_frame("json", data)
+    assert not isinstance(frame, Fault) or frame.message
+
+
+@given(value=VALUES)
+def test_metadata_that_is_let_in_fits_a_row_and_comes_out_as_it_was(value):
+    try:
+        data = msgspec.json.encode({"description": "x", "metadata": {"v": value}})
+    except (OverflowError, UnicodeEncodeError):
+        return
+    task = decode_body(NewTask, data)
+    if not isinstance(task, Fault):
+        packed = msgspec.msgpack.encode(task.metadata)
+        assert msgspec.json.encode(msgspec.msgpack.decode(packed)) == msgspec.json.encode(task.metadata)
+
+
+@pytest.mark.parametrize("value", [{1: 2}, {"a": b"x"}, [object()], 2**64, -(2**63) - 1])
+def test_what_json_cannot_say_is_refused(value):
+    assert isinstance(not_plain(value, "v"), Fault)
+
+
+def test_nesting_is_bounded():
+    value: Any = 0
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert not_plain(value, "v") is None
+    assert isinstance(not_plain([value], "v"), Fault)
+
+
+@given(args=st.dictionaries(st.sampled_from(["status", "limit", "cursor", "submitter", "other"]), TEXT))
+def test_any_query_is_a_query_or_a_fault(args):
+    assert isinstance(decode_query(TaskQuery, args), TaskQuery | Fault)

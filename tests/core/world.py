@@ -1,0 +1,116 @@
+"""A lane's world without actors: the real lane, the real output commit, the real commit engine on plain dicts.
+
+The test decides when the disk answers and when a lane crashes. What is not realistic: messages between lanes
+arrive at once when they are released, and no time passes by itself.
+"""
+
+import random
+from collections import deque
+from typing import Any
+
+from agentcom.core.decision import Decision, Output
+from agentcom.core.lane import Lane, Now
+from agentcom.core.messages import Reply, Submit
+from agentcom.core.output_commit import OutputCommit
+from agentcom.core.policy import Policy
+from agentcom.protocol.bodies import NewTask
+from agentcom.store.memory import MemoryStore
+from agentcom.store.messages import Commit, Committed, Open
+from agentcom.store.overlay import Overlay
+
+
+class SeededEntropy:
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._last = 0
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def task_id(self, now_ms: int) -> str:
+        self._last += 1
+        return f"task-{self._last:06d}"
+
+
+class LaneWorld:
+    """One lane on a store that others may share."""
+
+    def __init__(self, name: Any, store: MemoryStore, clock: "Clock", out: list[Output], **policy: Any) -> None:
+        self.name, self.store, self.clock, self.out = name, store, clock, out
+        self.policy = Policy(**policy)
+        self.entropy = clock.entropy
+        self.start()
+
+    def start(self) -> None:
+        """A new incarnation, from rows; what the old one had not on disk is gone."""
+        self.rows = Overlay(self.store.reader, cache_tables=("task",))
+        self.tickets = OutputCommit(self.rows, lambda ops: self.lane.adopt(ops, self.clock.now()), self._release)
+        self.unwritten: deque[Commit] = deque()
+        [opened] = self.store.engine.apply([Open(f"lane.{self.name}")])
+        self.incarnation = opened.incarnation
+        self.lane = Lane(self.name, self.policy, self.rows, self.entropy)
+        self.carry_out(self.lane.start(self.clock.now()))
+
+    crash = start
+
+    def _release(self, outputs: tuple[Output, ...]) -> None:
+        self.out.extend(outputs)
+
+    def carry_out(self, decisions: Any, ask: Any = None) -> None:
+        for decision in decisions:
+            self._take(decision, ask)
+
+    def _take(self, decision: Decision, ask: Any) -> None:
+        if number := self.tickets.take(decision, ask):
+            actor = f"lane.{self.name}"
+            self.unwritten.append(
+                Commit(actor, self.incarnation, number, decision.event, decision.ops, decision.must)
+            )
+
+    def tell(self, message: Any) -> None:
+        self.carry_out(self.lane.handle(message, self.clock.now()), message)
+
+    def write(self, count: int = 1 << 30) -> None:
+        """The disk takes up to `count` commits, one batch each."""
+        while self.unwritten and count > 0:
+            count -= 1
+            [answer] = self.store.commit(self.unwritten.popleft())
+            if isinstance(answer, Committed):
+                self.tickets.committed(answer.ticket, answer.appended)
+            else:
+                assert answer.code == "refused", answer
+                ask = self.tickets.refused(answer.ticket)
+                self.tell(ask)
+
+    def survey(self) -> None:
+        while self.lane.windows.is_surveying:
+            self.carry_out([self.lane.survey_step()])
+
+    def tick(self) -> None:
+        self.carry_out(self.lane.tick(self.clock.now()))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000
+        self.mono = 1_000.0
+        self.entropy = SeededEntropy()
+
+    def now(self) -> Now:
+        return Now(self.ms, self.mono)
+
+    def advance(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+        self.mono += seconds
+
+
+def submit(world: LaneWorld, *items: NewTask, submitter: str = "op", request: int = 1) -> None:
+    world.tell(Submit(reply_to="edge", request=request, submitter=submitter, items=items))
+
+
+def replies(out: list[Output]) -> list[Reply]:
+    return [of.message for of in out if isinstance(of.message, Reply)]
+
+
+def new(description: str = "x", **fields: Any) -> NewTask:
+    return NewTask(description=description, **fields)

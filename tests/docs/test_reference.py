@@ -1,0 +1,31 @@
+"""The reference pages that are made from the code say what the code does."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from agentcom.cli import exits
+
+ROOT = Path(__file__).parent.parent.parent
+SPEC = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+generate = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_a_made_page_is_up_to_date(page):
+    assert (generate.REFERENCE / page).read_text(encoding="utf-8") == generate.PAGES[page](), (
+        "run `make docs`"
+    )
+
+
+def test_every_exit_code_has_a_meaning():
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert codes == set(exits.MEANING)
+
+
+def test_every_page_can_be_reached_from_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"]
+    assert [str(p) for p in pages if f"({p.relative_to(ROOT / 'docs')})" not in index] == []

@@ -1,0 +1,223 @@
+"""WebSockets through real uvicorn, gateway and supervisors, with the real websockets client."""
+
+import asyncio
+import json
+
+import msgspec
+import pytest
+import websockets
+
+from agentcom.config import Config, Limits
+from agentcom.web import sockets
+from agentcom.web.server import WebSocketProtocol
+
+HELLO = {"type": "hello", "agent_id": "ada", "instance": "i1", "token": "agent-token", "id": "1"}
+
+
+class Client:
+    def __init__(self, ws, codec):
+        self.ws, self.codec = ws, codec
+
+    async def say(self, **frame):
+        data = json.dumps(frame) if self.codec == "json" else msgspec.msgpack.encode(frame)
+        await self.ws.send(data)
+
+    async def hear(self):
+        data = await self.ws.recv()
+        assert isinstance(data, str if self.codec == "json" else bytes)
+        return json.loads(data) if self.codec == "json" else msgspec.msgpack.decode(data)
+
+    async def end(self):
+        """The close code, after whatever still comes."""
+        frames = []
+        try:
+            while True:
+                frames.append(await self.hear())
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006, frames
+
+
+async def connect(hub, codec="json", **options):
+    options.setdefault("subprotocols", [f"agentcom.v2.{codec}"])
+    return Client(await websockets.connect(hub.ws_url, ping_interval=None, **options), codec)
+
+
+async def session(hub, codec="json", **hello):
+    client = await connect(hub, codec)
+    await client.say(**(HELLO | hello))
+    welcome = await client.hear()
+    assert (welcome["type"], welcome["re"]) == ("welcome", "1")
+    return client
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+def test_a_session_says_hello_and_its_frames_reach_its_agent(play, codec):
+    async def scene(hub):
+        client = await session(hub, codec)
+        await client.say(type="heartbeat", id="2", tasks=[{"task_id": "t", "generation": 1}])
+        assert await client.hear() == {"type": "heartbeat_ack", "re": "2"}
+        await client.say(type="task_accept", id="3", task_id="t", generation=1)
+        ack = await client.hear()
+        assert (ack["type"], ack["re"], ack["status"]) == ("task_ack", "3", "accepted")
+        health = (await hub.http.get("/health")).json()
+        assert health["agents_connected"] == 1
+        await client.say(type="task_submit", id="4", task={"description": "x", "priority": "low"})
+        done = await client.hear()
+        assert (done["type"], done["re"], done["task_id"]) == ("task_submitted", "4", "lane.low-1")
+
+    play(scene)
+
+
+def test_the_token_may_come_with_the_upgrade(play):
+    async def scene(hub):
+        client = await connect(hub, additional_headers={"Authorization": "Bearer agent-token"})
+        await client.say(type="hello", agent_id="ada", instance="i1")
+        assert (await client.hear())["type"] == "welcome"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"token": "wrong"}, "invalid_token"),
+        ({"token": ""}, "invalid_token"),
+        ({"agent_id": "eve"}, "token_agent_mismatch"),
+        ({"token": "admin-token"}, "token_agent_mismatch"),
+    ],
+)
+def test_a_hello_that_may_not_is_told_why_and_closed(play, change, code):
+    async def scene(hub):
+        client = await connect(hub)
+        await client.say(**(HELLO | change))
+        closed, frames = await client.end()
+        assert (closed, [f["code"] for f in frames], frames[0]["re"]) == (4401, [code], "1")
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "path"),
+    [
+        ("{", "bad_json", ""),
+        ("[]", "bad_frame", ""),
+        ("{}", "bad_frame", "type"),
+        ('{"type":"nonsense"}', "unknown_type", "type"),
+        ('{"type":"heartbeat","tasks":[{"task_id":5,"generation":1}]}', "bad_frame", "tasks[0].task_id"),
+        ('{"type":"task_accept","task_id":"t"}', "bad_frame", "generation"),
+        ('{"type":"task_accept","task_id":"a\\u0000b","generation":1}', "bad_frame", "task_id"),
+        ('{"type":"task_complete","task_id":"t","generation":1,"result":{"data":{"a":' + "9" * 30 + "}}}",
+         "bad_frame", "result.data.a"),
+        ('{"type":"task_submit","task":{"description":""}}', "bad_frame", "task.description"),
+        ('{"type":"task_submit","task":{"description":"x","complete_by":5}}', "bad_frame", "complete_by"),
+        ('{"type":"hello","agent_id":"ada","instance":"i"}', "invalid_state", ""),
+    ],
+)  # fmt: skip
+def test_a_bad_frame_is_answered_with_code_and_path_and_the_session_goes_on(play, raw, code, path):
+    async def scene(hub):
+        client = await session(hub)
+        await client.ws.send(raw)
+        error = await client.hear()
+        assert (error["type"], error["code"], error.get("path", "")) == ("error", code, path)
+        await client.say(type="heartbeat", id="9")
+        assert (await client.hear())["re"] == "9"
+
+    play(scene)
+
+
+def test_a_frame_before_hello_is_not_identified(play):
+    async def scene(hub):
+        client = await connect(hub)
+        await client.say(type="heartbeat", id="7")
+        error = await client.hear()
+        assert (error["code"], error["re"]) == ("not_identified", "7")
+
+    play(scene)
+
+
+def test_too_many_bad_frames_close_the_session(play):
+    async def scene(hub):
+        client = await session(hub)
+        for _ in range(4):
+            await client.ws.send("{")
+        assert (await client.end())[0] == 4400
+
+    play(scene, Config(limits=Limits(max_bad_frames=3)))
+
+
+def test_a_frame_over_the_bound_closes_with_1009(play):
+    async def scene(hub):
+        client = await session(hub)
+        await client.ws.send("x" * 5000)
+        assert (await client.end())[0] == 1009
+
+    play(scene, Config(limits=Limits(max_frame_bytes=4096)))
+
+
+def test_a_peer_that_reads_nothing_is_cut_off_and_forgotten(play, monkeypatch):
+    async def scene(hub):
+        client = await session(hub)
+        client.ws.transport.pause_reading()
+        for _ in range(40):
+            await client.say(type="heartbeat", id="flood")
+        connections = hub.edge._server.server_state.connections
+        async with asyncio.timeout(20):
+            while hub.edge.sockets._all or any(isinstance(c, WebSocketProtocol) for c in connections):
+                await asyncio.sleep(0.01)
+        assert (await hub.http.get("/health")).json()["agents_connected"] == 0
+
+    monkeypatch.setattr(sockets, "ABORT_S", 0.1)
+    play(scene, Config(limits=Limits(max_outbox_bytes=1 << 20)))
+
+
+def test_a_revoked_token_closes_its_sessions_at_once(play):
+    async def scene(hub):
+        client = await session(hub)
+        tokens = (await hub.request("GET", "/api/tokens", token="admin-token")).json()["tokens"]
+        [mine] = [token["token_id"] for token in tokens if token["subject"] == "ada"]
+        assert (await hub.request("DELETE", f"/api/tokens/{mine}", token="admin-token")).status_code == 200
+        assert (await client.end())[0] == 4403
+        again = await connect(hub)
+        await again.say(**HELLO)
+        assert (await again.end())[0] == 4401
+
+    play(scene)
+
+
+def test_a_client_without_our_subprotocol_is_told_what_to_offer(play):
+    async def scene(hub):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(hub, subprotocols=None)
+        assert refused.value.response.status_code == 400
+        assert b"agentcom.v2.json" in refused.value.response.body
+
+    play(scene)
+
+
+def test_when_the_gateway_restarts_sessions_get_goodbye_and_1012_and_may_come_again(play):
+    async def scene(hub):
+        client = await session(hub)
+        await hub.root.crash("gateway")
+        code, frames = await client.end()
+        assert (code, [f["type"] for f in frames]) == (1012, ["goodbye"])
+        assert frames[0]["retry_after_ms"] > 0
+        async with asyncio.timeout(10):
+            while (await hub.http.get("/ready")).status_code != 200:
+                await asyncio.sleep(0.01)
+        again = await session(hub)
+        await again.say(type="heartbeat", id="2")
+        assert (await again.hear())["re"] == "2"
+
+    play(scene)
+
+
+def test_a_draining_edge_says_goodbye_and_closes_with_1001(play):
+    async def scene(hub):
+        client = await session(hub)
+        ending = asyncio.ensure_future(client.end())
+        await hub.edge.drain(4.0)
+        code, frames = await ending
+        assert (code, [f["type"] for f in frames]) == (1001, ["goodbye"])
+        assert hub.edge.ended.done()
+
+    play(scene)
