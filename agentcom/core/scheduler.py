@@ -249,7 +249,10 @@ class Scheduler:
             self._asked.discard((rank, msg.bucket))
         self._note_left(rank, msg.gone)
         shelf.change(msg.gone, msg.came)
-        yield from self._stocked(shelf)
+        if msg.came:
+            yield from self._stocked(shelf)
+        else:
+            yield from self._looked_over(shelf)
 
     def _note_left(self, rank: int, gone: Iterable[str]) -> None:
         for task_id in gone:
@@ -272,6 +275,10 @@ class Scheduler:
     def _stocked(self, shelf: Shelf) -> Iterator[Output]:
         """A shelf may show tasks it did not show before."""
         yield from self._hand_out((shelf,))
+        yield from self._looked_over(shelf)
+
+    def _looked_over(self, shelf: Shelf) -> Iterator[Output]:
+        """What is left in a shelf after a change, when no idle agent may take any of it."""
         self._stock.changed(shelf)
         self._stock.announce(shelf)
         if shelf.is_restricted():
@@ -283,12 +290,12 @@ class Scheduler:
 
     def _hand_out(self, shelves: Iterable[Shelf]) -> Iterator[Output]:
         """Tasks choose their agents, oldest first; all of one lane, and nothing else is waiting for an idle agent."""
-        if not self._roster.idle:
+        if not self._roster.idle_count:
             return
         piles = (pile for shelf in shelves if shelf.rank not in self._paused for pile in shelf.piles.values())
         queue = [(head.order, pile.number, pile) for pile in piles if (head := pile.first())]
         heapify(queue)
-        while queue and self._roster.idle:
+        while queue and self._roster.idle_count:
             pile = queue[0][2]
             head, agent = pile.first(), self._stock.taker(pile)
             if head is None or agent is None:

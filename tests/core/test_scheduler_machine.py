@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentcom.core import shelves
+from agentcom.core import shelves, stock
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,
@@ -275,14 +275,15 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
 
 
 class SchedulerThatAlwaysTidies(SchedulerAgainstModel):
-    """Heaps are built again at every occasion, which otherwise takes dozens of stale entries."""
+    """What otherwise takes dozens of stale entries, or of capability sets, happens at every occasion."""
 
     def __init__(self) -> None:
-        self.slack, shelves.SLACK = shelves.SLACK, 0
+        self.was = shelves.SLACK, stock.FEW
+        shelves.SLACK, stock.FEW = 0, 0
         super().__init__()
 
     def teardown(self) -> None:
-        shelves.SLACK = self.slack
+        shelves.SLACK, stock.FEW = self.was
 
 
 TestSchedulerAgainstModel = SchedulerAgainstModel.TestCase
