@@ -199,17 +199,19 @@ class Scheduler:
         flight = self._flights.get(msg.task_id)
         if flight is None or flight.agent_id != msg.agent_id:
             return  # dropped meanwhile; the lane may be another one, if the task was moved
+        shelf = self._stock.shelf(flight.rank, flight.bucket)
         if msg.taken:
             self._turns[msg.agent_id] = (self._turns.get(msg.agent_id, 0) + 1) % self._rules.share
-            self._take_out(flight)
+        if shelf and msg.task_id not in self._left:  # else what is there now has come back since
+            self._answered(shelf, msg)
         yield from self._land(flight)
 
-    def _take_out(self, flight: Flight) -> None:
-        """Taken: gone from its window, unless the lane has said so already and what is there now came back since."""
-        shelf = self._stock.shelf(flight.rank, flight.bucket)
-        if shelf and flight.task_id not in self._left:
-            shelf.change((flight.task_id,), ())
+    def _answered(self, shelf: Shelf, msg: OfferDone) -> None:
+        if msg.taken:
+            shelf.change((msg.task_id,), ())
             self._stock.changed(shelf)
+        else:
+            shelf.refused(msg.task_id, msg.agent_id)
 
     def _land(self, flight: Flight) -> Iterator[Output]:
         """The offer is over: the task can be seen again wherever a window still has it (two, while it is moved)."""
