@@ -16,6 +16,7 @@ import msgspec
 from agentcom import config
 from agentcom.cli import admin, exits
 from agentcom.cli import main as agentcom
+from agentcom.core.routes import ROUTES, Route
 from agentcom.protocol import errors, frames
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +175,45 @@ def _describe_field(kind: Any) -> str:
     return type_text(kind)
 
 
+# --- HTTP -----------------------------------------------------------------------------------------------
+
+
+def http() -> str:
+    return "\n".join(
+        (
+            NOTE.format("agentcom/core/routes.py"),
+            "# HTTP routes\n",
+            "Send `Authorization: Bearer <token>`. Bodies and answers are JSON; `/schema` is the OpenAPI document "
+            "of a running hub. Refusals are in [error codes](errors.md). `agent*`: agents' tokens too while "
+            "`compat.v1` is on. `own`: an agent for a task it submitted, holds or held last.\n",
+            table(
+                "route", "roles", "body", "what it does", rows=(_route(route) for route in ROUTES.values())
+            ),
+            "## Bodies and queries\n",
+            *(_struct(kind, kind.__name__) for kind in _bodies_of_routes()),
+        )
+    )
+
+
+def _route(route: Route) -> tuple[str, ...]:
+    path = re.sub(r":\w+}", "}", route.path)
+    extra = ["agent*"] * route.compat + ["own"] * route.owner
+    roles = ", ".join([*sorted(route.roles), *extra]) or "anyone"
+    body = route.body or route.query
+    return (
+        f"{route.method} `{path}`",
+        roles,
+        f"[{body.__name__}](#{body.__name__.lower()})" if body else "",
+        route.summary,
+    )
+
+
+def _bodies_of_routes() -> list[Any]:
+    """Each once, in the order of the routes."""
+    kinds = (route.body or route.query for route in ROUTES.values())
+    return list(dict.fromkeys(kind for kind in kinds if kind))
+
+
 # --- errors ---------------------------------------------------------------------------------------------
 
 
@@ -264,6 +304,7 @@ def _event(node: ast.AST) -> tuple[str, str, str] | None:
 
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
+    "http.md": http,
     "frames.md": frames_page,
     "errors.md": errors_page,
     "cli.md": cli,

@@ -39,6 +39,7 @@ from agentcom.core.messages import (
 from agentcom.core.policy import Policy
 from agentcom.core.tasks import Step
 from agentcom.core.windows import Windows
+from agentcom.protocol.frames import TaskAck
 from agentcom.protocol.ops import Delete, Op, Put
 from agentcom.protocol.rows import FINAL, HELD, TaskState
 from agentcom.protocol.rows import Lane as LaneName
@@ -230,7 +231,7 @@ class Lane:
         task = self._mine(said.report.task_id)
         ctx = reports.Context(said.agent_id, now.ms, self.mint_order(now), self.policy, self.entropy)
         judged = reports.judge(task, said.report, ctx)
-        if task and not judged.ops and not judged.released:
+        if task and not judged.ops and not judged.released and isinstance(judged.frame, TaskAck):
             self.leases.renew(said.agent_id, task.id, said.report.generation, now.mono)
         report = said.report
         done = ReportDone(
