@@ -203,13 +203,13 @@ class Scheduler:
         if msg.taken:
             self._turns[msg.agent_id] = (self._turns.get(msg.agent_id, 0) + 1) % self._rules.share
         if shelf and msg.task_id not in self._left:  # else what is there now has come back since
-            self._answered(shelf, msg)
+            yield from self._answered(shelf, msg)
         yield from self._land(flight)
 
-    def _answered(self, shelf: Shelf, msg: OfferDone) -> None:
+    def _answered(self, shelf: Shelf, msg: OfferDone) -> Iterator[Output]:
         if msg.taken:
             shelf.change((msg.task_id,), ())
-            self._stock.changed(shelf)
+            yield from self._looked_over(shelf)
         else:
             shelf.refused(msg.task_id, msg.agent_id)
 

@@ -6,7 +6,7 @@ May import: agentcom.core.messages, agentcom.protocol.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
@@ -106,7 +106,11 @@ class Shelf:
             self._pile(head).put(head)
         self._tidy()
 
-    def change(self, gone: Iterable[str], came: Iterable[Head]) -> None:
+    def change(self, gone: Collection[str], came: Collection[Head]) -> None:
+        if gone and came:
+            self.more = (
+                True  # a tail gave way, or more was read: there may be more on disk, the next window tells
+            )
         for task_id in gone:
             self.heads.pop(task_id, None)
             self._is_news(task_id)

@@ -189,6 +189,7 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
         model = self.model
         if seen := model.windows.get((rank, where)):
             model.note_left(rank, set(gone))
+            seen.more |= bool(gone and came)
             for task_id in gone:
                 seen.heads.pop(task_id, None)
             seen.heads |= {head.task_id: head for head in came}
