@@ -13,7 +13,7 @@ from agentcom.config import Config
 from agentcom.core.decision import Output
 from agentcom.core.gateway import decide, on_down, on_up
 from agentcom.core.gateway_sessions import TICK_S
-from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, State
+from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.messages import Fault, Read, Reply, Tick
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
@@ -38,13 +38,18 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     clock: Clock = msgspec.field(default_factory=SystemClock)
 
 
+def rules_of(config: Config) -> Rules:
+    limits = config.limits
+    return Rules(limits.max_frame_bytes, limits.max_bad_frames, config.lease.heartbeat_s, config.compat.v1)
+
+
 class GatewayActor(Supervised):
     needs = ("store",)
     soft_needs = (*NEEDED_TO_SERVE, "presence")
 
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
-        self.state = State(args.config, self.myAddress)
+        self.state = State(rules_of(args.config), self.myAddress)
         self.after(TICK_S, Tick())
         self.ready()
 

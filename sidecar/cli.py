@@ -103,19 +103,22 @@ async def _register(url: str, agent_id: str, invite: str, capabilities: list[str
 @main.command()
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["json", "console"]), default="json")
+@click.option("--takeover", is_flag=True, help="Replace another sidecar of this agent, even one that lives.")
 @_home
-def run(log_level: str, log_format: str, home: Path) -> None:
+def run(log_level: str, log_format: str, takeover: bool, home: Path) -> None:
     """Serve until SIGTERM or SIGINT. A Mind that is working goes on; the next `run` finds it."""
     home = home.expanduser()
     logging.configure(level=log_level, format=log_format)
     with _refusing():
         settings = sidecar_settings.load(home)
+        if not process.record(os.getpid())["started"]:
+            raise BadSettings("a sidecar needs Linux's /proc to know its Mind from other processes")
         with _only_one(home):
-            asyncio.run(_serve(home, settings))
+            asyncio.run(_serve(Sidecar(home, settings, takeover=takeover)))
 
 
-async def _serve(home: Path, settings: Settings) -> None:
-    serving = asyncio.create_task(Sidecar(home, settings).run())
+async def _serve(sidecar: Sidecar) -> None:
+    serving = asyncio.create_task(sidecar.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, serving.cancel)

@@ -8,6 +8,7 @@ May import: structlog, agentcom.{client, session, session_state, protocol}, side
 import asyncio
 import shutil
 from collections.abc import Coroutine
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ _log = structlog.get_logger("sidecar")
 
 
 class Sidecar:
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, *, takeover: bool = False) -> None:
         self.home = home.absolute()
         self.settings = settings
         self.hub = Hub(settings.hub, settings.token)
         self.works: dict[str, Work] = {}
         self._flows: dict[str, asyncio.Task[None]] = {}
+        self._stops: dict[str, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[None]] = set()
         self._forge = forge(settings.forge, self.hub)
         self._workspace = Workspace(
@@ -63,6 +65,7 @@ class Sidecar:
             capabilities=settings.capabilities,
             outbox=Inbox(self.home / STATE),
             alive=self._is_alive,
+            takeover=takeover,
             client=ClientInfo("agentcom-sidecar"),
         )
 
@@ -94,9 +97,8 @@ class Sidecar:
         """Go on with what the last life held."""
         for task_id, entry in self.session.state.tasks.items():
             if entry.stop:
-                self._aside(
-                    self._stop(Stop(task_id, entry.generation, entry.stop, entry.reason), entry.assign)
-                )
+                self.works[task_id] = self._work(entry.assign)
+                self._begin_stop(Stop(task_id, entry.generation, entry.stop, entry.reason))
             elif self.session.state.is_reported(task_id):
                 self.works[task_id] = self._work(entry.assign)
             elif entry.phase == "assigned":
@@ -116,7 +118,7 @@ class Sidecar:
                     self._begin(entry.assign)
             case Stop():
                 _log.info("task.stopping", task_id=event.task_id, kind=event.kind, reason=event.reason)
-                self._aside(self._stop(event))
+                self._begin_stop(event)
             case Settled():
                 _log.info("task.settled", task_id=event.task_id, status=event.status, code=event.code)
                 self._aside(self._settle(event))
@@ -130,15 +132,29 @@ class Sidecar:
                 _log.warning("frame.refused", code=event.error.code, message=event.error.message)
 
     async def _accept(self, assign: TaskAssign) -> None:
-        others = [task_id for task_id in self.works if task_id != assign.task_id]
-        if any(not self.session.state.is_reported(task_id) for task_id in others):
+        earlier = takewhile(lambda task_id: task_id != assign.task_id, self.session.state.tasks)
+        held = {*earlier, *self.works} - {assign.task_id}
+        stops = [self._stops[task_id] for task_id in held if task_id in self._stops]
+        if any(
+            task_id not in self._stops and not self.session.state.is_reported(task_id) for task_id in held
+        ):
             await self.session.reject(assign.task_id, assign.generation, "this agent holds another task")
+        elif stops:
+            self._aside(self._accept_after(stops, assign))
         else:
             await self.session.accept(assign.task_id, assign.generation)
 
-    async def _stop(self, stop: Stop, assign: TaskAssign | None = None) -> None:
-        if stop.task_id not in self.works and assign is not None:
-            self.works[stop.task_id] = self._work(assign)
+    async def _accept_after(self, stops: list[asyncio.Task[None]], assign: TaskAssign) -> None:
+        """The hub may know that we are free before the last of the old task has ended."""
+        await asyncio.wait(stops)
+        await self.session.accept(assign.task_id, assign.generation)
+
+    def _begin_stop(self, stop: Stop) -> None:
+        job = self._aside(self._stop(stop))
+        self._stops[stop.task_id] = job
+        job.add_done_callback(lambda _: self._stops.pop(stop.task_id, None))
+
+    async def _stop(self, stop: Stop) -> None:
         await self._halt(stop.task_id)
         entry = self.session.state.tasks.get(stop.task_id)
         if entry is not None and entry.stop:  # not assigned anew in the meantime
@@ -227,10 +243,11 @@ class Sidecar:
 
     # --- small parts ---------------------------------------------------------------------------------
 
-    def _aside(self, job: Coroutine[Any, Any, None]) -> None:
+    def _aside(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(job)
         self._side.add(task)
         task.add_done_callback(self._aside_ended)
+        return task
 
     def _aside_ended(self, task: asyncio.Task[None]) -> None:
         self._side.discard(task)

@@ -178,7 +178,8 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            return  # an older session's last words
+            yield from self._stranger(said.conn)
+            return
         match said.frame:
             case Heartbeat() as beat:
                 yield from self._heartbeat(beat, now)
@@ -192,6 +193,12 @@ class Agent(AgentState):
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
+
+    def _stranger(self, conn: str) -> Iterator[Decision]:
+        """A session that an earlier life of this actor opened: it must say hello again."""
+        if self.hello is None or self.hello.conn != conn:
+            end = EndSession(conn, CLOSE_CODES["restarted"], "the agent's actor started again; connect anew")
+            yield Decision(outputs=(Output("gateway", end),))
 
     # --- what the session lists --------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
         given = asked.msg.token
         said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
         return Fault("invalid_token", said)
-    if who.role in route.roles or (route.compat and state.config.compat.v1):
+    if who.role in route.roles or (route.compat and state.rules.compat_v1):
         return None
     if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
         return None

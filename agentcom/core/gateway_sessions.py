@@ -55,7 +55,7 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
     if session is None:
         return []  # of an earlier gateway, or already closed by us
     session.last_s = now.s
-    if len(msg.data) > state.config.limits.max_frame_bytes:
+    if len(msg.data) > state.rules.max_frame_bytes:
         return close(state, session, "too_big", "the frame is too big")
     frame = decode_frame(session.codec, msg.data)
     if isinstance(frame, Fault):
@@ -164,7 +164,7 @@ def on_tick(state: State, now: Now) -> list[Output]:
         for session in state.sessions.values():
             session.last_s = session.opened_s = now.s
         return []
-    silence = 2.5 * state.config.lease.heartbeat_s + TICK_S
+    silence = 2.5 * state.rules.heartbeat_s + TICK_S
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
         quiet = now.s - session.last_s
@@ -194,7 +194,7 @@ def _bad(state: State, session: Session, fault: Fault, re: str = "", task_id: st
     """Say what was wrong; too many of these and the session ends."""
     session.bad += 1
     error = _error(session, fault, re, task_id)
-    if session.bad <= state.config.limits.max_bad_frames:
+    if session.bad <= state.rules.max_bad_frames:
         return [error]
     return [error, *close(state, session, "bad_frames", "too many bad frames")]
 

@@ -1,13 +1,12 @@
 """What the gateway remembers: open sessions, known tokens, and the submits it collects answers for.
 
 None of it is on disk: a restarted gateway starts empty, the edge has closed all sockets and answered all requests.
-May import: agentcom.protocol, agentcom.config, agentcom.core.
+May import: agentcom.protocol, agentcom.core.
 """
 
 import hashlib
 from typing import Any, NamedTuple, Protocol
 
-from agentcom.config import Config
 from agentcom.core.decision import Output
 from agentcom.core.decoding import Codec
 from agentcom.core.messages import Fault, Reply
@@ -25,6 +24,15 @@ MAX_KNOWN_TOKENS = 50_000
 class Now(NamedTuple):
     ms: int  #: wall clock
     s: float  #: monotonic
+
+
+class Rules(NamedTuple):
+    """The settings that the gateway decides by."""
+
+    max_frame_bytes: int = 1 << 20
+    max_bad_frames: int = 10
+    heartbeat_s: float = 15.0
+    compat_v1: bool = True
 
 
 class Rows(Protocol):
@@ -85,8 +93,8 @@ class Part(NamedTuple):
 
 
 class State:
-    def __init__(self, config: Config, me: Any) -> None:
-        self.config = config
+    def __init__(self, rules: Rules, me: Any) -> None:
+        self.rules = rules
         self.me = me  #: the gateway's own address, for answers it collects
         self.up: set[str] = set()
         self.sessions: dict[str, Session] = {}

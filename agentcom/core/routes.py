@@ -278,7 +278,7 @@ _ALL: tuple[Route, ...] = (
         how="administer",
         roles=ADMIN,
         answer=views.Acknowledged,
-        summary="Remove a repo that no unfinished task needs any more.",
+        summary="Remove a repo: new tasks can no longer name it.",
     ),
     Route(
         name="pull.create",

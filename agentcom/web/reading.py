@@ -3,6 +3,7 @@
 May import: agentcom.core.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -27,6 +28,9 @@ _JSON = (b"content-type", b"application/json")
 
 DISCARD = 8
 """An oversized body is read and thrown away up to so many times the bound, so that the answer reaches its sender."""
+
+BODY_S = 30.0
+"""A body that takes longer to arrive is given up, so that nobody holds memory by sending slowly."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Any]]
@@ -74,31 +78,29 @@ def peer_of(scope: Any) -> str:
 
 
 async def read_body(receive: Receive, length: int, cap: int) -> bytes | Fault:
-    """The whole body, or `too_large`."""
-    if length <= cap:
-        event = await receive()
-        if not event.get("more_body"):
-            return _whole(event.get("body", b""), cap)
-        chunks, size = [event.get("body", b"")], len(event.get("body", b""))
-    else:
-        chunks, size = [], 0
-    more = True
+    """The whole body, or why not."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read_body(receive, length, cap)
+    except TimeoutError:
+        return Fault("bad_json", f"the body did not arrive within {BODY_S:g} s")
+
+
+async def _read_body(receive: Receive, length: int, cap: int) -> bytes | Fault:
+    chunks: list[bytes] = []
+    size, more = 0, True
     while more and size <= cap * DISCARD:
         event = await receive()
+        if event["type"] == "http.disconnect":  # half a body may look like a whole one
+            return Fault("bad_json", "the sender went away")
         chunk = event.get("body", b"")
         size += len(chunk)
         if size <= cap and length <= cap:
             chunks.append(chunk)
         more = event.get("more_body", False)
-    return b"".join(chunks) if max(size, length) <= cap else _too_large(cap)
-
-
-def _whole(body: bytes, cap: int) -> bytes | Fault:
-    return body if len(body) <= cap else _too_large(cap)
-
-
-def _too_large(cap: int) -> Fault:
-    return Fault("too_large", f"a body may have {cap} bytes")
+    return (
+        b"".join(chunks) if max(size, length) <= cap else Fault("too_large", f"a body may have {cap} bytes")
+    )
 
 
 def read_query(raw: bytes) -> dict[str, str] | Fault:

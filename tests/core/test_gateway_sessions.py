@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentcom.config import Config
 from agentcom.core import gateway
 from agentcom.core.directory import digest
 from agentcom.core.gateway_sessions import HELLO_S, TICK_S, WELCOME_S
-from agentcom.core.gateway_state import NEEDED_TO_SERVE, Now, State
+from agentcom.core.gateway_state import NEEDED_TO_SERVE, Now, Rules, State
 from agentcom.core.messages import (
     CloseConn,
     ConnClosed,
@@ -34,7 +33,7 @@ from agentcom.protocol.rows import Token
 
 EDGE = "the edge's address"
 AGENT = "agents/agent.ada"
-HEARTBEAT_S = Config().lease.heartbeat_s
+HEARTBEAT_S = Rules().heartbeat_s
 
 
 class Rows(dict):
@@ -50,9 +49,9 @@ class Rows(dict):
 
 
 class Stage:
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
         self.rows = Rows({("token", (digest("secret"),)): Token("t", "ada", "agent", 1)})
-        self.state = State(config or Config(), "me")
+        self.state = State(rules or Rules(), "me")
         self.now_s = 1000.0
         for name in NEEDED_TO_SERVE:
             gateway.on_up(self.state, name, self.rows)

@@ -7,22 +7,42 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import Clock, LaneWorld
 
 from agentcom.core.index import entries
 from agentcom.core.messages import (
-    Absent, Adopt, Claim, Claimed, Class, HolderAway, Operate, Reclaim, Renew, Reply, ReportDone, Reported, Submit,
+    Absent,
+    Claim,
+    Claimed,
+    Class,
+    HolderAway,
+    Operate,
+    Reclaim,
+    Renew,
+    Reply,
+    ReportDone,
+    Reported,
+    Submit,
     Workers,
 )  # fmt: skip
 from agentcom.protocol.bodies import NewTask, Submitted
 from agentcom.protocol.frames import (
-    HeldTask, TaskAccept, TaskAck, TaskBlock, TaskComplete, TaskFail, TaskProgress, TaskReject, TaskResult, TaskUnblock,
+    HeldTask,
+    TaskAccept,
+    TaskAck,
+    TaskBlock,
+    TaskComplete,
+    TaskFail,
+    TaskProgress,
+    TaskReject,
+    TaskResult,
+    TaskUnblock,
 )  # fmt: skip
 from agentcom.protocol.rows import HELD, TaskState
 from agentcom.store.memory import MemoryStore
 
-AGENTS = {"ada": ("python",), "bob": ("python", "rust"), "cy": ()}
+AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
 INDEX_TABLES = ("ready", "waiting", "due", "deadline", "by_phase", "by_agent")
 LANES = ("normal", "high")
 lanes = st.sampled_from(LANES)
@@ -30,8 +50,6 @@ agents = st.sampled_from(sorted(AGENTS))
 
 
 class LanesAgainstModel(RuleBasedStateMachine):
-    assignments = Bundle("assignments")  # (agent, task_id, generation) as the agent was told
-
     def __init__(self) -> None:
         super().__init__()
         self.store, self.clock, self.out = MemoryStore(), Clock(), []
@@ -42,13 +60,15 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.generation: dict[str, int] = {}
         self.completed: dict[str, tuple[int, str]] = {}
         self.version = 0
-        self.keys: dict[str, str] = {}
+        self.told: list[tuple[str, str, int]] = []  # (agent, task, generation) as the agents were told
+        self.is_slow = False
+        self.requests: list[list[str]] = []
+        self.task_of_key: dict[str, str] = {}
 
     # --- plumbing ----------------------------------------------------------------------------------
 
-    def drain(self) -> list[Any]:
-        """Handle what was released; returns new assignments."""
-        found = []
+    def drain(self) -> None:
+        """Handle what was released."""
         while self.out:
             to, message = self.out.pop(0)
             if isinstance(to, str) and to.startswith("lane."):
@@ -58,16 +78,20 @@ class LanesAgainstModel(RuleBasedStateMachine):
             elif isinstance(message, Claimed):
                 agent = to.removeprefix("agents/agent.")
                 self.note_claimed(message)
-                found.append((agent, message.task_id, message.generation))
+                if (holding := (agent, message.task_id, message.generation)) not in self.told:
+                    self.told.append(holding)
             elif isinstance(message, ReportDone):
                 self.note_report(message)
-        return found
 
     def note_reply(self, reply: Reply) -> None:
         for item in reply.body if isinstance(reply.body, list) else ():
             if isinstance(item, Submitted):
                 self.acknowledged.add(item.task_id)
                 assert self.store.reader.get("task", (item.task_id,)), "acknowledged before it was on disk"
+        if reply.request > 100:
+            for key, item in zip(self.requests[reply.request - 101], reply.body, strict=True):
+                if isinstance(item, Submitted):
+                    assert self.task_of_key.setdefault(key, item.task_id) == item.task_id, "one key, two tasks"
 
     def note_claimed(self, claimed: Claimed) -> None:
         row = self.store.reader.get("task", (claimed.task_id,))
@@ -81,7 +105,14 @@ class LanesAgainstModel(RuleBasedStateMachine):
 
     def note_report(self, done: ReportDone) -> None:
         frame = done.frame
+        if isinstance(frame, TaskAck) and frame.status in ("completed", "dead_letter", "retrying", "requeued"):
+            kept = self.row(done.task_id)
+            known = {(of.generation, of.status) for of in kept.reports} | {(kept.generation, kept.phase)}
+            assert (done.generation, frame.status) in known, "answered before it was on disk"
         if isinstance(frame, TaskAck) and frame.status == "completed" and not frame.superseded:
+            if done.task_id not in self.completed:
+                assert done.generation == self.generation[done.task_id], "a stale holder's word was taken"
+                assert (done.agent_id, done.task_id, done.generation) in self.told, "a stranger's word was taken"
             first = self.completed.setdefault(done.task_id, (done.generation, done.agent_id))
             assert first == (done.generation, done.agent_id), "two outcomes of one task"
 
@@ -97,119 +128,127 @@ class LanesAgainstModel(RuleBasedStateMachine):
         if world := self.owner(task_id):
             world.tell(Reported(agent, 1, "c1", report))
 
+    def settle(self) -> None:
+        while any(world.unwritten for world in self.lanes.values()) or self.out:
+            for world in self.lanes.values():
+                world.write()
+            self.drain()
+
+    def step(self) -> None:
+        """After each rule: a quick disk answers at once, a slow one when told to."""
+        self.drain()
+        if not self.is_slow:
+            self.settle()
+
+    def holding(self, pick: int) -> tuple[str, str, int]:
+        """Mostly the newest assignments: what is long over is refused alike."""
+        return self.told[-1 - pick % len(self.told)]
+
     # --- what may happen ---------------------------------------------------------------------------
+
+    @initialize()
+    def some_work(self):
+        for lane in LANES:
+            for needed in ((), ("python",), ()):
+                item = NewTask(description="x", priority=lane, needed_capabilities=list(needed))
+                self.lanes[lane].tell(Submit(reply_to="edge", request=1, submitter="op", items=(item,)))
+        self.step()
 
     @rule(
         lane=lanes, needed=st.sampled_from([(), ("python",), ("rust",), ("cobol",), ("python", "rust")]),
         aimed_at=st.sampled_from([None, None, "ada"]), delay=st.sampled_from([0, 0, 30]),
-        deadline=st.sampled_from([0, 0, 90]), key=st.sampled_from(["", "", "k1", "k2"]), count=st.integers(1, 3),
+        deadline=st.sampled_from([0, 0, 90]), count=st.integers(1, 3),
     )  # fmt: skip
-    def submit(self, lane, needed, aimed_at, delay, deadline, key, count):
+    def submit(self, lane, needed, aimed_at, delay, deadline, count):
         now = self.clock.ms
         item = NewTask(
-            description="x", priority=lane, needed_capabilities=list(needed), target=aimed_at, idempotency_key=key,
+            description="x", priority=lane, needed_capabilities=list(needed), target=aimed_at,
             not_before=now + delay * 1000 if delay else 0, complete_by=now + deadline * 1000 if deadline else 0,
         )  # fmt: skip
         self.lanes[lane].tell(Submit(reply_to="edge", request=1, submitter="op", items=(item,) * count))
+        self.step()
 
-    @rule(target=assignments, agent=agents, lane=lanes, pick=st.integers(0, 20))
-    def claim(self, agent, lane, pick):
+    @rule(keys=st.lists(st.sampled_from("abc"), min_size=1, max_size=3), body=st.sampled_from("xy"))
+    def submit_keyed(self, keys, body):
+        """Twice at once on both lanes: only one of them can be first."""
+        items = tuple(NewTask(description=body, idempotency_key=key) for key in keys)
+        self.requests.append(keys)
+        for lane in LANES:
+            ask = Submit(reply_to="edge", request=100 + len(self.requests), submitter="op", items=items)
+            self.lanes[lane].tell(ask)
+        self.step()
+
+    @rule(agent=agents, lane=lanes, pick=st.integers(0, 5), twice=st.booleans())
+    def claim(self, agent, lane, pick, twice):
         world = self.lanes[lane]
-        ready = world.rows.scan("ready", (lane,), limit=50)
-        if ready:
-            task_id = ready[pick % len(ready)][0][4]
-            world.tell(Claim(agent, 1, task_id, AGENTS[agent]))
-        return multiple(*self.drain())
+        ready = world.rows.scan("by_phase", ("queued", lane), limit=50)
+        for other in [agent, *(["bob"] if twice else [])] if ready else []:
+            world.tell(Claim(other, 1, ready[pick % len(ready)][0][2], AGENTS[other]))
+        self.step()
 
-    @rule(target=assignments, lane=lanes, count=st.integers(1, 4))
+    @rule(lane=lanes, count=st.integers(1, 4))
+    @precondition(lambda self: self.is_slow)
     def disk_answers(self, lane, count):
         self.lanes[lane].write(count)
-        return multiple(*self.drain())
+        self.drain()
 
-    @rule(target=assignments)
-    def disk_answers_all(self):
-        return multiple(*self.settle())
+    @rule()
+    def disk_gets_slow_or_quick(self):
+        self.is_slow = not self.is_slow
+        self.step()
 
-    def settle(self) -> list[Any]:
-        found = []
-        while any(world.unwritten for world in self.lanes.values()) or self.out:
-            for world in self.lanes.values():
-                world.write()
-            found += self.drain()
-        return found
+    @rule(
+        pick=st.integers(0, 3), kind=st.sampled_from([TaskAccept, TaskAccept, TaskProgress, TaskBlock, TaskUnblock]),
+        tokens=st.integers(0, 5), question=st.sampled_from(["why?", "how?"]),
+    )  # fmt: skip
+    @precondition(lambda self: self.told)
+    def report_news(self, pick, kind, tokens, question):
+        more = {TaskProgress: {"tokens_used": tokens}, TaskBlock: {"question": question}}.get(kind, {})
+        holding = self.holding(pick)
+        self.report(holding, kind(task_id=holding[1], generation=holding[2], **more))
+        self.step()
 
-    @rule(holding=assignments)
-    def accept(self, holding):
-        self.report(holding, TaskAccept(task_id=holding[1], generation=holding[2]))
+    @rule(
+        pick=st.integers(0, 3), kind=st.sampled_from([TaskComplete, TaskComplete, TaskFail, TaskReject]),
+        text=st.sampled_from(["one", "two"]), retryable=st.booleans(), other=st.sampled_from([None, None, None, "bob"]),
+    )  # fmt: skip
+    @precondition(lambda self: self.told)
+    def report_end(self, pick, kind, text, retryable, other):
+        agent, task_id, generation = self.holding(pick)
+        more = {"result": TaskResult(summary=text)} if kind is TaskComplete else {"reason": text}
+        if kind is TaskFail:
+            more["retryable"] = retryable
+        self.report((other or agent, task_id, generation), kind(task_id=task_id, generation=generation, **more))
+        self.step()
 
-    @rule(holding=assignments, tokens=st.integers(0, 5))
-    def progress(self, holding, tokens):
-        self.report(holding, TaskProgress(task_id=holding[1], generation=holding[2], tokens_used=tokens))
-
-    @rule(holding=assignments, question=st.sampled_from(["why?", "how?"]))
-    def block(self, holding, question):
-        self.report(holding, TaskBlock(task_id=holding[1], generation=holding[2], question=question))
-
-    @rule(holding=assignments)
-    def unblock(self, holding):
-        self.report(holding, TaskUnblock(task_id=holding[1], generation=holding[2]))
-
-    @rule(holding=assignments, summary=st.sampled_from(["one", "two"]))
-    def complete(self, holding, summary):
-        result = TaskResult(summary=summary)
-        self.report(holding, TaskComplete(task_id=holding[1], generation=holding[2], result=result))
-
-    @rule(holding=assignments, retryable=st.booleans())
-    def fail(self, holding, retryable):
-        self.report(holding, TaskFail(task_id=holding[1], generation=holding[2], retryable=retryable))
-
-    @rule(holding=assignments)
-    def reject(self, holding):
-        self.report(holding, TaskReject(task_id=holding[1], generation=holding[2]))
-
-    @rule(holding=assignments, other=agents, summary=st.sampled_from(["one", "two"]))
-    def a_stranger_reports(self, holding, other, summary):
-        self.report((other, *holding[1:]), TaskComplete(
-            task_id=holding[1], generation=holding[2], result=TaskResult(summary=summary)
-        ))  # fmt: skip
-
-    @rule(target=assignments, holding=consumes(assignments))
-    def reclaim(self, holding):
-        agent, task_id, generation = holding
+    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "absent", "listed", "away"]))
+    @precondition(lambda self: self.told)
+    def session_news(self, pick, what):
+        agent, task_id, generation = self.holding(pick)
+        message = {
+            "reclaim": Reclaim(agent, 1, task_id, generation),
+            "absent": Absent(agent, 1, task_id, generation),
+            "listed": Renew(agent, (HeldTask(task_id, generation),)),
+            "away": HolderAway(agent, task_id, generation),
+        }[what]
         if world := self.owner(task_id):
-            world.tell(Reclaim(agent, 1, task_id, generation))
-        return multiple(holding, *self.drain())
+            world.tell(message)
+        self.step()
 
-    @rule(holding=assignments)
-    def heartbeat_without_it(self, holding):
-        agent, task_id, generation = holding
-        if world := self.owner(task_id):
-            world.tell(Absent(agent, 1, task_id, generation))
-
-    @rule(holding=assignments)
-    def heartbeat_with_it(self, holding):
-        agent, task_id, generation = holding
-        if world := self.owner(task_id):
-            world.tell(Renew(agent, (HeldTask(task_id, generation),)))
-
-    @rule(holding=assignments)
-    def disconnect(self, holding):
-        agent, task_id, generation = holding
-        if world := self.owner(task_id):
-            world.tell(HolderAway(agent, task_id, generation))
-
-    @rule(verb=st.sampled_from(["cancel", "retry", "prioritise", "answer"]), lane=lanes, pick=st.integers(0, 50))
+    @rule(verb=st.sampled_from(["cancel", "retry", "prioritise", "answer"]), lane=lanes, pick=st.integers(0, 9))
     def operate(self, verb, lane, pick):
         known = sorted(self.acknowledged)
         if known:
             ask = Operate(reply_to="edge", request=2, task_id=known[pick % len(known)], verb=verb, lane=lane, by="op")
             self.lanes[lane].tell(ask)
+        self.step()
 
     @rule(seconds=st.sampled_from([0.5, 20.0, 61.0, 125.0]))
     def time_passes(self, seconds):
         self.clock.advance(seconds)
         for world in self.lanes.values():
             world.tick()
+        self.step()
 
     @rule(online=st.sets(agents))
     def agents_come_and_go(self, online):
@@ -218,11 +257,13 @@ class LanesAgainstModel(RuleBasedStateMachine):
         for world in self.lanes.values():
             world.tell(Workers(self.version, classes))
             world.survey()
+        self.step()
 
     @rule(lane=lanes)
     def a_lane_crashes(self, lane):
         """Its uncommitted tickets never reach the disk."""
         self.lanes[lane].crash()
+        self.step()
 
     # --- what must always hold ---------------------------------------------------------------------
 
@@ -279,6 +320,5 @@ class LanesAgainstModel(RuleBasedStateMachine):
             raise AssertionError(f"a moved task was never taken in: {row}")
 
 
-LanesAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LanesAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 TestLanesAgainstModel = LanesAgainstModel.TestCase
-assert Adopt

@@ -37,6 +37,7 @@ class FakeHub:
         self.verdicts: list[frames.Verdict] = []
         self.errors: dict[type, list[tuple[str, int]]] = {}  #: report type → codes to answer it with first
         self.close_hello_with: int = 0
+        self.pulls_are_down: bool = False
         self.mute: bool = False  #: take reports, answer nothing
         self.sends: list[Send] = []
         self._changed = asyncio.Event()
@@ -119,6 +120,9 @@ class FakeHub:
         await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})
 
     def route(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        if path == "/api/pulls" and self.pulls_are_down:
+            self.got.append(path)
+            return 503, bodies.ErrorBody("unavailable", "as planned")
         if (method, path) == ("POST", "/api/pulls"):
             pull = msgspec.json.decode(body, type=bodies.NewPull)
             self.pulls[(pull.repo, pull.branch)] = pull

@@ -14,7 +14,7 @@ from sidecar import files, process
 from sidecar import settings as sidecar_settings
 from sidecar.inbox import Inbox
 from tests.sidecar.fake_hub import FakeHub, until
-from tests.sidecar.helpers import ADD, COMMITS, ROOT, final, mind, serving, settings
+from tests.sidecar.helpers import ADD, COMMITS, ROOT, final, git, mind, serving, settings
 
 pytestmark = pytest.mark.slow
 HANGS = mind("sleep 600 & sleep 600")
@@ -66,6 +66,31 @@ def test_a_killed_sidecar_goes_on_with_the_same_mind(
             assert mind_of(home) == running
             assert len(hub.of(frames.TaskAccept)) == 1
             assert await second.end(signal.SIGTERM) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_sidecar_killed_between_push_and_pull_request_finishes_what_it_began(
+    tmp_path: Path, remote: Path
+) -> None:
+    home = tmp_path / "home"
+
+    async def scenario() -> None:
+        async with FakeHub() as hub:
+            sidecar_settings.save(home, settings(hub))
+            hub.pulls_are_down = True
+            first = Process(home)
+            await until(lambda: hub.sends)
+            hub.assign("t1", **scripted(remote))
+            await until(lambda: "/api/pulls" in hub.got)
+            await first.end(signal.SIGKILL)
+            pushed = git(remote, "rev-parse", "ada/t1-do-it")
+            hub.pulls_are_down = False
+            second = Process(home)
+            report = await final(hub, "t1")
+            assert report.result.commit == pushed
+            assert [pull.commit for pull in hub.pulls.values()] == [pushed]
+            await second.end(signal.SIGTERM)
 
     asyncio.run(scenario())
 
@@ -138,11 +163,31 @@ def test_a_second_task_is_rejected_while_one_is_held(tmp_path: Path) -> None:
         async with FakeHub() as hub, serving(tmp_path, settings(hub, mind=HANGS)) as sidecar:
             await until(lambda: hub.sends)
             hub.assign("t1")
-            await until(lambda: mind_of(tmp_path))
             hub.assign("t2")
+            await until(lambda: mind_of(tmp_path))
             assert isinstance(await final(hub, "t2"), frames.TaskReject)
             assert list(sidecar.works) == ["t1"]
             await sidecar.works["t1"].stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_task_that_comes_while_the_last_one_is_stopping_waits_for_its_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        takes_its_time = mind("trap 'sleep 0.5; exit 1' TERM; sleep 600 & wait")
+        async with FakeHub() as hub, serving(tmp_path, settings(hub, mind=takes_its_time)) as sidecar:
+            await until(lambda: hub.sends)
+            hub.assign("t1")
+            await until(lambda: mind_of(tmp_path))
+            hub.push(frames.TaskCancel(task_id="t1", generation=1, reason="not needed"))
+            hub.assign("t2")
+            await until(lambda: "t2" in hub.holders)
+            kinds = [type(frame) for frame in hub.got if isinstance(frame, frames.TaskReport)]
+            assert frames.TaskReject not in kinds
+            assert kinds.count(frames.TaskAccept) == 2
+            assert frames.TaskStopped in kinds[: len(kinds) - 1 - kinds[::-1].index(frames.TaskAccept)]
+            await until(lambda: "t2" in sidecar.works and sidecar.works["t2"].run.is_alive())
+            await sidecar.works["t2"].stop()
 
     asyncio.run(scenario())
 

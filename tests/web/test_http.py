@@ -8,6 +8,7 @@ import pytest
 
 from agentcom.config import Config, Limits
 from agentcom.core.messages import HubStopping
+from agentcom.web import reading
 from agentcom.web.server import PortInUse, listen
 from tests.web.troupe import task_puts
 
@@ -274,3 +275,33 @@ def test_a_port_in_use_is_named():
         port = taken.getsockname()[1]
         with pytest.raises(PortInUse, match=f"127.0.0.1:{port}"):
             listen("127.0.0.1", port)
+
+
+def test_a_body_that_never_arrives_is_given_up(play, monkeypatch):
+    async def scene(hub):
+        reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+        writer.write(b"POST /api/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+        writer.close()
+
+    monkeypatch.setattr(reading, "BODY_S", 0.05)
+    play(scene)
+
+
+def test_half_a_body_is_not_taken_for_a_whole_one(play):
+    async def scene(hub):
+        body = b'{"description":"x"}'
+        _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+        head = b"POST /api/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer operator-token\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"%x\r\n%s\r\n" % (len(body), body))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while len(hub.edge._server.server_state.connections) > 1:
+                await asyncio.sleep(0.01)
+        whole = await hub.request("POST", "/api/tasks", json={"description": "x"})
+        assert whole.json()["task_id"] == "lane.normal-1"
+
+    play(scene)
