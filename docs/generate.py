@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from {}; do not edit. -->\n"
 WIDTH = 100
+HELP = ["-h", "--help"]
 
 
 def table(*head: str, rows: Iterator[tuple[str, ...]]) -> str:
@@ -291,7 +292,9 @@ _PROGRAMS = {"agentcom": agentcom.main, "agentcom-admin": admin.main, "agentcom-
 
 
 def _helps(command: click.Command, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH)
+    context = click.Context(
+        command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=HELP
+    )
     if not isinstance(command, click.Group):
         yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
         return

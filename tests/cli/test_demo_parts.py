@@ -123,8 +123,7 @@ def test_a_hopeless_task_must_be_in_the_dead_letter_with_reasons(work, a_task, f
 
 def test_each_reason_is_told_once(a_task):
     lines = [
-        {"event": e, "reason": r}
-        for e, r in [("due", "b"), ("retrying", "b"), ("due", "a"), ("retrying", "a")]
+        {"event": e, "reason": r} for e, r in [("dead_letter", "b"), ("due", "its time"), ("retrying", "a")]
     ]
     assert demo_check.reasons(a_task(history=lines)) == ["a", "b"]
 
