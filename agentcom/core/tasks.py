@@ -289,7 +289,7 @@ def retry(task: TaskState, by: str, order: int, now_ms: int) -> Step:
 
 def due(task: TaskState, order: int, now_ms: int) -> Step:
     """The time of a scheduled task has come: it enters at the tail, as if submitted now."""
-    return change(task, "due", now_ms, "due", order=order, not_before_ms=0, reason="its time has come")
+    return change(task, "due", now_ms, "due", order=order, not_before_ms=0, reason=task.reason)
 
 
 def move(task: TaskState, lane: Lane, by: str, now_ms: int) -> Step:
