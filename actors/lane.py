@@ -58,7 +58,7 @@ class LaneActor(Durable):
 
     def on_refused(self, ask: Any) -> None:
         """Somebody used the key first: decided again, the winner's row now shows."""
-        self.carry_out(self.lane.handle(ask, now()), ask)
+        self.carry_out([self.lane.again(ask, now())], ask)
 
     def on_peer_up(self, name: str) -> None:
         if name == "scheduler":

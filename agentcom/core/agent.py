@@ -178,7 +178,7 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            yield from self._stranger(said)
+            yield from self._stranger(said.conn)
             return
         match said.frame:
             case Heartbeat() as beat:
@@ -194,11 +194,11 @@ class Agent(AgentState):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
 
-    def _stranger(self, said: SessionFrame) -> Iterator[Decision]:
-        """An older session's last words, or a session that an earlier life of ours knew: it has to resume."""
-        if self.hello is None or self.hello.conn != said.conn:
-            again = EndSession(said.conn, CLOSE_CODES["restarted"], "the agent's actor started again")
-            yield Decision(outputs=(Output("gateway", again),))
+    def _stranger(self, conn: str) -> Iterator[Decision]:
+        """A session that an earlier life of this actor opened: it must say hello again."""
+        if self.hello is None or self.hello.conn != conn:
+            end = EndSession(conn, CLOSE_CODES["restarted"], "the agent's actor started again; connect anew")
+            yield Decision(outputs=(Output("gateway", end),))
 
     # --- what the session lists --------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def refuse(report: TaskReport, code: Code, message: str) -> Judged:
     frame = ErrorFrame(
         code=code, message=message, re=report.id, task_id=report.task_id, generation=report.generation
     )
-    return Judged(frame, released=True)
+    return Judged(frame)
 
 
 def _ack(report: TaskReport, status: str, *, superseded: bool = False) -> TaskAck:
@@ -203,7 +203,7 @@ def _unblock(task: TaskState, report: TaskReport, ctx: Context) -> Judged:
     if task.phase == "working":
         return Judged(_ack(report, "working"))
     if task.phase == "assigned":
-        return refuse(report, "invalid_state", f"{task.id} was not accepted")._replace(released=False)
+        return refuse(report, "invalid_state", f"{task.id} was not accepted")
     return _done(report, tasks.unblock(task, ctx.now_ms), "unblocked", "working")
 
 
