@@ -50,7 +50,8 @@ def run(config: Config) -> int:
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
-        open_environment(folder, sync=config.store.sync == "always")
+        found = open_environment(folder, sync=config.store.sync == "always")
+        log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
         return uvloop.run(Hub(config, folder).serve(listener))
 
 
