@@ -37,12 +37,12 @@ class Durable(Supervised):
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
+    store_incarnation = 0
 
     def on_start(self, args: Any) -> None:
         self.rows = Overlay(reader_of(args.folder), cache_tables=self.cache_tables)
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
         self.store_status = StoreStatus()
-        self.store_incarnation = 0
         self.tell("store", Open(self.name))
 
     # --- hooks -------------------------------------------------------------------------------------
@@ -98,8 +98,17 @@ class Durable(Supervised):
             self.on_peer_up(name)
 
     def on_down(self, name: str) -> None:
-        if self.store_incarnation:
+        if not self.store_incarnation:
+            return
+        if name == "store":
+            self._give_up("the store started again; send it again with the same key")
+        else:
             self.on_peer_down(name)
+
+    def _give_up(self, why: str) -> None:
+        """What is outstanding will never be answered, and memory may hold what is not on disk."""
+        self.tickets.abandoned(why)
+        self.exit("aborted")
 
     def _admission(self) -> Fault | None:
         """Decided before any state changes."""
@@ -129,6 +138,11 @@ class Durable(Supervised):
             full = item.code == "storage_full"
             self.tickets.failed(item.ticket, "storage_full" if full else "unavailable", item.message)
             self.exit("aborted")
+
+    def on_crash(self) -> None:
+        """What is on its way to disk may arrive there; the next life of this actor does not know who asked for it."""
+        if self.store_incarnation:
+            self.tickets.abandoned("its actor crashed; send it again with the same key")
 
     # --- leaving -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom.runtime import DaemonExecutor, BlockingDone, BlockingFailed, run_blocking
+from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking
 from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings

@@ -91,6 +91,9 @@ class Supervised(Actor):
         """`may_sleep` was granted and all earlier mail is handled. Go, or `stay_awake()`."""
         self.exit("normal")
 
+    def on_crash(self) -> None:
+        """An exception ends this incarnation, and its state is suspect: tell those who wait, and nothing else."""
+
     # ── what an actor may do ─────────────────────────────────────────────────────────────────────
 
     def ready(self) -> None:
@@ -229,6 +232,11 @@ class Supervised(Actor):
         reason = f"{type(exc).__name__}: {exc}"[:REASON_CHARS]
         trace = "".join(traceback.format_exception(exc))[-TRACEBACK_CHARS:]
         self._sv_end(Crashed(self.name, self.start, reason, trace, type(msg).__name__))
+        answer_unavailable(self.send, msg)
+        try:
+            self.on_crash()
+        except Exception:
+            log.exception("crash.last_words_failed", actor=self.name)
 
     def _sv_end(self, report: Exiting | Crashed) -> None:
         if self._sv_phase == "ended":

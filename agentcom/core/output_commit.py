@@ -99,9 +99,13 @@ class OutputCommit:
         """What the writer believes is not on disk: whoever waits is answered, and the writer must end."""
         ticket = self._next(number)
         self._release(_answers(ticket, Fault(code, message, retry_after_ms=1_000)))
-        behind, self._queue = self._queue, deque()
-        for later in behind:
-            self._release(_answers(later, Fault("unavailable", "a write before this one failed", retry_after_ms=1_000)))
+        self.abandoned("a write before this one failed")
+
+    def abandoned(self, why: str) -> None:
+        """The writer ends and will not hear what became of these: whoever waits is told to ask again."""
+        waiting, self._queue = self._queue, deque()
+        for ticket in waiting:
+            self._release(_answers(ticket, Fault("unavailable", why, retry_after_ms=1_000)))
 
     def _next(self, number: int) -> Ticket:
         """Tickets are settled in their order."""
