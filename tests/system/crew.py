@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 from agentcom.client import AgentSession, Hub
 from agentcom.protocol.errors import Unavailable
@@ -12,7 +13,7 @@ from agentcom.session_state import Accepted, Assigned, Settled, Stop
 from tests.system.hub_process import HubProcess
 
 CAPABILITY = "work"
-Work = Callable[[AgentSession, Accepted], Awaitable[None]]
+Work = Callable[[AgentSession, Accepted], Coroutine[Any, Any, None]]
 
 
 async def at_once(session: AgentSession, accepted: Accepted) -> None:
@@ -57,7 +58,7 @@ class Crew:
                 self._note(session, assign)
                 await session.accept(assign.task_id, assign.generation)
             case Accepted():
-                task = asyncio.create_task(self._work(session, event))  # type: ignore[arg-type]
+                task = asyncio.create_task(self._work(session, event))
                 self._busy.add(task)
                 task.add_done_callback(self._busy.discard)
             case Settled(status=status, task_id=task_id, superseded=superseded):
@@ -94,7 +95,11 @@ async def crew_of(
         for name in names:
             token = await register(process.url, name)
             session = AgentSession(
-                url or process.url, agent_id=name, token=token, capabilities=[CAPABILITY], backoff_s=(0.05, 0.5)
+                url or process.url,
+                agent_id=name,
+                token=token,
+                capabilities=[CAPABILITY],
+                backoff_s=(0.05, 0.5),
             )
             await stack.enter_async_context(session)
             serving = asyncio.create_task(crew.serve(session))

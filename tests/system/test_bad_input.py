@@ -132,12 +132,13 @@ def test_a_stale_a_foreign_and_an_unknown_report_are_refused_by_code_and_task(hu
                 before = await admin.task(task_id)
                 for kind in ("task_complete", "task_fail", "task_reject", "task_progress", "task_block"):
                     report = {"type": kind, "id": "r", "task_id": task_id, "generation": 1, "question": "?"}
-                    for asker, more, code in [
+                    cases: list[tuple[Ask, Frame, str]] = [
                         (ask_as_eve, {}, "not_owner"),
                         (ask, {"generation": 0}, "stale_generation"),
                         (ask, {"generation": 7}, "stale_generation"),
                         (ask, {"task_id": "none"}, "not_found"),
-                    ]:
+                    ]
+                    for asker, more, code in cases:
                         said = await asker({**report, **more})
                         assert (said["type"], said.get("code")) == ("error", code), (kind, more)
                         assert said["task_id"] == more.get("task_id", task_id)
@@ -217,7 +218,9 @@ def test_a_second_hub_and_a_taken_port_are_refused_and_the_first_goes_on(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("arguments", "named"), [case[1:] for case in BAD_SETTINGS], ids=[c[0] for c in BAD_SETTINGS])
+@pytest.mark.parametrize(
+    ("arguments", "named"), [case[1:] for case in BAD_SETTINGS], ids=[c[0] for c in BAD_SETTINGS]
+)
 def test_a_bad_setting_stops_the_start_by_its_name(tmp_path: Path, arguments: list[str], named: str) -> None:
     (tmp_path / "bad.toml").write_text("[lease\naccept_s = ")
     (tmp_path / "odd.toml").write_text("[hub]\ncolour = 'red'\n")

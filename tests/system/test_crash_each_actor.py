@@ -1,7 +1,6 @@
 """Every actor of the tree crashes once during work: its supervisor brings it back, and the work comes to its end."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.slow
 AGENTS = ("ada", "grace", "linus")
 TASKS = 30
 SHARES = 3
-"""Hubs that share the names: the root allows five restarts in two minutes, and a crash of each of its children counts."""
+"""Hubs that share the names: the root allows five restarts in two minutes, and each of its children counts."""
 
 
 def static_names(nodes: list[dict[str, Any]]) -> list[str]:
@@ -52,13 +51,14 @@ def test_crashing_each_actor_in_turn_leaves_every_task_completed_once(hub: HubPr
 
 async def submitted(hub: Hub, n: int) -> list[str]:
     tasks = [
-        await hub.submit(f"idea {n}", priority=LANES[n % 4], needed_capabilities=[CAPABILITY]) for n in range(n)
+        await hub.submit(f"idea {n}", priority=LANES[n % 4], needed_capabilities=[CAPABILITY])
+        for n in range(n)
     ]
     return [task.task_id for task in tasks]
 
 
 async def restarts(hub: Hub, name: str) -> int:
-    return next(node["start"] for node in await tree(hub) if node["name"] == name)
+    return next(int(node["start"]) for node in await tree(hub) if node["name"] == name)
 
 
 async def back(hub: Hub, name: str, before: int) -> None:

@@ -52,9 +52,7 @@ def sidecars(home: Path) -> Iterator[list[SidecarProcess]]:
 async def joined(hub: HubProcess, admin: Hub, remote: Path, url: str = "") -> Settings:
     await admin.put_repo(name="demo", url=str(remote))
     token = await register(hub.url, "ada")
-    return Settings(
-        hub=url or hub.url, agent_id="ada", token=token, capabilities=[CAPABILITY], mind=SCRIPTED
-    )
+    return Settings(hub=url or hub.url, agent_id="ada", token=token, capabilities=[CAPABILITY], mind=SCRIPTED)
 
 
 async def submitted(admin: Hub, seconds: float) -> str:

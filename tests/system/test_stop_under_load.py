@@ -1,4 +1,4 @@
-"""SIGTERM while clients submit and agents work: everyone is answered, nothing acknowledged is lost, the end is clean."""
+"""SIGTERM while clients submit and agents work: everyone is answered, nothing is lost, the end is clean."""
 
 import asyncio
 from itertools import count
@@ -68,7 +68,7 @@ def test_a_hub_stopped_under_load_answers_everyone_and_starts_clean(hub: HubProc
         async with hub.admin() as admin, crew_of(hub, ("ada", "grace"), taking(0.05)) as crew:
             clients = [Client(hub, admin.token, n) for n in range(CLIENTS)]
             watcher = Watcher(hub)
-            running = [asyncio.create_task(one.run()) for one in (*clients, watcher)]
+            running = [asyncio.create_task(run()) for run in (*(one.run for one in clients), watcher.run)]
             await acknowledged(clients, 60)
             hub.terminate()
             assert await hub.ended(30) == 0
