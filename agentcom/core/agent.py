@@ -99,10 +99,10 @@ class Agent(AgentState):
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
-    def next_wake(self) -> float:
-        """When time alone changes something, monotonic seconds."""
-        stop = self.stopping.since + self.policy.stop_s if self.stopping else float("inf")
-        return min(stop, self.rests_until or float("inf"))
+    def next_wake(self, mono: float) -> float:
+        """When, after `mono`, time alone changes something; monotonic seconds."""
+        stop = self.stopping.since + self.policy.stop_s if self.stopping else 0.0
+        return min((at for at in (stop, self.rests_until) if at > mono), default=float("inf"))
 
     # --- sessions ----------------------------------------------------------------------------------
 
