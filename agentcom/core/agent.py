@@ -86,6 +86,9 @@ class Agent(AgentState):
             self.told = None
         if name == "presence":
             self.shown = None
+        if name == "gateway" and self.session:  # what we told it so far went to the one before
+            yield Decision(outputs=(self._restarted(self.session.conn),))
+            yield from self._session_closed(SessionClosed(self.session.conn, 1012, orderly=True), now)
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
@@ -178,7 +181,8 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            return  # an older session's last words
+            yield from self._strange(said.conn)
+            return
         match said.frame:
             case Heartbeat() as beat:
                 yield from self._heartbeat(beat, now)
@@ -192,6 +196,11 @@ class Agent(AgentState):
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
+
+    def _strange(self, conn: str) -> Iterator[Decision]:
+        """An older session's last words, which nobody hears; or one that an earlier life of ours opened."""
+        if self.hello is None or self.hello.conn != conn:
+            yield Decision(outputs=(self._restarted(conn),))
 
     # --- what the session lists --------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from agentcom.store.overlay import Overlay
 LANE_NAMES = tuple(f"lane.{lane}" for lane in LANES)
 SILENCE_S, WELCOME_S, SWEEP_S = 42.5, 30.0, 30.0
 NEVER = float("inf")
+MAX_SLEEP_S = 5.0
+"""As in `actors.lane`, but longer: a run of the model should not spend its time on ticks."""
 
 
 class Mail(NamedTuple):
@@ -130,7 +132,7 @@ class LanePart(Part):
     watches = ("scheduler", "gateway", *LANE_NAMES)
 
     def boot(self) -> None:
-        self.surveying = False
+        self.surveying, self.ticked = False, self.fleet.clock.mono
         lane = self.name.partition(".")[2]
         fleet = self.fleet
         self.world = LaneWorld(lane, fleet.store, fleet.clock, Outbox(self.release), **fleet.options)
@@ -169,12 +171,13 @@ class LanePart(Part):
             self.world.write(1)
 
     def wake(self) -> None:
-        if self.world.lane.wake_at <= self.fleet.clock.mono:
+        if self.next_wake() <= self.fleet.clock.mono:
+            self.ticked = self.fleet.clock.mono
             self.world.tick()
             self._go_on()
 
     def next_wake(self) -> float:
-        return self.world.lane.wake_at
+        return min(self.world.lane.wake_at, self.ticked + MAX_SLEEP_S)
 
 
 class AgentPart(Part):
@@ -402,6 +405,8 @@ class Fleet:
         for _ in range(5_000):
             for part in self.parts.values():
                 part.write(1 << 30)
+                if part.running and part.next_wake() <= self.clock.mono:
+                    part.wake()
             pairs = self.deliverable()
             if not pairs and not any(part.unwritten for part in self.parts.values()):
                 return
