@@ -318,8 +318,10 @@ class Agent(AgentState):
         if self.hold and self.hold.key == (claimed.task_id, claimed.generation):
             self.hold.follow(claimed)  # it moved to another lane
             return
-        if reserved is None:
-            return  # resynchronised meanwhile: WhatDoIHold tells the same
+        if reserved is None:  # resynchronised meanwhile
+            self._found(Hold.of(claimed))
+            yield Decision(outputs=self._push(now))
+            return
         self.reserved = None
         self.hold = Hold.of(claimed)
         if reserved.reclaim:
@@ -356,13 +358,11 @@ class Agent(AgentState):
         self.asking.discard(said.lane)
         if self.reserved and self.reserved.lane == said.lane:
             yield from self._resynchronised(self.reserved, said)
-        if self.hold and self.hold.lane == said.lane:
-            kept = next((of for of in said.tasks if (of.task_id, of.generation) == self.hold.key), None)
-            if kept is None:
-                self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
-                self.hold = None
-        for claimed in said.tasks[:1]:
-            self.hold = self.hold or Hold.of(claimed)
+        if self.hold and self.hold.lane == said.lane and not self._still_ours(self.hold):
+            self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
+            self.hold = None
+        for claimed in said.tasks:
+            self._found(Hold.of(claimed))
         yield Decision(outputs=self._push(now))
         if not self.asking and self.hello:
             opened, self.hello = self.hello, None
@@ -370,6 +370,19 @@ class Agent(AgentState):
         elif not self.asking and self.hold and self.session is None:
             away = HolderAway(self.id, self.hold.task_id, self.hold.generation)
             yield Decision(outputs=(self._lane(self.hold.lane, away),))
+
+    def _still_ours(self, hold: Hold) -> bool:
+        """By the row, since a lane says nothing of what moved on. Follows it there."""
+        row = self.rows.get("task", (hold.task_id,))
+        ours = row is not None and (row.holder, row.generation) == (self.id, hold.generation)
+        if ours:
+            hold.lane = row.lane
+        return ours
+
+    def _found(self, hold: Hold) -> None:
+        """A lane says that we hold this; it may have ended or moved since."""
+        if self.hold is None and self._still_ours(hold):
+            self.hold = hold
 
     def _resynchronised(self, reserved: Reservation, said: Holding) -> Iterator[Decision]:
         self.reserved = None

@@ -380,7 +380,7 @@ class Lane:
     def _look_for_more(self, now: Now) -> None:
         if self.windows.emptied and now.mono >= self._survey_at and not self.windows.is_surveying:
             self._survey_at = now.mono + SURVEY_S
-            self.windows.survey_again()
+            self.windows.survey()
 
     def _expire(self, now: Now) -> Iterator[Decision]:
         for task_id in self.leases.run_out(now.mono):

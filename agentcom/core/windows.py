@@ -96,13 +96,10 @@ class Windows:
         """Start (again) to look at every signature the online agents could fit."""
         least = {"", *(name for of in self._classes for name in of.capabilities)}
         self._survey = [(name, None) for name in sorted(least, reverse=True)] if self._classes else []
+        if self.horizon < NEVER:  # some found no place, maybe of tasks aimed at one agent
+            self._targets = [(name, None) for name in sorted(self._agents)]
         self.horizon = NEVER
         self.emptied = 0
-
-    def survey_again(self) -> None:
-        """There is room for buckets that had none, also of tasks aimed at one agent."""
-        self.survey()
-        self._targets = [(name, None) for name in sorted(self._agents)]
 
     @property
     def is_surveying(self) -> bool:
@@ -252,4 +249,4 @@ class Windows:
         if not of.heads and self.horizon < NEVER:
             self.emptied += 1
         if (order >= self.horizon or self.emptied > self.max_buckets // 4) and not self.is_surveying:
-            self.survey_again()
+            self.survey()
