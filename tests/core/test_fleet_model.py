@@ -275,13 +275,12 @@ class FleetModel(RuleBasedStateMachine):
         """Faults stop. Every Mind now finishes what it has, and the operators answer every question."""
         self.start_parts()
         self.fleet.settle()
-        for sidecar in self.fleet.sidecars:
-            sidecar.drop()
         for _ in range(60):
             for sidecar in self.firsts:
-                sidecar.connect(takeover=True)
+                if not any(of.conn for of in self.fleet.sidecars if of.agent == sidecar.agent):
+                    sidecar.connect(takeover=True)
             self.fleet.settle()
-            for sidecar in self.firsts:
+            for sidecar in self.fleet.sidecars:
                 self.do_its_work(sidecar)
             self.answer_questions()
             self.the_promises_are_kept()
