@@ -86,6 +86,9 @@ class Agent(AgentState):
             self.told = None
         if name == "presence":
             self.shown = None
+        if name == "gateway" and self.session:  # what we told it so far went to the one before
+            yield Decision(outputs=(self._restarted(self.session.conn),))
+            yield from self._session_closed(SessionClosed(self.session.conn, 1012, orderly=True), now)
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
@@ -99,10 +102,10 @@ class Agent(AgentState):
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
-    def next_wake(self) -> float:
-        """When time alone changes something, monotonic seconds."""
-        stop = self.stopping.since + self.policy.stop_s if self.stopping else float("inf")
-        return min(stop, self.rests_until or float("inf"))
+    def next_wake(self, mono: float) -> float:
+        """When, after `mono`, time alone changes something; monotonic seconds."""
+        stop = self.stopping.since + self.policy.stop_s if self.stopping else 0.0
+        return min((at for at in (stop, self.rests_until) if at > mono), default=float("inf"))
 
     # --- sessions ----------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            yield from self._stranger(said.conn)
+            yield from self._strange(said.conn)
             return
         match said.frame:
             case Heartbeat() as beat:
@@ -194,11 +197,10 @@ class Agent(AgentState):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
 
-    def _stranger(self, conn: str) -> Iterator[Decision]:
-        """A session that an earlier life of this actor opened: it must say hello again."""
+    def _strange(self, conn: str) -> Iterator[Decision]:
+        """An older session's last words, which nobody hears; or one that an earlier life of ours opened."""
         if self.hello is None or self.hello.conn != conn:
-            end = EndSession(conn, CLOSE_CODES["restarted"], "the agent's actor started again; connect anew")
-            yield Decision(outputs=(Output("gateway", end),))
+            yield Decision(outputs=(self._restarted(conn),))
 
     # --- what the session lists --------------------------------------------------------------------
 
