@@ -145,22 +145,22 @@ class Scheduler:
     # --- agents ------------------------------------------------------------------------------------
 
     def _ready(self, msg: AgentReady, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         agent = self._present(msg)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         if agent and msg.agent_id not in self._of_agent:
             self._roster.rest(agent)
             yield from self._choose(agent, now_us)
 
     def _busy(self, msg: AgentPresent, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         if agent := self._present(msg):
             self._roster.occupy(agent)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
 
     def _gone(self, msg: AgentGone, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         agent = self._roster.agents.get(msg.agent_id)
         if agent and agent.incarnation <= msg.incarnation:
             self._leave(agent)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
 
     def _present(self, msg: AgentReady | AgentPresent) -> Agent | None:
         """The agent, online with these capabilities; None if an older incarnation speaks."""
