@@ -28,9 +28,6 @@ class AgentActor(Durable):
         args: AgentArgs = self.args
         self.agent = Agent(agent_id, self.store_incarnation, args.policy, self.rows, args.epoch)
         self.armed_for = float("inf")
-        for lane in LANES:
-            if self.where(f"lane.{lane}"):
-                self.carry_out(self.agent.up(f"lane.{lane}", now()))
         self.after(SLEEP_AFTER_S, "idle?")
         self.ready()
 
@@ -38,12 +35,11 @@ class AgentActor(Durable):
         self.carry_out(self.agent.handle(msg, now()), msg)
         self._arm()
 
-    def on_up(self, name: str, incarnation: int) -> None:
-        if self.store_incarnation:
-            self.carry_out(self.agent.up(name, now()))
+    def on_peer_up(self, name: str) -> None:
+        self.carry_out(self.agent.up(name, now()))
 
-    def on_down(self, name: str) -> None:
-        if name == "gateway" and self.store_incarnation:
+    def on_peer_down(self, name: str) -> None:
+        if name == "gateway":
             self.carry_out(self.agent.gateway_down(now()))
 
     def on_time(self, payload: Any) -> None:

@@ -30,7 +30,10 @@ def now() -> Now:
 
 
 class Durable(Supervised):
-    """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again."""
+    """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again.
+
+    They hear of other names by `on_peer_up` and `on_peer_down`, and only once their state is loaded.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
@@ -48,6 +51,12 @@ class Durable(Supervised):
 
     def on_opened(self) -> None:
         self.ready()
+
+    def on_peer_up(self, name: str) -> None:
+        """A name of `soft_needs` is Up, or was when the state was loaded."""
+
+    def on_peer_down(self, name: str) -> None:
+        """It is gone."""
 
     def on_news(self, msg: Any, sender: Any) -> None:
         """Every message but the store's."""
@@ -74,14 +83,29 @@ class Durable(Supervised):
             for item in msg.items:
                 self._settle(item)
         elif kind is Opened:
-            self.store_incarnation = msg.incarnation
-            self.on_opened()
+            self._opened(msg.incarnation)
         elif kind is StoreStatus:
             self.store_status = msg
         elif isinstance(msg, Ask) and (fault := self._admission()):
             self.send(msg.reply_to, Reply(msg.request, fault))
         else:
             self.on_news(msg, sender)
+
+    def _opened(self, incarnation: int) -> None:
+        """One that starts again finds its peers Up already, before it can do anything with that."""
+        self.store_incarnation = incarnation
+        self.on_opened()
+        for name in self.soft_needs:
+            if self.where(name) is not None:
+                self.on_peer_up(name)
+
+    def on_up(self, name: str, incarnation: int) -> None:
+        if self.store_incarnation:
+            self.on_peer_up(name)
+
+    def on_down(self, name: str) -> None:
+        if self.store_incarnation:
+            self.on_peer_down(name)
 
     def _admission(self) -> Fault | None:
         """Decided before any state changes."""

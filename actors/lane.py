@@ -40,6 +40,7 @@ class LaneActor(Durable):
         self.lane = Lane(self.args.lane, self.args.policy, self.rows, SystemEntropy())
         self.armed_for = float("inf")
         self.surveying = False
+        self.lane.leases.frozen = self.where("gateway") is None
         self.carry_out(self.lane.start(now()))
         self._arm()
         self.ready()
@@ -60,16 +61,16 @@ class LaneActor(Durable):
 
     def on_refused(self, ask: Any) -> None:
         """Somebody used the key first: decided again, the winner's row now shows."""
-        self.carry_out(self.lane.handle(ask, now()), ask)
+        self.carry_out([self.lane.again(ask, now())], ask)
 
-    def on_up(self, name: str, incarnation: int) -> None:
+    def on_peer_up(self, name: str) -> None:
         if name == "scheduler":
             self.lane.scheduler_up()
         elif name == "gateway":
             self.lane.leases.frozen = False
             self.lane.leases.renew_all(now().mono)
 
-    def on_down(self, name: str) -> None:
+    def on_peer_down(self, name: str) -> None:
         if name == "gateway":
             self.lane.leases.frozen = True
 

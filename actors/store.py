@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom.runtime import BlockingDone, BlockingFailed, run_blocking
+from agentcom.runtime import DaemonExecutor, BlockingDone, BlockingFailed, run_blocking
 from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
@@ -46,7 +46,7 @@ class Gathered(msgspec.Struct, frozen=True):
 
 class StoreActor(Supervised):
     def on_start(self, args: StoreArgs) -> None:
-        self.disk = Disk(args.disk)
+        self.disk = Disk(args.disk, DaemonExecutor(limit=1))
         self.desk = Desk(max_queue=args.max_queue, sync=args.disk.sync)
         self.gathering = self.keeping = self.stopping = self.finishing = False
         self.silent_s = 0

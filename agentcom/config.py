@@ -27,20 +27,20 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class Hub(Section, frozen=True, kw_only=True):
     data: str = "agentcom-data"  #: folder of the store, the admin token and the lock
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  #: address to listen on
     port: Annotated[int, Meta(ge=0, le=65_535)] = 4000  #: 0 takes any free port
 
 
 class Log(Section, frozen=True, kw_only=True):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"  #: events below it are not written
+    format: Literal["json", "console"] = "json"  #: one object a line, or coloured text for people
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    enabled: bool = True
-    max_frame_bytes: Bytes = 1 << 20
+    enabled: bool = True  #: rate limits; there are none yet
+    max_frame_bytes: Bytes = 1 << 20  #: of one frame or HTTP body
     max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
-    max_waiting_requests: Count = 10_000
+    max_waiting_requests: Count = 10_000  #: HTTP requests in work; over it callers get `overloaded`
     max_bad_frames: Count = 10  #: undecodable or invalid frames of one session before 4400
 
 
@@ -50,17 +50,21 @@ class Lease(Section, frozen=True, kw_only=True):
     grace_s: Seconds = 60.0  #: after a disconnect
     heartbeat_s: Seconds = 15.0  #: told to clients
     reconnect_jitter_s: Seconds = 5.0  #: told to clients; added to the grace after a restart
-    max_runtime_s: Seconds = 14_400.0
+    max_runtime_s: Seconds = 14_400.0  #: of one assignment; not enforced yet
     stop_s: Seconds = 60.0  #: a stopping agent that still lists the task then is unresponsive
 
 
 class Tasks(Section, frozen=True, kw_only=True):
-    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
-    max_losses: Annotated[int, Meta(ge=1, le=100)] = 3
-    backoff_base_s: Seconds = 5.0
-    backoff_cap_s: Seconds = 600.0
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = (
+        3  #: failures until the dead letter; a task may say otherwise
+    )
+    max_losses: Annotated[int, Meta(ge=1, le=100)] = (
+        3  #: losses until the dead letter; a task may say otherwise
+    )
+    backoff_base_s: Seconds = 5.0  #: pause after the first failure; doubles with each, with jitter
+    backoff_cap_s: Seconds = 600.0  #: the longest pause
     exclude_base_s: Seconds = 60.0  #: after an agent's reject; doubles with each reject of the task
-    exclude_cap_s: Seconds = 3_600.0
+    exclude_cap_s: Seconds = 3_600.0  #: the longest exclusion
     max_queued: Annotated[int, Meta(ge=1)] = 20_000_000  #: per lane; over it submits get `overloaded`
 
 
@@ -68,28 +72,28 @@ class Scheduler(Section, frozen=True, kw_only=True):
     ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = (
         10  #: every n-th assignment of an agent goes to the longest overdue
     )
-    ageing_urgent_s: Seconds = 10.0
-    ageing_high_s: Seconds = 60.0
-    ageing_normal_s: Seconds = 300.0
-    ageing_low_s: Seconds = 900.0
+    ageing_urgent_s: Seconds = 10.0  #: a task of this lane that waits longer is overdue
+    ageing_high_s: Seconds = 60.0  #: as above
+    ageing_normal_s: Seconds = 300.0  #: as above
+    ageing_low_s: Seconds = 900.0  #: as above
     window: Annotated[int, Meta(ge=4, le=10_000)] = 64  #: keys a lane keeps in memory per signature
     max_signatures: Annotated[int, Meta(ge=16)] = 10_000  #: signatures a lane keeps in memory
     breaker_timeouts: Count = 3  #: accept time-outs and rejects in a row before an agent rests
-    breaker_rest_s: Seconds = 60.0
+    breaker_rest_s: Seconds = 60.0  #: how long it rests
 
 
 class Blocked(Section, frozen=True, kw_only=True):
-    alert_s: Seconds = 900.0
-    max_s: Seconds = 86_400.0
+    alert_s: Seconds = 900.0  #: when a question without an answer is an alert; there are no alerts yet
+    max_s: Seconds = 86_400.0  #: a question without an answer fails the task
 
 
 class Store(Section, frozen=True, kw_only=True):
-    sync: Literal["always", "interval"] = "always"
+    sync: Literal["always", "interval"] = "always"  #: `interval` is faster, and a power cut loses the newest
     max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
 
 
 class Compat(Section, frozen=True, kw_only=True):
-    v1: bool = True
+    v1: bool = True  #: agents' tokens may read whole lists, as old clients expect
 
 
 class Runtime(Section, frozen=True, kw_only=True):
@@ -99,7 +103,7 @@ class Runtime(Section, frozen=True, kw_only=True):
 
 
 class Chaos(Section, frozen=True, kw_only=True):
-    enabled: bool = False
+    enabled: bool = False  #: actors can be crashed over HTTP, for tests
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -114,7 +118,9 @@ class Config(Section, frozen=True, kw_only=True):
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()
-    registration: Literal["invite", "loopback", "open"] = "loopback"
+    registration: Literal["invite", "loopback", "open"] = (
+        "loopback"  #: with a join code; also from this machine; anyone
+    )
 
 
 class BadConfig(Exception):

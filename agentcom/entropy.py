@@ -11,7 +11,7 @@ class SystemEntropy:
     """Ids rise with time, so that new rows lie side by side on disk."""
 
     def __init__(self) -> None:
-        self._random = random.SystemRandom()
+        self._random = random.Random(secrets.randbits(128))  # noqa: S311 - ids and jitter, no secrets
         self._last = 0
 
     def uniform(self, low: float, high: float) -> float:
@@ -19,5 +19,5 @@ class SystemEntropy:
 
     def task_id(self, now_ms: int) -> str:
         """`task-`, 48 bits of milliseconds, 32 bits that rise within a millisecond from a random start."""
-        self._last = max(self._last + 1, now_ms << 32 | secrets.randbits(30))
+        self._last = max(self._last + 1, now_ms << 32 | self._random.getrandbits(30))
         return f"task-{self._last:020x}"

@@ -16,13 +16,15 @@ import msgspec
 from agentcom import config
 from agentcom.cli import admin, exits
 from agentcom.cli import main as agentcom
-from agentcom.core.routes import ROUTES, Route
+from agentcom.core import routes
 from agentcom.protocol import errors, frames
+from sidecar import cli as sidecar_cli
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from {}; do not edit. -->\n"
 WIDTH = 100
+HELP = ["-h", "--help"]
 
 
 def table(*head: str, rows: Iterator[tuple[str, ...]]) -> str:
@@ -76,7 +78,9 @@ def _field_notes(path: Path) -> dict[tuple[str, str], str]:
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     return {
-        (cls.name, node.target.id): lines[(node.end_lineno or 1) - 1].partition("#:")[2].strip()
+        (cls.name, node.target.id): " ".join(lines[node.lineno - 1 : node.end_lineno])
+        .partition("#:")[2]
+        .strip(" )")
         for cls in ast.walk(ast.parse(text))
         if isinstance(cls, ast.ClassDef)
         for node in cls.body
@@ -99,7 +103,8 @@ def _describe(info: Any) -> str:
             kinds = [_describe(each) for each in info.types if not isinstance(each, msgspec.inspect.NoneType)]
             return " or ".join(kinds) + (" or null" if len(kinds) < len(info.types) else "")
         case msgspec.inspect.ListType():
-            return f"list of {_describe(info.item_type)}{_bounds(info.min_length, info.max_length)}"
+            bounds = _bounds(info.min_length, info.max_length).removeprefix(", ")
+            return f"list{f' ({bounds})' if bounds else ''} of {_describe(info.item_type)}"
         case msgspec.inspect.VarTupleType():
             return f"list of {_describe(info.item_type)}"
         case msgspec.inspect.StructType():
@@ -179,39 +184,68 @@ def _describe_field(kind: Any) -> str:
 
 
 def http() -> str:
-    return "\n".join(
-        (
-            NOTE.format("agentcom/core/routes.py"),
-            "# HTTP routes\n",
-            "Send `Authorization: Bearer <token>`. Bodies and answers are JSON; `/schema` is the OpenAPI document "
-            "of a running hub. Refusals are in [error codes](errors.md). `agent*`: agents' tokens too while "
-            "`compat.v1` is on. `own`: an agent for a task it submitted, holds or held last.\n",
-            table(
-                "route", "roles", "body", "what it does", rows=(_route(route) for route in ROUTES.values())
-            ),
-            "## Bodies and queries\n",
-            *(_struct(kind, kind.__name__) for kind in _bodies_of_routes()),
-        )
-    )
+    shown: dict[str, Any] = {}
+    parts = [
+        NOTE.format("agentcom/core/routes.py"),
+        "# HTTP API\n",
+        "JSON in and out. The token is `Authorization: Bearer`. *Who*: the roles that may ask; `owner` is an agent, "
+        "for a task it submitted, holds or held last; everyone needs no token. With `compat.v1` agents may read the "
+        "lists marked `compat` too. Errors are those of [error codes](errors.md). `GET /schema` is the OpenAPI "
+        "description.\n",
+        table("route", "who", "what", rows=(_route_row(route) for route in routes.offered(chaos=True))),
+        *(_route(route, shown) for route in routes.offered(chaos=True)),
+        "## Parts\n",
+    ]
+    return "\n".join([*parts, *_parts(shown)])
 
 
-def _route(route: Route) -> tuple[str, ...]:
-    path = re.sub(r":\w+}", "}", route.path)
-    extra = ["agent*"] * route.compat + ["own"] * route.owner
-    roles = ", ".join([*sorted(route.roles), *extra]) or "anyone"
-    body = route.body or route.query
-    return (
-        f"{route.method} `{path}`",
-        roles,
-        f"[{body.__name__}](#{body.__name__.lower()})" if body else "",
-        route.summary,
-    )
+def _route_row(route: routes.Route) -> tuple[str, ...]:
+    who = sorted(route.roles, key=("agent", "operator", "admin").index) or ["everyone"]
+    extra = [name for name, has in (("owner", route.owner), ("compat", route.compat)) if has]
+    return f"`{route.method} {route.path}`", ", ".join([*who, *extra]), route.summary
 
 
-def _bodies_of_routes() -> list[Any]:
-    """Each once, in the order of the routes."""
-    kinds = (route.body or route.query for route in ROUTES.values())
-    return list(dict.fromkeys(kind for kind in kinds if kind))
+def _route(route: routes.Route, shown: dict[str, Any]) -> str:
+    parts = [f"## {route.method} {route.path}\n", f"{route.summary}\n"]
+    for title, kind in (("Query", route.query), ("Body", route.body)):
+        if kind is not None:
+            parts += [f"{title}:\n", _fields(kind, shown)]
+    if _is_struct(route.answer):
+        parts.append(f"Answers {route.status} with:\n\n{_fields(route.answer, shown)}")
+    else:
+        parts.append(f"Answers {route.status}.\n")
+    return "\n".join(parts)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _fields(kind: Any, shown: dict[str, Any]) -> str:
+    fields = msgspec.structs.fields(kind)
+    for field in fields:
+        shown.update({each.__name__: each for each in _structs_in(msgspec.inspect.type_info(field.type))})
+    rows = ((f"`{f.encode_name}`", type_text(f.type), "yes" if f.required else "") for f in fields)
+    return table("field", "type", "required", rows=rows) if fields else "No fields.\n"
+
+
+def _structs_in(info: Any) -> Iterator[Any]:
+    if isinstance(info, msgspec.inspect.StructType):
+        yield info.cls
+    for name in ("item_type", "value_type"):
+        if hasattr(info, name):
+            yield from _structs_in(getattr(info, name))
+    for each in getattr(info, "types", ()):
+        yield from _structs_in(each)
+
+
+def _parts(shown: dict[str, Any]) -> Iterator[str]:
+    """What the tables above name, each once, with what they name in turn."""
+    done: set[str] = set()
+    while todo := sorted(set(shown) - done):
+        for name in todo:
+            done.add(name)
+            yield f"### {name}\n\n{_fields(shown[name], shown)}"
 
 
 # --- errors ---------------------------------------------------------------------------------------------
@@ -249,13 +283,18 @@ def cli() -> str:
         "## Exit codes\n",
         table("code", "meaning", rows=((str(code), meaning) for code, meaning in exits.MEANING.items())),
     ]
-    for name, command in (("agentcom", agentcom.main), ("agentcom-admin", admin.main)):
+    for name, command in _PROGRAMS.items():
         parts += [f"## {name}\n", *_helps(command, name)]
     return "\n".join(parts)
 
 
+_PROGRAMS = {"agentcom": agentcom.main, "agentcom-admin": admin.main, "agentcom-sidecar": sidecar_cli.main}
+
+
 def _helps(command: click.Command, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH)
+    context = click.Context(
+        command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=HELP
+    )
     if not isinstance(command, click.Group):
         yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
         return

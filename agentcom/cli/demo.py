@@ -119,7 +119,7 @@ def report(
 ) -> int:
     """The table, what became of the hopeless task, and whether all of it is true."""
     by_task = {pull["task_id"]: pull for pull in pulls}
-    console.print(demo_board.final_table(TASKS, found, by_task, console.width))
+    console.print(demo_board.final_view(TASKS, found, by_task, console.width))
     for one, task in zip(TASKS, found, strict=True):
         if task["status"] == "dead_letter":
             console.print(demo_board.reasons_text(one.title, demo_check.reasons(task)))

@@ -4,11 +4,11 @@
 May import: rich, agentcom.cli.{demo_tasks, look, times}.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
-from rich.console import Group, JustifyMethod, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
@@ -61,9 +61,10 @@ def _told(task: Json) -> str:
 
 def board(lines: Sequence[Line], seconds: float) -> RenderableType:
     """The live picture."""
-    made = Table(box=box.SIMPLE, header_style="bold", pad_edge=False, expand=False)
-    for name, width in (("task", 34), ("lane", 6), ("status", 13), ("agent", 6), ("attempt", 7), ("", 34)):
-        made.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+    made = Table(box=box.SIMPLE, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), expand=True)
+    for name, width in (("task", 18), ("lane", 6), ("status", 13), ("agent", 6), ("attempt", 7)):
+        made.add_column(name, width=width, no_wrap=True)
+    made.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for each in lines:
         attempts = str(each.attempts or "")
         cells = (
@@ -97,37 +98,51 @@ def changes(before: Sequence[Line], after: Sequence[Line], seconds: float) -> It
 
 
 WIDE = 140
-"""Columns of a terminal on which the branch has one of its own; on others it stands under its task."""
+"""Columns of a terminal that has room for all; on others, branches and pull requests are a table of their own."""
 
 
-def final_table(
+def final_view(
     wanted: Sequence[DemoTask], found: Sequence[Json], pulls: Mapping[str, Json], width: int
-) -> Table:
+) -> RenderableType:
     """What became of each task: the branch, the pull request record, and how long it took."""
+    rows = [_cells(one, task, pulls.get(task["task_id"])) for one, task in zip(wanted, found, strict=True)]
+    if width >= WIDE:
+        return _table(("sign", "task", "lane", "agent", "attempts", "branch", "pull request", *_TIMES), rows)
+    return Group(
+        _table(("sign", "task", "lane", "agent", "attempts", *_TIMES), rows),
+        _table(("sign", "branch", "pull request"), rows),
+    )
+
+
+_TIMES = ("assigned", "done")
+_RIGHT = ("attempts", *_TIMES)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, RenderableType]]) -> Table:
     made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("", "task", "lane", "agent", "attempts", "branch", "pull request", "assigned", "done"):
-        if name != "branch" or width >= WIDE:
-            justify: JustifyMethod = "right" if name in ("attempts", "assigned", "done") else "left"
-            made.add_column(name, justify=justify, overflow="fold", no_wrap=name not in ("task", "branch"))
-    for one, task in zip(wanted, found, strict=True):
-        made.add_row(*_cells(one, task, pulls.get(task["task_id"]), width))
+    for name in columns:
+        title = "" if name == "sign" else name
+        made.add_column(title, justify="right" if name in _RIGHT else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(row[name] for name in columns))
     return made
 
 
-def _cells(one: DemoTask, task: Json, pull: Json | None, width: int) -> Iterator[RenderableType]:
+def _cells(one: DemoTask, task: Json, pull: Json | None) -> dict[str, RenderableType]:
     sign = status_text(task["status"])
     branch = (task.get("result") or {}).get("branch") or ""
     told = Text(branch, style="cyan") if branch else Text(task["status"].replace("_", " "), style="red")
-    yield Text(sign.plain[0], style=sign.style)
-    yield Text(one.title) if width >= WIDE else Text.assemble(one.title, "\n", told)
-    yield lane_text(one.lane)
-    yield agent_of(task)
-    yield str(count(task, "assigned"))
-    if width >= WIDE:
-        yield told
-    yield str(pull["pr_id"]) if pull else ""
-    yield since_submit(task, first(task, "assigned"))
-    yield since_submit(task, task["updated_at"] if task["status"] in FINAL else None)
+    return {
+        "sign": Text(sign.plain[0], style=sign.style),
+        "task": Text(one.title),
+        "lane": lane_text(one.lane),
+        "agent": agent_of(task),
+        "attempts": str(count(task, "assigned")),
+        "branch": told,
+        "pull request": str(pull["pr_id"]) if pull else "",
+        "assigned": since_submit(task, first(task, "assigned")),
+        "done": since_submit(task, task["updated_at"] if task["status"] in FINAL else None),
+    }
 
 
 def first(task: Json, event: str) -> int | None:

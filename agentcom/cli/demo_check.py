@@ -112,5 +112,7 @@ def _hopeless(task: Json) -> list[str]:
 
 def reasons(task: Json) -> list[str]:
     """Why each attempt failed, oldest first."""
-    said = [line["reason"] for line in reversed(task.get("history") or []) if line.get("reason")]
-    return list(dict.fromkeys(said))  # a reason stays with the task until the next event that has one
+    ends = [
+        line for line in reversed(task.get("history") or []) if line["event"] in ("retrying", "dead_letter")
+    ]
+    return list(dict.fromkeys(line["reason"] for line in ends if line.get("reason")))

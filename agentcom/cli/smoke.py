@@ -1,6 +1,6 @@
 """`agentcom smoke`: does this hub work? Tasks go in, built-in agents do them, each must be completed once.
 
-May import: click, rich, agentcom.{cli, client, protocol}.
+May import: click, rich, agentcom.{cli, client, logging, protocol}.
 """
 
 import sys
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 from rich.text import Text
 
+from agentcom import logging
 from agentcom.cli import exits, look
 from agentcom.cli.connect import Link, on_hub
 from agentcom.cli.smoke_agents import Fleet
@@ -36,6 +37,9 @@ class Found(NamedTuple):
 @on_hub
 def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
     """Try a running hub: submit tasks, let built-in agents do them, check each. Needs an admin token."""
+    logging.configure(
+        level="error", format="console"
+    )  # sessions tell their troubles on stderr, and only those
     found = link.call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
     if link.as_json:
         link.show(found._asdict())

@@ -122,7 +122,7 @@ class Agent(AgentState):
             yield Decision(outputs=self._other_instance(opened))
             return
         replaced = (self._replaced(self.session.conn),) if self.session else ()
-        self.session = Session(opened.conn, hello.instance, now.ms, now.mono)
+        self.session = Session(opened.conn, hello.instance, now.ms, now.mono, hello.id)
         self.draining = False
         self.verdicts, self.aborts = {}, {}
         yield self._keep(hello, now)._replace(outputs=replaced)
@@ -162,7 +162,7 @@ class Agent(AgentState):
         frame = Welcome(
             session=session.conn, agent_id=self.id, epoch=self.epoch, heartbeat_ms=int(self.policy.heartbeat_s * 1000),
             lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
-            tasks=list(self.verdicts.values()),
+            tasks=list(self.verdicts.values()), re=session.hello_id,
         )  # fmt: skip
         self.verdicts = {}
         return (*self._say(frame), *self._push(now))

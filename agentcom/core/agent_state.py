@@ -34,6 +34,7 @@ class Session(msgspec.Struct):
     instance: str
     since_ms: int
     since: float  #: monotonic seconds
+    hello_id: str = ""  #: the welcome answers it
     welcomed: bool = False
     proven: bool = False  #: a resume or heartbeat of it listed nothing that is not ours to keep
 

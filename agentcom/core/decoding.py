@@ -67,8 +67,13 @@ def convert_task(task: dict[str, Any]) -> NewTask | Fault:
     """The `task` of a `task_submit` frame."""
     made = _attempt(lambda given: msgspec.convert(given, NewTask), task)
     if isinstance(made, Fault):
-        return msgspec.structs.replace(made, path=f"task.{made.path}" if made.path else "task")
+        return within_task(made)
     return not_plain(made.metadata, "task.metadata") or made
+
+
+def within_task(fault: Fault) -> Fault:
+    """What is wrong with a task, as a fault of the frame that carries it."""
+    return msgspec.structs.replace(fault, path=f"task.{fault.path}" if fault.path else "task")
 
 
 def named(codec: Codec, data: bytes) -> tuple[str, str]:

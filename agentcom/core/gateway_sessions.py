@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentcom.core.decision import Output
-from agentcom.core.decoding import convert_task, decode_frame, named
+from agentcom.core.decoding import convert_task, decode_frame, named, within_task
 from agentcom.core.gateway_state import Now, Rows, Session, State, authenticate, token_hash
 from agentcom.core.messages import (
     CloseConn,
@@ -100,6 +100,7 @@ def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: R
     task: Any = convert_task(frame.task)
     if type(task) is NewTask:
         task = checked(state, task, "", session.agent_id, now, rows)
+        task = within_task(task) if isinstance(task, Fault) else task
     if isinstance(task, Fault):
         return _bad(state, session, task, frame.id)
     conn, re = session.conn, frame.id

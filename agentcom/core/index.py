@@ -41,9 +41,9 @@ def ready_key(task: TaskState) -> Entry:
     return "ready", (task.lane, task.target, task.signature, task.order, task.id)
 
 
-def ops_between(before: TaskState | None, after: TaskState) -> tuple[Op, ...]:
+def ops_between(before: TaskState, after: TaskState) -> tuple[Op, ...]:
     """The task's row and the least change of its index rows and counters."""
-    old = dict(entries(before)) if before else {}
+    old = dict(entries(before))
     new = dict(entries(after))
     ops: list[Op] = [Put("task", (after.id,), after)]
     ops += (Delete(table, key) for table, key in old if (table, key) not in new)
@@ -52,11 +52,16 @@ def ops_between(before: TaskState | None, after: TaskState) -> tuple[Op, ...]:
     return tuple(ops)
 
 
-def _counted(before: TaskState | None, after: TaskState) -> Iterator[Op]:
-    if before and (before.lane, before.phase) == (after.lane, after.phase):
+def ops_of_new(task: TaskState) -> tuple[Op, ...]:
+    """The same for a task that was not there: the path of every submit."""
+    puts = [Put(table, key, row) for (table, key), row in entries(task)]
+    return (Put("task", (task.id,), task), *puts, Add("counter", ("tasks", task.lane, task.phase), 1))
+
+
+def _counted(before: TaskState, after: TaskState) -> Iterator[Op]:
+    if (before.lane, before.phase) == (after.lane, after.phase):
         return
-    if before:
-        yield Add("counter", ("tasks", before.lane, before.phase), -1)
+    yield Add("counter", ("tasks", before.lane, before.phase), -1)
     yield Add("counter", ("tasks", after.lane, after.phase), 1)
 
 

@@ -40,7 +40,7 @@ from agentcom.core.policy import Policy
 from agentcom.core.tasks import Step
 from agentcom.core.windows import Windows
 from agentcom.protocol.frames import TaskAck
-from agentcom.protocol.ops import Delete, Op, Put
+from agentcom.protocol.ops import Add, Delete, Op, Put
 from agentcom.protocol.rows import FINAL, HELD, TaskState
 from agentcom.protocol.rows import Lane as LaneName
 
@@ -72,7 +72,10 @@ class Lane:
         self.leases = Leases(name, policy)
         self.windows = Windows(name, policy.window, policy.max_signatures)
         self.wake_at = float("inf")
+        self.queued = 0  #: how many tasks are, within what other lanes just moved here
+        self.signed: set[str] = set()  #: signatures whose row is written
         self._order = 0
+        self._counter = ("tasks", name, "queued")
         self._incarnations: dict[str, int] = {}
         self._workers_version = -1
         self._survey_at = 0.0
@@ -81,6 +84,7 @@ class Lane:
 
     def start(self, now: Now) -> Iterator[Decision]:
         """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in."""
+        self.queued = self.rows.get("counter", self._counter) or 0
         for phase in sorted(HELD):
             for key, _ in self._all("by_phase", (phase, self.name)):
                 self.leases.adopt(self.rows.get("task", (key[2],)), now.mono, self.policy.renewal_s)
@@ -105,6 +109,10 @@ class Lane:
                 needed[str(op.key[0])] = op.row.needed
             elif op.table == "ready":
                 touches_windows = True
+            elif op.table == "signature":
+                self.signed.add(str(op.key[2]))
+            elif isinstance(op, Add) and op.key == self._counter:
+                self.queued += op.delta
         if not touches_windows:
             return ()
         return tuple(self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed)))
@@ -150,8 +158,18 @@ class Lane:
         yield from handler(self, message, now)
 
     def _submit(self, ask: Submit, now: Now) -> Iterator[Decision]:
-        minted = submits.Minted(self.mint_order(now, len(ask.items)), now.ms)
-        yield submits.submit(ask, self.name, self.rows, minted, self.policy, self.entropy)
+        if self.queued + len(ask.items) > self.policy.max_queued:
+            yield submits.overloaded(ask, self.name, self.queued)
+        else:
+            yield submits.submit(ask, self._submitting(ask, now))
+
+    def again(self, ask: Submit, now: Now) -> Decision:
+        """A key of `ask` was used meanwhile: the row that won is on disk now."""
+        return submits.submit(ask, self._submitting(ask, now), check=True)
+
+    def _submitting(self, ask: Submit, now: Now) -> submits.Context:
+        order = self.mint_order(now, len(ask.items))
+        return submits.Context(self.name, self.rows, order, now.ms, self.policy, self.entropy, self.signed)
 
     def _claim(self, claim: Claim, now: Now) -> Iterator[Decision]:
         if elsewhere := self._elsewhere(claim.task_id, claim):

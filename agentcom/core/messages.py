@@ -16,7 +16,7 @@ from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
 from agentcom.protocol.rows import Lane
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         return type(self).__name__
 

@@ -27,6 +27,8 @@ class View(Protocol):
 
     def drop(self, ticket: int) -> None: ...
 
+    def learn(self, ops: tuple[Op, ...]) -> None: ...
+
 
 class Ticket(msgspec.Struct):
     """A commit on its way to disk; or, without ops, outputs that wait for the one before."""
@@ -78,9 +80,10 @@ class OutputCommit:
         ticket = self._next(number)
         later: tuple[Output, ...] = ()
         if ticket.decision.must:
-            self._view.add(number, ticket.decision.ops)
+            self._view.learn(ticket.decision.ops)
             later = self._adopt(ticket.decision.ops)
-        self._view.drop(number)
+        else:
+            self._view.drop(number)
         self._release(tuple(_filled(output, appended) for output in ticket.outputs))
         self._go_on()
         if later:

@@ -26,12 +26,11 @@ class Agent:
 class Crew:
     """The online agents of one capability set, and the board of what they all fit."""
 
-    __slots__ = ("_row", "agents", "board", "capabilities", "idle", "number", "size")
+    __slots__ = ("_row", "agents", "board", "capabilities", "idle", "size")
 
-    def __init__(self, capabilities: frozenset[str], number: int) -> None:
+    def __init__(self, capabilities: frozenset[str]) -> None:
         self.capabilities = capabilities
         self.size = len(capabilities)
-        self.number = number
         self.agents: dict[str, Agent] = {}
         self.idle: OrderedDict[str, Agent] = (
             OrderedDict()
@@ -40,6 +39,8 @@ class Crew:
         self._row: Class | None = None
 
     def longest_idle(self, excluded: Collection[str]) -> Agent | None:
+        if not excluded:
+            return next(iter(self.idle.values()), None)
         return next((agent for name, agent in self.idle.items() if name not in excluded), None)
 
     def row(self) -> Class:
@@ -62,8 +63,8 @@ class Roster:
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
         self.crews: dict[frozenset[str], Crew] = {}
-        self.idle = 0
-        self._numbers = 0
+        self.idle: dict[int, OrderedDict[str, Agent]] = {}  #: by number of capabilities, longest idle first
+        self.idle_count = 0
         self._turns = 0
 
     def join(self, agent_id: str, incarnation: int, capabilities: frozenset[str]) -> tuple[Agent, bool]:
@@ -71,8 +72,7 @@ class Roster:
         crew = self.crews.get(capabilities)
         is_new = crew is None
         if crew is None:
-            self._numbers += 1
-            crew = self.crews[capabilities] = Crew(capabilities, self._numbers)
+            crew = self.crews[capabilities] = Crew(capabilities)
         agent = self.agents[agent_id] = Agent(agent_id, incarnation, crew)
         crew.add(agent)
         return agent, is_new
@@ -93,14 +93,16 @@ class Roster:
             self._turns += 1
             agent.idle_since = self._turns
             agent.crew.idle[agent.agent_id] = agent
-            self.idle += 1
+            self.idle.setdefault(agent.crew.size, OrderedDict())[agent.agent_id] = agent
+            self.idle_count += 1
 
     def occupy(self, agent: Agent) -> None:
         """It takes no work."""
         if agent.idle_since:
             agent.idle_since = 0
             del agent.crew.idle[agent.agent_id]
-            self.idle -= 1
+            del self.idle[agent.crew.size][agent.agent_id]
+            self.idle_count -= 1
 
     def rows(self) -> tuple[Class, ...]:
         return tuple(crew.row() for crew in self.crews.values())

@@ -145,22 +145,22 @@ class Scheduler:
     # --- agents ------------------------------------------------------------------------------------
 
     def _ready(self, msg: AgentReady, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         agent = self._present(msg)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         if agent and msg.agent_id not in self._of_agent:
             self._roster.rest(agent)
             yield from self._choose(agent, now_us)
 
     def _busy(self, msg: AgentPresent, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         if agent := self._present(msg):
             self._roster.occupy(agent)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
 
     def _gone(self, msg: AgentGone, now_us: int) -> Iterator[Output]:
-        yield from self._cancel_older(msg.agent_id, msg.incarnation)
         agent = self._roster.agents.get(msg.agent_id)
         if agent and agent.incarnation <= msg.incarnation:
             self._leave(agent)
+        yield from self._cancel_older(msg.agent_id, msg.incarnation)
 
     def _present(self, msg: AgentReady | AgentPresent) -> Agent | None:
         """The agent, online with these capabilities; None if an older incarnation speaks."""
@@ -199,17 +199,19 @@ class Scheduler:
         flight = self._flights.get(msg.task_id)
         if flight is None or flight.agent_id != msg.agent_id:
             return  # dropped meanwhile; the lane may be another one, if the task was moved
+        shelf = self._stock.shelf(flight.rank, flight.bucket)
         if msg.taken:
             self._turns[msg.agent_id] = (self._turns.get(msg.agent_id, 0) + 1) % self._rules.share
-            self._take_out(flight)
+        if shelf and msg.task_id not in self._left:  # else what is there now has come back since
+            yield from self._answered(shelf, msg)
         yield from self._land(flight)
 
-    def _take_out(self, flight: Flight) -> None:
-        """Taken: gone from its window, unless the lane has said so already and what is there now came back since."""
-        shelf = self._stock.shelf(flight.rank, flight.bucket)
-        if shelf and flight.task_id not in self._left:
-            shelf.change((flight.task_id,), ())
-            self._stock.changed(shelf)
+    def _answered(self, shelf: Shelf, msg: OfferDone) -> Iterator[Output]:
+        if msg.taken:
+            shelf.change((msg.task_id,), ())
+            yield from self._looked_over(shelf)
+        else:
+            shelf.refused(msg.task_id, msg.agent_id)
 
     def _land(self, flight: Flight) -> Iterator[Output]:
         """The offer is over: the task can be seen again wherever a window still has it (two, while it is moved)."""
@@ -249,7 +251,10 @@ class Scheduler:
             self._asked.discard((rank, msg.bucket))
         self._note_left(rank, msg.gone)
         shelf.change(msg.gone, msg.came)
-        yield from self._stocked(shelf)
+        if msg.came:
+            yield from self._stocked(shelf)
+        else:
+            yield from self._looked_over(shelf)
 
     def _note_left(self, rank: int, gone: Iterable[str]) -> None:
         for task_id in gone:
@@ -272,6 +277,10 @@ class Scheduler:
     def _stocked(self, shelf: Shelf) -> Iterator[Output]:
         """A shelf may show tasks it did not show before."""
         yield from self._hand_out((shelf,))
+        yield from self._looked_over(shelf)
+
+    def _looked_over(self, shelf: Shelf) -> Iterator[Output]:
+        """What is left in a shelf after a change, when no idle agent may take any of it."""
         self._stock.changed(shelf)
         self._stock.announce(shelf)
         if shelf.is_restricted():
@@ -283,12 +292,12 @@ class Scheduler:
 
     def _hand_out(self, shelves: Iterable[Shelf]) -> Iterator[Output]:
         """Tasks choose their agents, oldest first; all of one lane, and nothing else is waiting for an idle agent."""
-        if not self._roster.idle:
+        if not self._roster.idle_count:
             return
         piles = (pile for shelf in shelves if shelf.rank not in self._paused for pile in shelf.piles.values())
         queue = [(head.order, pile.number, pile) for pile in piles if (head := pile.first())]
         heapify(queue)
-        while queue and self._roster.idle:
+        while queue and self._roster.idle_count:
             pile = queue[0][2]
             head, agent = pile.first(), self._stock.taker(pile)
             if head is None or agent is None:

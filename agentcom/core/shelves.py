@@ -5,7 +5,8 @@ agents: whoever may take one task of a pile may take all of them. A *board* orde
 May import: agentcom.core.messages, agentcom.protocol.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
@@ -15,6 +16,10 @@ from agentcom.protocol.rows import LANES
 NEVER = 1 << 63
 SLACK = 32
 """Stale entries a heap may hold beyond twice the live ones before it is built again."""
+
+REFUSALS = 3
+"""An offer that came to nothing so often, with no news of the task from its lane, is not made to that agent again
+until there is: otherwise a claim that is always refused would go round as fast as messages do."""
 
 
 class Pile:
@@ -55,7 +60,18 @@ class Pile:
 class Shelf:
     """One bucket's window in one lane, whole: also the heads that are hidden while an offer for them is in flight."""
 
-    __slots__ = ("_hidden", "_numbers", "bucket", "heads", "more", "needed", "parked", "piles", "rank")
+    __slots__ = (
+        "_hidden",
+        "_numbers",
+        "bucket",
+        "heads",
+        "more",
+        "needed",
+        "parked",
+        "piles",
+        "rank",
+        "refusals",
+    )
 
     def __init__(
         self,
@@ -72,6 +88,7 @@ class Shelf:
         self.piles: dict[frozenset[str], Pile] = {}
         self.more = False
         self.parked: set[str] = set()  #: tasks the lane was asked to park
+        self.refusals: dict[str, Counter[str]] = {}  #: by task and agent
         self._hidden = hidden
         self._numbers = numbers
 
@@ -84,16 +101,21 @@ class Shelf:
         self.heads = {head.task_id: head for head in heads}
         self.more = more
         self.parked.clear()
+        self.refusals.clear()
         for head in self.heads.values():
             self._pile(head).put(head)
         self._tidy()
 
-    def change(self, gone: Iterable[str], came: Iterable[Head]) -> None:
+    def change(self, gone: Collection[str], came: Collection[Head]) -> None:
+        if gone and came:
+            self.more = (
+                True  # a tail gave way, or more was read: there may be more on disk, the next window tells
+            )
         for task_id in gone:
             self.heads.pop(task_id, None)
-            self.parked.discard(task_id)
+            self._is_news(task_id)
         for head in came:
-            self.parked.discard(head.task_id)
+            self._is_news(head.task_id)
             self.heads[head.task_id] = head
             self._pile(head).put(head)
         self._tidy()
@@ -103,8 +125,20 @@ class Shelf:
         if head := self.heads.get(task_id):
             self._pile(head).put(head)
 
+    def refused(self, task_id: str, agent_id: str) -> None:
+        """An offer of a head in this window came to nothing."""
+        refusals = self.refusals.setdefault(task_id, Counter())
+        refusals[agent_id] += 1
+        head = self.heads.get(task_id)
+        if head and refusals[agent_id] >= REFUSALS:
+            self.heads[task_id] = head._replace(excluded=(*head.excluded, agent_id))
+
     def is_restricted(self) -> bool:
         return any(self.piles)
+
+    def _is_news(self, task_id: str) -> None:
+        self.parked.discard(task_id)
+        self.refusals.pop(task_id, None)
 
     def _pile(self, head: Head) -> Pile:
         excluded = frozenset(head.excluded)

@@ -13,19 +13,34 @@ from agentcom.core.roster import Agent, Crew, Roster
 from agentcom.core.shelves import Board, Pile, Shelf, numbering
 from agentcom.protocol.rows import LANES
 
+FEW = 32
+"""Up to this many fitting crews of one size are looked at one by one. With more, most idle agents of that size fit,
+and going through those by how long they are idle ends sooner."""
+
 
 class Need:
-    """One signature: the crews that fit it, least capable first, and its shelves in all lanes."""
+    """One signature: the crews that fit it, by size, and its shelves in all lanes."""
 
-    __slots__ = ("crews", "needed", "shelves")
+    __slots__ = ("crews", "needed", "shelves", "sizes")
 
     def __init__(self, needed: frozenset[str]) -> None:
         self.needed = needed
-        self.crews: list[Crew] = []
+        self.sizes: list[int] = []  #: least capable first
+        self.crews: dict[int, list[Crew]] = {}
         self.shelves: set[Shelf] = set()
 
     def add(self, crew: Crew) -> None:
-        insort(self.crews, crew, key=lambda of: (of.size, of.number))
+        if crew.size not in self.crews:
+            self.crews[crew.size] = []
+            insort(self.sizes, crew.size)
+        self.crews[crew.size].append(crew)
+
+    def remove(self, crew: Crew) -> None:
+        self.crews[crew.size].remove(crew)
+
+    def fitting(self) -> Iterator[Crew]:
+        for size in self.sizes:
+            yield from self.crews[size]
 
 
 class Stock:
@@ -87,35 +102,30 @@ class Stock:
     def dismiss(self, crew: Crew) -> None:
         for need in self._needs.values():
             if need.needed <= crew.capabilities:
-                need.crews.remove(crew)
+                need.remove(crew)
 
     def fitting(self, shelf: Shelf) -> Iterator[Agent]:
         """Every online agent that could take such a task, were it not excluded."""
         if shelf.bucket.target:
             yield from filter(None, [self._aim(shelf)])
         else:
-            for crew in self._needs[shelf.bucket.signature].crews:
+            for crew in self._needs[shelf.bucket.signature].fitting():
                 yield from crew.agents.values()
 
     def taker(self, pile: Pile) -> Agent | None:
         """The idle agent this pile goes to: the least capable that may take it, then the longest idle."""
         if pile.shelf.bucket.target:
             return self._aimed_taker(pile)
-        best: Agent | None = None
-        for crew in self._needs[pile.shelf.bucket.signature].crews:
-            if best and crew.size > best.crew.size:
-                break
-            agent = crew.longest_idle(pile.excluded) if crew.idle else None
-            if agent and (best is None or agent.idle_since < best.idle_since):
-                best = agent
-        return best
+        need = self._needs[pile.shelf.bucket.signature]
+        found = (self._longest_idle(need, size, pile.excluded) for size in need.sizes)
+        return next(filter(None, found), None)
 
     def has_idle(self, shelf: Shelf) -> bool:
         """Some idle agent fits this shelf, excluded or not."""
         if shelf.bucket.target:
             agent = self._aim(shelf)
             return agent is not None and bool(agent.idle_since)
-        return any(crew.idle for crew in self._needs[shelf.bucket.signature].crews)
+        return any(crew.idle for crew in self._needs[shelf.bucket.signature].fitting())
 
     def announce(self, shelf: Shelf) -> None:
         """Put on the boards what is older than they know."""
@@ -127,6 +137,16 @@ class Stock:
                 pile.ceiling = head.order
 
     # --- within ------------------------------------------------------------------------------------
+
+    def _longest_idle(self, need: Need, size: int, excluded: frozenset[str]) -> Agent | None:
+        idle = self._roster.idle.get(size)
+        if not idle:
+            return None
+        if len(need.crews[size]) > FEW:
+            fitting = (of for of in idle.values() if need.needed <= of.crew.capabilities)
+            return next((agent for agent in fitting if agent.agent_id not in excluded), None)
+        firsts = (crew.longest_idle(excluded) for crew in need.crews[size] if crew.idle)
+        return min(filter(None, firsts), key=lambda agent: agent.idle_since, default=None)
 
     def _admit_crew(self, crew: Crew) -> None:
         for need in self._needs.values():
@@ -140,7 +160,7 @@ class Stock:
         if shelf.bucket.target:
             agent = self._aim(shelf)
             return iter(() if agent is None else (agent.own,))
-        return (crew.board for crew in self._needs[shelf.bucket.signature].crews)
+        return (crew.board for crew in self._needs[shelf.bucket.signature].fitting())
 
     def _aim(self, shelf: Shelf) -> Agent | None:
         """The agent a shelf is aimed at, if it is online and fits."""

@@ -1,5 +1,7 @@
 """New tasks of one lane: ids, idempotency keys, and one commit for all that are new.
 
+Nearly every key is new, so the first try reads nothing and lets the commit's preconditions find a repeat; a refused
+try is decided again with a look at each key (`check`), by then the winner's row is on disk.
 May import: agentcom.core, agentcom.protocol.
 """
 
@@ -12,88 +14,101 @@ from agentcom.core import tasks
 from agentcom.core.decision import Decision, Entropy, Output, Rows
 from agentcom.core.messages import Fault, Reply, Submit
 from agentcom.core.policy import Policy
-from agentcom.core.signature import first, normal, signature
+from agentcom.core.signature import Needs, needs
 from agentcom.protocol.bodies import NewTask, Submitted
 from agentcom.protocol.ops import Must, Op, Put
 from agentcom.protocol.rows import LANES, Idempotent, Lane
 
 Item = Submitted | Fault
 
+_encode = msgspec.msgpack.Encoder().encode
 
-class Minted(NamedTuple):
-    """The first place in the lane for this submit's tasks; each next task takes the next."""
 
+class Context(NamedTuple):
+    """What one lane brings to a submit. `order` is the first place of its tasks; each next task takes the next."""
+
+    lane: Lane
+    rows: Rows
     order: int
     now_ms: int
+    policy: Policy
+    entropy: Entropy
+    known: set[str]  #: signatures that have their row
+
+
+class Draft:
+    """The commit and the answers of one submit, as they grow item by item."""
+
+    def __init__(self, submitter: str) -> None:
+        self.submitter = submitter
+        self.ops: list[Op] = []
+        self.must: list[Must] = []
+        self.answers: list[Item] = []
+        self.keys: dict[str, tuple[str, Submitted]] = {}
+        self.signed: set[str] = set()
 
 
 def digest(new: NewTask) -> str:
     """Of everything but the key: the same key with another body is a conflict."""
-    return blake2b(
-        msgspec.msgpack.encode(msgspec.structs.replace(new, idempotency_key="")), digest_size=12
-    ).hexdigest()
-
-
-def submit(ask: Submit, lane: Lane, rows: Rows, minted: Minted, policy: Policy, entropy: Entropy) -> Decision:
-    """One commit for the new items; a repeated key gets its first answer, or is refused alone if its body differs."""
-    queued = rows.get("counter", ("tasks", lane, "queued")) or 0
-    if queued + len(ask.items) > policy.max_queued:
-        fault = Fault("overloaded", f"the lane {lane} is full ({queued} tasks queued)", retry_after_ms=5_000)
-        return Decision(outputs=(Output(ask.reply_to, Reply(ask.request, [fault] * len(ask.items))),))
-    ops: list[Op] = []
-    must: list[Must] = []
-    answers: list[Item] = []
-    seen: dict[str, tuple[str, Submitted]] = {}
-    for n, new in enumerate(ask.items):
-        known = _known(ask.submitter, new, rows, seen) if new.idempotency_key else None
-        if known is not None:
-            answers.append(known)
-            continue
-        answer, more = _create(
-            ask.submitter, new, lane, minted._replace(order=minted.order + n), rows, policy, entropy
-        )
-        answers.append(answer)
-        ops += more
-        if new.idempotency_key:
-            seen[new.idempotency_key] = (digest(new), answer)
-            must.append(Must("idempotency", (ask.submitter, new.idempotency_key)))
-    out = Output(ask.reply_to, Reply(ask.request, answers))
-    return Decision(tuple(ops), (out,), "submitted", tuple(must))
-
-
-def _create(
-    submitter: str, new: NewTask, lane: Lane, minted: Minted, rows: Rows, policy: Policy, entropy: Entropy
-) -> tuple[Submitted, list[Op]]:
-    task_id = entropy.task_id(minted.now_ms)
-    state, ops = tasks.create(new, task_id, minted.order, submitter, minted.now_ms, policy)
-    more = list(ops)
-    needed = normal(new.needed_capabilities)
-    if rows.get("signature", (lane, first(needed), signature(needed))) is None:
-        more.append(tasks.signature_op(lane, needed))
     if new.idempotency_key:
-        row = Idempotent(task_id, digest(new), minted.now_ms)
-        more.append(Put("idempotency", (submitter, new.idempotency_key), row))
-    return _answer(task_id, state.phase, lane, minted.now_ms), more
+        new = msgspec.structs.replace(new, idempotency_key="")
+    return blake2b(_encode(new), digest_size=12).hexdigest()
+
+
+def overloaded(ask: Submit, lane: Lane, queued: int) -> Decision:
+    """Refused before any state changes."""
+    fault = Fault("overloaded", f"the lane {lane} is full ({queued} tasks queued)", retry_after_ms=5_000)
+    return Decision(outputs=(Output(ask.reply_to, Reply(ask.request, [fault] * len(ask.items))),))
+
+
+def submit(ask: Submit, ctx: Context, *, check: bool = False) -> Decision:
+    """One commit for the new items; a repeated key gets its first answer, or is refused alone if its body differs."""
+    draft = Draft(ask.submitter)
+    for n, new in enumerate(ask.items):
+        body = digest(new) if new.idempotency_key else ""
+        known = _known(new, body, draft, ctx, check=check) if body else None
+        draft.answers.append(known or _create(new, body, ctx.order + n, draft, ctx))
+    out = Output(ask.reply_to, Reply(ask.request, draft.answers))
+    return Decision(tuple(draft.ops), (out,), "submitted", tuple(draft.must))
+
+
+def _create(new: NewTask, body: str, order: int, draft: Draft, ctx: Context) -> Submitted:
+    task_id = ctx.entropy.task_id(ctx.now_ms)
+    needed = needs(tuple(new.needed_capabilities))
+    state, ops = tasks.create(new, needed, task_id, order, draft.submitter, ctx.now_ms, ctx.policy)
+    draft.ops += ops
+    if needed.signature not in ctx.known and needed.signature not in draft.signed:
+        _sign(needed, draft, ctx)
+    answer = _answer(task_id, state.phase, ctx.lane, ctx.now_ms)
+    if key := new.idempotency_key:
+        draft.ops.append(Put("idempotency", (draft.submitter, key), Idempotent(task_id, body, ctx.now_ms)))
+        draft.must.append(Must("idempotency", (draft.submitter, key)))
+        draft.keys[key] = (body, answer)
+    return answer
+
+
+def _sign(needed: Needs, draft: Draft, ctx: Context) -> None:
+    draft.signed.add(needed.signature)
+    if ctx.rows.get("signature", (ctx.lane, needed.first, needed.signature)) is None:
+        draft.ops.append(tasks.signature_op(ctx.lane, needed))
 
 
 def _answer(task_id: str, status: str, lane: Lane, ms: int, *, repeated: bool = False) -> Submitted:
-    return Submitted(
-        task_id=task_id, status=status, priority=LANES.index(lane), created_at=ms, repeated=repeated
-    )
+    return Submitted(task_id=task_id, status=status, priority=LANES.index(lane), created_at=ms, repeated=repeated)
 
 
-def _known(submitter: str, new: NewTask, rows: Rows, seen: dict[str, tuple[str, Submitted]]) -> Item | None:
+def _known(new: NewTask, body: str, draft: Draft, ctx: Context, *, check: bool) -> Item | None:
     """What this key was answered before, in this very request or earlier."""
     key = new.idempotency_key
-    if key in seen:
-        body, answer = seen[key]
-        return msgspec.structs.replace(answer, repeated=True) if body == digest(new) else _conflict(key)
-    row: Idempotent | None = rows.get("idempotency", (submitter, key))
+    if key in draft.keys:
+        earlier, answer = draft.keys[key]
+        return msgspec.structs.replace(answer, repeated=True) if earlier == body else _conflict(key)
+    row: Idempotent | None = ctx.rows.get("idempotency", (draft.submitter, key)) if check else None
     if row is None:
         return None
-    if row.digest != digest(new):
+    if row.digest != body:
         return _conflict(key)
-    event = rows.get("history", (row.task_id, 0))
+    event = ctx.rows.get("history", (row.task_id, 0))
     return _answer(row.task_id, event.phase if event else "queued", new.priority, row.ms, repeated=True)
 
 

@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentcom.core.decision import Entropy
-from agentcom.core.index import history, ops_between
+from agentcom.core.index import MARK, history, ops_between, ops_of_new
 from agentcom.core.policy import Policy
-from agentcom.core.signature import first, normal, signature
+from agentcom.core.signature import Needs
 from agentcom.core.transitions import Step as Verb
 from agentcom.core.transitions import next_phase
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Op, Put
 from agentcom.protocol.rows import Event, Lane, Past, Report, Result, Signature, TaskBody, TaskState
-from agentcom.protocol.rows import Mark as _Mark
 
 KEEP_REPORTS = 4
 KEEP_PAST = 8
@@ -50,15 +49,16 @@ def _write(task: TaskState, event: str, now_ms: int, agent: str, **fields: Any) 
     return Step(after, (*ops_between(task, after), history(after, line)))
 
 
-def create(new: NewTask, task_id: str, order: int, submitter: str, now_ms: int, policy: Policy) -> Step:
+def create(
+    new: NewTask, needed: Needs, task_id: str, order: int, submitter: str, now_ms: int, policy: Policy
+) -> Step:
     """A task as submitted; it waits when `not_before` lies ahead."""
-    needed = normal(new.needed_capabilities)
     state = TaskState(
         id=task_id,
         lane=new.priority,
         phase="scheduled" if new.not_before > now_ms else "queued",
         order=order,
-        signature=signature(needed),
+        signature=needed.signature,
         created_ms=now_ms,
         updated_ms=now_ms,
         submitter=submitter,
@@ -74,20 +74,20 @@ def create(new: NewTask, task_id: str, order: int, submitter: str, now_ms: int, 
     )
     body = TaskBody(
         description=new.description,
-        needed=needed,
+        needed=needed.capabilities,
         metadata=new.metadata,
         success_criteria=tuple(new.success_criteria),
         repo=new.repo,
         base_branch=new.base_branch,
     )
     line = Event(now_ms, "submitted", state.phase, 0, submitter)
-    extra = (Put("body", (task_id,), body), Put("by_submitter", (submitter, task_id), _Mark()))
-    return Step(state, (*ops_between(None, state), *extra, history(state, line)))
+    extra = (Put("body", (task_id,), body), Put("by_submitter", (submitter, task_id), MARK))
+    return Step(state, (*ops_of_new(state), *extra, history(state, line)))
 
 
-def signature_op(lane: Lane, needed: tuple[str, ...]) -> Op:
+def signature_op(lane: Lane, needed: Needs) -> Op:
     """The row by which agents that fit are matched to a signature, found from the set's least member."""
-    return Put("signature", (lane, first(needed), signature(needed)), Signature(needed))
+    return Put("signature", (lane, needed.first, needed.signature), Signature(needed.capabilities))
 
 
 # --- assignment ------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def retry(task: TaskState, by: str, order: int, now_ms: int) -> Step:
 
 def due(task: TaskState, order: int, now_ms: int) -> Step:
     """The time of a scheduled task has come: it enters at the tail, as if submitted now."""
-    return change(task, "due", now_ms, "due", order=order, not_before_ms=0, reason="its time has come")
+    return change(task, "due", now_ms, "due", order=order, not_before_ms=0, reason=task.reason)
 
 
 def move(task: TaskState, lane: Lane, by: str, now_ms: int) -> Step:

@@ -181,12 +181,13 @@ class Windows:
         return came
 
     def extend(self, bucket: Bucket, rows: Rows) -> list[Output]:
-        """An agent may take none of this window: read as much again."""
+        """An agent may take none of this window: read as much again. Told whole, as the scheduler may not know it."""
         of = self.resident.get(bucket)
-        if of is None or not of.more:
+        if of is None:
             return []
-        came = self._refill(bucket, rows, len(of.heads) + self.size)
-        return [Output("scheduler", WindowDelta(self.lane, bucket, (), came))] if came else []
+        if of.more:
+            self._refill(bucket, rows, len(of.heads) + self.size)
+        return [self._whole(bucket)]
 
     # --- adopting ops ------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ Tokens = Annotated[int, Meta(ge=0, le=2**53)]
 FrameId = Annotated[str, Meta(max_length=64)]
 
 
-class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
+class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True, gc=False):
     def __str__(self) -> str:
         return type(self).__name__
 

@@ -11,7 +11,7 @@ import msgspec
 Key = tuple[str | int, ...]
 
 
-class Op(msgspec.Struct, frozen=True):
+class Op(msgspec.Struct, frozen=True, gc=False):
     """Base of the four ops."""
 
     table: str
@@ -43,7 +43,7 @@ class Append(Op, frozen=True):
     row: Any
 
 
-class Must(msgspec.Struct, frozen=True):
+class Must(msgspec.Struct, frozen=True, gc=False):
     """A precondition, checked inside the write transaction with the batch's earlier commits visible.
 
     `absent`: no row at `key`. `equals`: the row at `key` is `row`.

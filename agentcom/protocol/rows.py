@@ -23,7 +23,7 @@ LANES: tuple[Lane, ...] = ("urgent", "high", "normal", "low")
 """By rank: the position is the lane's number on disk and protocol 1's integer priority."""
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """Base of every row."""
 
     def __str__(self) -> str:  # Thespian formats messages for logs it never writes

@@ -9,12 +9,14 @@ from agentcom.runtime.clock import Clock, ManualClock, SystemClock
 from agentcom.runtime.killing import kill_actor
 from agentcom.runtime.loop import LoopSystemBase, Port
 from agentcom.runtime.watchdog import LoopWatchdog
+from agentcom.runtime.workers import DaemonExecutor
 
 __all__ = [
     "ActorFigures",
     "BlockingDone",
     "BlockingFailed",
     "Clock",
+    "DaemonExecutor",
     "LoopSystemBase",
     "LoopWatchdog",
     "ManualClock",

@@ -7,7 +7,7 @@ May import: agentcom.store.*.
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 
 import msgspec
@@ -42,8 +42,8 @@ class Done(msgspec.Struct, frozen=True):
 class Disk:
     """One open store and its thread. A store actor's life is one Disk; the environment may outlive it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+    def __init__(self, settings: Settings, thread: Executor) -> None:
+        self.thread = thread  #: exactly one: LMDB hangs for ever if a transaction changes threads
         self._settings = settings
         self._refused = False  #: a write found no room since the last successful probe
         self._upkeeps = 0

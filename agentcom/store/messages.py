@@ -11,7 +11,7 @@ import msgspec
 from agentcom.protocol.ops import Must, Op
 
 
-class StoreMessage(msgspec.Struct, frozen=True):
+class StoreMessage(msgspec.Struct, frozen=True, gc=False):
     """Base; its text is constant, as Thespian formats messages for logs it never writes."""
 
     def __str__(self) -> str:

@@ -64,6 +64,12 @@ class Overlay:
                 if op.table in self._cache:
                     self._keep(op.table, op.key, rows[max(rows)])
 
+    def learn(self, ops: Iterable[Op]) -> None:
+        """Of ops that are on disk already only the cache has to know."""
+        for op in ops:
+            if op.table in self._cache and isinstance(op, Put | Delete):
+                self._keep(op.table, op.key, op.row if isinstance(op, Put) else None)
+
     def drop(self, ticket: int) -> None:
         """The ticket is on disk: readers see it from now on."""
         for table, key in self._tickets.pop(ticket, ()):

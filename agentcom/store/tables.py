@@ -133,7 +133,7 @@ def _tables() -> Iterable[Table]:
     yield Table(13, "moves", "lane:lane task_id:str", rows.Move, lane)
     yield Table(14, "counter", "name:str a:str b:str", int, "*", counter=True)
     yield Table(15, "idempotency", "submitter:str key:str", rows.Idempotent, lane)
-    yield Table(16, "agent", "agent_id:str", rows.Agent, directory, "agent.")
+    yield Table(16, "agent", "agent_id:str", rows.Agent, directory)
     yield Table(17, "token", "sha256:str", rows.Token, directory)
     yield Table(18, "repo", "name:str", rows.Repo, directory)
     yield Table(19, "invite", "sha256:str", rows.Invite, directory)

@@ -24,27 +24,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def env():
+@pytest.fixture(scope="module")
+def base_env():
     ours = {k: v for k, v in os.environ.items() if not k.startswith("AGENTCOM_")}
     return {**ours, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
 
-@pytest.fixture
-def command(env, tmp_path):
-    def run(program, *arguments, **more):
-        argv = [sys.executable, "-m", f"agentcom.cli.{program}", *map(str, arguments)]
-        settings = {
-            "cwd": tmp_path,
-            "env": env,
-            "capture_output": True,
-            "text": True,
-            "timeout": 90,
-            "check": False,
-        }
-        return subprocess.run(argv, **settings, **more)
-
-    return run
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("hub")
 
 
 class Process:
@@ -72,28 +60,40 @@ class Process:
         return self.popen.wait(30)
 
 
-@pytest.fixture
-def hub(env, tmp_path):
-    process = Process(env, tmp_path)
-    env["AGENTCOM_HUB"] = process.url
+@pytest.fixture(scope="module")
+def hub(base_env, folder):
+    """One for all tests that leave it as it was, but for some tasks."""
+    process = Process(base_env, folder)
     yield process
-    if process.popen.poll() is None:
-        process.stop()
+    assert process.stop() == 0
 
 
-def test_a_hub_leaves_an_admin_token_that_only_its_owner_can_read(hub, tmp_path):
-    assert (tmp_path / "agentcom-data" / "admin.token").stat().st_mode & 0o777 == 0o600
+@pytest.fixture
+def command(base_env, folder, hub):
+    """Run a program in the hub's folder."""
+
+    def run(program, *arguments, **env):
+        argv = [sys.executable, "-m", f"agentcom.cli.{program}", *map(str, arguments)]
+        env = {**base_env, "AGENTCOM_HUB": hub.url, **env}
+        return subprocess.run(
+            argv, cwd=folder, env=env, capture_output=True, text=True, timeout=90, check=False
+        )
+
+    return run
 
 
-def test_smoke_finds_a_working_hub(hub, command):
+def tasks(command, **env):
+    return json.loads(command("admin", "tasks", "--limit", 1000, "--json", **env).stdout)["tasks"]
+
+
+def test_a_hub_leaves_an_admin_token_that_only_its_owner_can_read(hub, folder):
+    assert (folder / "agentcom-data" / "admin.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_smoke_finds_a_working_hub(command):
     done = command("main", "smoke", "--tasks", 12)
     assert done.returncode == exits.OK, done.stdout + done.stderr
     assert "12 tasks completed once each by 3 agents" in done.stdout
-
-
-def test_a_hub_stops_in_order_when_asked(hub):
-    assert hub.stop() == 0
-    assert json.loads(hub.log.read_text().splitlines()[-1])["event"] == "hub.stopped"
 
 
 def test_a_second_hub_on_the_same_data_names_the_first(hub, command):
@@ -103,11 +103,11 @@ def test_a_second_hub_on_the_same_data_names_the_first(hub, command):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_port_in_use_is_named_and_nothing_is_made(hub, command, tmp_path):
+def test_a_port_in_use_is_named_and_nothing_is_made(hub, command, folder):
     done = command("main", "hub", "--data", "other", "--port", hub.port)
     assert done.returncode == exits.REFUSED
     assert f"127.0.0.1:{hub.port}" in done.stderr
-    assert not (tmp_path / "other").exists()
+    assert not (folder / "other").exists()
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_a_port_in_use_is_named_and_nothing_is_made(hub, command, tmp_path):
         (["--port", "70000"], "--port"),
     ],
 )
-def test_a_bad_setting_is_named_and_nothing_is_made(command, tmp_path, arguments, told):
-    (tmp_path / "bad.toml").write_text("registration = ")
-    done = command("main", "hub", *arguments)
+def test_a_bad_setting_is_named_and_nothing_is_made(command, folder, arguments, told):
+    (folder / "bad.toml").write_text("registration = ")
+    done = command("main", "hub", "--data", "other", *arguments)
     assert done.returncode == exits.USAGE
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "agentcom-data").exists()
+    assert not (folder / "other").exists()
 
 
 def test_a_host_that_is_not_ours_is_one_sentence(command):
-    done = command("main", "hub", "--host", "203.0.113.7", "--port", "0")
+    done = command("main", "hub", "--data", "other", "--host", "203.0.113.7", "--port", "0")
     assert done.returncode == exits.REFUSED
     assert len(done.stderr.splitlines()) == 1
 
@@ -143,20 +143,21 @@ def test_a_host_that_is_not_ours_is_one_sentence(command):
         (["submit", "x", "--deadline", "2001-01-01"], "complete_by"),
     ],
 )
-def test_what_only_the_hub_can_know_is_refused_by_it(hub, command, arguments, told):
+def test_what_only_the_hub_can_know_is_refused_by_it(command, arguments, told):
+    before = tasks(command)
     done = command("main", *arguments)
     assert done.returncode == exits.REFUSED
     assert told in done.stderr
-    assert json.loads(command("admin", "tasks", "--json").stdout)["tasks"] == []
+    assert tasks(command) == before
 
 
-def test_a_repeated_key_is_the_same_task_and_another_text_a_conflict(hub, command):
+def test_a_repeated_key_is_the_same_task_and_another_text_a_conflict(command):
     first, again = (command("main", "submit", "x", "--idempotency-key", "k", "--json") for _ in range(2))
     assert json.loads(first.stdout)["task_id"] == json.loads(again.stdout)["task_id"]
     assert command("main", "submit", "y", "--idempotency-key", "k").returncode == exits.REFUSED
 
 
-def test_a_task_can_be_moved_explained_and_cancelled(hub, command):
+def test_a_task_can_be_moved_explained_and_cancelled(command):
     task = json.loads(command("main", "submit", "paint", "--needs", "paint", "--json").stdout)["task_id"]
     assert command("admin", "prioritise", task, "urgent").returncode == exits.OK
     shown = json.loads(command("admin", "task", task, "--json").stdout)
@@ -179,31 +180,38 @@ def test_a_task_can_be_moved_explained_and_cancelled(hub, command):
     assert done.returncode == exits.TIMED_OUT
 
 
-def test_a_file_of_ideas_becomes_tasks(hub, command, tmp_path):
-    (tmp_path / "ideas.txt").write_text("one\ntwo\nthree\n")
-    assert command("main", "submit", "--file", "ideas.txt").returncode == exits.OK
-    assert len(json.loads(command("admin", "tasks", "--json").stdout)["tasks"]) == 3
+def test_a_file_of_ideas_becomes_tasks(command, folder):
+    (folder / "ideas.txt").write_text("one idea\ntwo ideas\nthree ideas\n")
+    assert command("main", "submit", "--file", "ideas.txt", "--lane", "low").returncode == exits.OK
+    assert [t["description"] for t in tasks(command) if "idea" in t["description"]] == [
+        "one idea",
+        "two ideas",
+        "three ideas",
+    ]
 
 
-def test_tasks_are_still_there_after_a_kill(hub, command, env, tmp_path):
-    task = json.loads(command("main", "submit", "x", "--json").stdout)["task_id"]
-    hub.popen.kill()
-    hub.popen.wait()
-    again = Process(env, tmp_path)
+def test_a_hub_that_was_killed_has_its_tasks_and_then_stops_in_order(base_env, tmp_path, command):
+    first = Process(base_env, tmp_path)
+    here = {"AGENTCOM_TOKEN": (tmp_path / "agentcom-data" / "admin.token").read_text().strip()}
+    submitted = command("main", "submit", "x", "--json", **here, AGENTCOM_HUB=first.url)
+    first.popen.kill()
+    first.popen.wait()
+    again = Process(base_env, tmp_path)
     try:
-        env["AGENTCOM_HUB"] = again.url
-        assert json.loads(command("admin", "task", task, "--json").stdout)["status"] == "queued"
+        found = tasks(command, **here, AGENTCOM_HUB=again.url)
     finally:
-        again.stop()
+        assert again.stop() == 0
+    assert [t["task_id"] for t in found] == [json.loads(submitted.stdout)["task_id"]]
+    assert json.loads(again.log.read_text().splitlines()[-1])["event"] == "hub.stopped"
 
 
-def test_an_operator_token_may_look_but_not_administer(hub, command, env):
+def test_an_operator_token_may_look_but_not_administer(command):
     assert command("admin", "token", "create", "eve", "--out", "eve.token").returncode == exits.OK
     assert command("admin", "tasks", "--token-file", "eve.token").returncode == exits.OK
     assert command("admin", "tree", "--token-file", "eve.token").returncode == exits.REFUSED
 
 
-def test_an_actor_can_be_inspected_and_restarted(hub, command):
+def test_an_actor_can_be_inspected_and_restarted(command):
     assert command("admin", "restart", "presence").returncode == exits.OK
     assert json.loads(command("admin", "inspect", "presence", "--json").stdout)["name"] == "presence"
     assert command("admin", "restart", "nobody").returncode == exits.REFUSED

@@ -6,6 +6,7 @@ The model shares nothing with the scheduler but the messages: it looks at every 
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentcom.core import shelves
 from agentcom.core.messages import (
     AgentReady,
     Bucket,
@@ -59,6 +60,7 @@ class Model:
         self.flights: dict[str, tuple[str, int, int]] = {}  # task: agent, its incarnation, rank
         self.left: set[str] = set()
         self.turns: dict[str, int] = {}
+        self.refusals: list[tuple[int, str, str]] = []  # rank, task, agent
         self.paused: set[int] = set()
         self.clock = 0
 
@@ -151,13 +153,23 @@ class Model:
         flight = self.flights.get(task_id)
         if flight is None or flight[0] != name:
             return
-        if taken:
-            self.turns[name] = self.turns.get(name, 0) + 1
-            if task_id not in self.left:
-                for (rank, _), of in self.windows.items():
-                    if rank == flight[2]:
-                        of.heads.pop(task_id, None)
+        self.turns[name] = self.turns.get(name, 0) + taken
+        for (rank, _), of in self.windows.items():
+            if rank == flight[2] and task_id in of.heads and task_id not in self.left:
+                if taken:
+                    del of.heads[task_id]
+                else:
+                    self.refuse(rank, of, name, task_id)
         self.land(task_id)
+
+    def refuse(self, rank: int, of: Seen, name: str, task_id: str) -> None:
+        self.refusals.append((rank, task_id, name))
+        if self.refusals.count((rank, task_id, name)) >= shelves.REFUSALS:
+            head = of.heads[task_id]
+            of.heads[task_id] = head._replace(excluded=(*head.excluded, name))
+
+    def is_news(self, rank: int, tasks: set[str]) -> None:
+        self.refusals = [of for of in self.refusals if of[0] != rank or of[1] not in tasks]
 
     def note_left(self, rank: int, gone: set[str]) -> None:
         self.left |= {task for task in gone if task in self.flights and self.flights[task][2] == rank}

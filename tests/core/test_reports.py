@@ -5,13 +5,14 @@ from world import SeededEntropy, new
 from agentcom.core import tasks
 from agentcom.core.policy import Policy
 from agentcom.core.reports import Context, judge
+from agentcom.core.signature import needs
 from agentcom.protocol.frames import ErrorFrame, TaskComplete, TaskProgress
 
 POLICY = Policy()
 
 
 def assigned():
-    state, _ = tasks.create(new(), "task-1", 1, "op", 1_000, POLICY)
+    state, _ = tasks.create(new(), needs(()), "task-1", 1, "op", 1_000, POLICY)
     return tasks.assign(state, "ada", 2_000).state
 
 

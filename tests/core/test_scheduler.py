@@ -10,6 +10,7 @@ from agentcom.core.messages import (
     Workers,
 )
 from agentcom.core.scheduler import Scheduler
+from agentcom.core.shelves import REFUSALS
 from tests.core.scheduler_model import Desk, bucket, caps
 
 # --- which task ---
@@ -99,6 +100,18 @@ def test_a_refused_offer_shows_the_task_to_the_next_agent_and_not_to_the_same() 
     assert desk.refused("ada", "t1") == []
     assert desk.ready("bob") == [("bob", "t1")]
     assert desk.ready("ada") == []
+
+
+def test_a_claim_that_is_always_refused_does_not_go_round_for_ever() -> None:
+    desk = Desk()
+    desk.ready("ada")
+    desk.window("normal", desk.head("t1"))
+    rounds = 1
+    while not desk.refused("ada", "t1") and desk.ready("ada"):
+        rounds += 1
+    assert rounds == REFUSALS
+    assert desk.parked() == [("lane.normal", "t1")]
+    assert desk.delta("normal", desk.head("t1")) == [("ada", "t1")]
 
 
 def test_an_agent_says_ready_in_vain_while_its_offer_is_in_flight() -> None:

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentcom.core import shelves
+from agentcom.core import shelves, stock
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,
@@ -131,9 +131,9 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: any(life > 1 for life in self.lives.values()))
     @rule(name=names, kind=st.sampled_from((AgentReady, AgentPresent)))
     def an_older_life_speaks(self, name: str, kind: type) -> None:
-        if self.lives[name] > 1 and name in self.model.agents:
-            if self.model.agents[name].incarnation == self.lives[name]:
-                self.say(kind(name, self.lives[name] - 1, caps("xyz")), [])
+        of = self.model.agents.get(name)
+        if of and of.incarnation > 1:
+            self.say(kind(name, of.incarnation - 1, caps("xyz")), [])
 
     @precondition(lambda self: self.model.flights)
     @rule(random=dice, taken=st.booleans(), moved=st.booleans())
@@ -157,6 +157,10 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
             heads.append(Head(self.now - age_s * SECOND + self.made, f"t{self.made}", excluded))
         return tuple(sorted(heads))
 
+    def is_news(self, rank: int, tasks: set[str]) -> None:
+        self.parked -= {(rank, task) for task in tasks}
+        self.model.is_news(rank, tasks)
+
     def known(self, rank: int, where: Bucket) -> list[Head]:
         of = self.model.windows.get((rank, where))
         return sorted(of.heads.values()) if of else []
@@ -171,7 +175,7 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
         before = model.windows.get((rank, where), Seen(frozenset(needs)))
         model.note_left(rank, set(before.heads) - {head.task_id for head in heads})
         model.windows[rank, where] = Seen(frozenset(needs), {head.task_id: head for head in heads}, more)
-        self.parked -= {(rank, task) for task in [*before.heads, *(head.task_id for head in heads)]}
+        self.is_news(rank, {*before.heads, *(head.task_id for head in heads)})
         self.asked.discard((rank, where))
         self.say(Window(LANES[rank], where, caps(needs), heads, more), model.settle(self.now))
 
@@ -185,10 +189,11 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
         model = self.model
         if seen := model.windows.get((rank, where)):
             model.note_left(rank, set(gone))
+            seen.more |= bool(gone and came)
             for task_id in gone:
                 seen.heads.pop(task_id, None)
             seen.heads |= {head.task_id: head for head in came}
-            self.parked -= {(rank, task) for task in (*gone, *(head.task_id for head in came))}
+            self.is_news(rank, {*gone, *(head.task_id for head in came)})
         if came and seen:
             self.asked.discard((rank, where))
         self.say(WindowDelta(LANES[rank], where, gone, came), model.settle(self.now))
@@ -205,13 +210,14 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
             head = task.head._replace(order=task.head.order + rank)
             seen.heads[head.task_id] = head
             self.asked.discard((rank, task.bucket))
-            self.parked.discard((rank, head.task_id))
+            self.is_news(rank, {head.task_id})
             self.say(WindowDelta(LANES[rank], task.bucket, (), (head,)), self.model.settle(self.now))
 
     @rule(rank=ranks, is_up=st.booleans())
     def a_lane_restarts(self, rank: int, is_up: bool) -> None:
         model = self.model
         model.windows = {at: of for at, of in model.windows.items() if at[0] != rank}
+        model.refusals = [of for of in model.refusals if of[0] != rank]
         for task_id in [task for task, flight in model.flights.items() if flight[2] == rank]:
             model.land(task_id)
         self.parked = {at for at in self.parked if at[0] != rank}
@@ -275,14 +281,15 @@ class SchedulerAgainstModel(RuleBasedStateMachine):
 
 
 class SchedulerThatAlwaysTidies(SchedulerAgainstModel):
-    """Heaps are built again at every occasion, which otherwise takes dozens of stale entries."""
+    """What otherwise takes dozens of stale entries or capability sets, or some refusals, happens at once."""
 
     def __init__(self) -> None:
-        self.slack, shelves.SLACK = shelves.SLACK, 0
+        self.was = shelves.SLACK, stock.FEW, shelves.REFUSALS
+        shelves.SLACK, stock.FEW, shelves.REFUSALS = 0, 0, 1
         super().__init__()
 
     def teardown(self) -> None:
-        shelves.SLACK = self.slack
+        shelves.SLACK, stock.FEW, shelves.REFUSALS = self.was
 
 
 TestSchedulerAgainstModel = SchedulerAgainstModel.TestCase

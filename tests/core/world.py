@@ -82,7 +82,7 @@ class LaneWorld:
             else:
                 assert answer.code == "refused", answer
                 ask = self.tickets.refused(answer.ticket)
-                self.tell(ask)
+                self.carry_out([self.lane.again(ask, self.clock.now())], ask)
 
     def survey(self) -> None:
         while self.lane.windows.is_surveying:

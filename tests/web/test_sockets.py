@@ -109,7 +109,7 @@ def test_a_hello_that_may_not_is_told_why_and_closed(play, change, code):
         ('{"type":"task_complete","task_id":"t","generation":1,"result":{"data":{"a":' + "9" * 30 + "}}}",
          "bad_frame", "result.data.a"),
         ('{"type":"task_submit","task":{"description":""}}', "bad_frame", "task.description"),
-        ('{"type":"task_submit","task":{"description":"x","complete_by":5}}', "bad_frame", "complete_by"),
+        ('{"type":"task_submit","task":{"description":"x","complete_by":5}}', "bad_frame", "task.complete_by"),
         ('{"type":"hello","agent_id":"ada","instance":"i"}', "invalid_state", ""),
     ],
 )  # fmt: skip

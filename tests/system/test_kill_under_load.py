@@ -1,0 +1,76 @@
+"""The hub killed again and again while clients submit and agents complete: what it acknowledged is true."""
+
+import asyncio
+import random
+from itertools import count
+
+import pytest
+
+from agentcom.client import Hub
+from agentcom.protocol.rows import LANES
+from tests.system.crew import CAPABILITY, crew_of, outcomes
+from tests.system.hub_process import HubProcess
+
+pytestmark = pytest.mark.slow
+ROUNDS = 5
+SUBMITTERS = 6
+AGENTS = ("ada", "grace", "linus")
+
+
+class Submitter:
+    """Submits until told to stop, and remembers every acknowledgement."""
+
+    def __init__(self, hub: Hub, name: int) -> None:
+        self.acknowledged: dict[str, str] = {}
+        self._hub = hub
+        self._name = name
+
+    async def run(self, stop: asyncio.Event) -> None:
+        for n in count():
+            if stop.is_set():
+                return
+            key = f"submitter-{self._name}-{n}"
+            task = await self._hub.submit(
+                f"idea {key}",
+                idempotency_key=key,
+                priority=LANES[n % len(LANES)],
+                needed_capabilities=[CAPABILITY],
+            )
+            self.acknowledged[key] = task.task_id
+            await asyncio.sleep(0.01)  # a load, not a flood: the machine is shared
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_five_kills_under_load_lose_and_double_nothing(hub: HubProcess, seed: int) -> None:
+    rng = random.Random(seed)
+
+    async def scenario() -> None:
+        async with hub.admin() as admin, crew_of(hub, AGENTS) as crew:
+            stop = asyncio.Event()
+            submitters = [Submitter(admin, n) for n in range(SUBMITTERS)]
+            running = [asyncio.create_task(one.run(stop)) for one in submitters]
+            for _ in range(ROUNDS):
+                await acknowledged_more(submitters, rng.randint(10, 60))
+                await asyncio.sleep(rng.random() * 0.05)  # anywhere within a batch
+                hub.kill()
+                hub.start()
+            await acknowledged_more(submitters, 30)
+            stop.set()
+            await asyncio.gather(*running)
+            task_ids = [task_id for one in submitters for task_id in one.acknowledged.values()]
+            assert len(set(task_ids)) == len(task_ids)
+            assert await outcomes(admin, task_ids, 120) == []
+            assert crew.problems() == []
+            assert {id for id, n in crew.completed.items() if n == 1} == set(task_ids)
+            stats = await admin.call("GET", "/api/tasks/stats")
+            assert stats["by_status"]["completed"] == sum(stats["by_status"].values()) == len(task_ids)
+
+    asyncio.run(scenario())
+    assert hub.complaints() == []
+
+
+async def acknowledged_more(submitters: list[Submitter], n: int) -> None:
+    goal = sum(len(one.acknowledged) for one in submitters) + n
+    async with asyncio.timeout(60):
+        while sum(len(one.acknowledged) for one in submitters) < goal:
+            await asyncio.sleep(0.005)
