@@ -10,6 +10,7 @@ import msgspec
 from agentcom.core import tasks
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Adopt, Answered, Fault, Operate, Released, Reply
+from agentcom.core.signature import needs
 from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Put
@@ -75,7 +76,7 @@ def _prioritise(
         return _answer(ask, {"task_id": task.id, "status": task.phase, "priority": to})
     state, ops = tasks.move(task, to, ask.by, now_ms)
     moved = Put("moves", (to, task.id), Move(task.id, to, int(max(0.0, lease_left_s) * 1000)))
-    signature = tasks.signature_op(to, rows.get("body", (task.id,)).needed)
+    signature = tasks.signature_op(to, needs(rows.get("body", (task.id,)).needed))
     adopt = Output(f"lane.{to}", Adopt(task.id, max(0.0, lease_left_s)))
     return _done(ask, task, Step(state, (*ops, moved, signature)), adopt, event="moved")
 

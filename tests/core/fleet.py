@@ -136,8 +136,10 @@ class LanePart(Part):
         lane = self.name.partition(".")[2]
         fleet = self.fleet
         self.world = LaneWorld(lane, fleet.store, fleet.clock, Outbox(self.release), **fleet.options)
-        self.unwritten = self.world.unwritten
         self.world.lane.leases.frozen = "gateway" not in self.known
+        self.unwritten = self.world.unwritten
+        for name in self.known:
+            self.on_up(name)
         self._go_on()
 
     def handle(self, message: Any) -> None:
@@ -190,9 +192,8 @@ class AgentPart(Part):
         [opened] = fleet.store.engine.apply([Open(self.name)])
         self.incarnation = opened.incarnation
         self.core = Agent(self.name.partition(".")[2], self.incarnation, fleet.policy, self.rows, 1)
-        for name in LANE_NAMES:
-            if name in self.known:
-                self.carry_out(self.core.up(name, fleet.clock.now()))
+        for name in self.known:
+            self.on_up(name)
 
     def carry_out(self, decisions: Iterable[Decision]) -> None:
         for of in decisions:
