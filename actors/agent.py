@@ -60,7 +60,7 @@ class AgentActor(Durable):
 
     def _arm(self) -> None:
         clock = now().mono
-        wake = max(self.agent.next_wake(), clock)
+        wake = self.agent.next_wake(clock)
         if wake < self.armed_for - 0.001:
             self.armed_for = wake
             self.after(wake - clock, "tick")

@@ -40,7 +40,9 @@ class Durable(Supervised):
     store_incarnation = 0
 
     def on_start(self, args: Any) -> None:
-        self.rows = Overlay(reader_of(args.folder), cache_tables=self.cache_tables)
+        self.rows = Overlay(
+            reader_of(args.folder), cache_tables=self.cache_tables, cache_if=lambda row: self.is_ours(row)
+        )
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
         self.store_status = StoreStatus()
         self.tell("store", Open(self.name))
@@ -62,6 +64,10 @@ class Durable(Supervised):
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
         """Fold ops into memory; what that gives to say leaves with the decision."""
         return ()
+
+    def is_ours(self, row: Any) -> bool:
+        """Whether nobody else writes this row of a cached table, so that it may be kept."""
+        return True
 
     def on_refused(self, ask: Any) -> None:
         """A precondition of `ask`'s decision did not hold. The row in its way is on disk now."""

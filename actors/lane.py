@@ -56,6 +56,9 @@ class LaneActor(Durable):
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
         return self.lane.adopt(ops, now())
 
+    def is_ours(self, row: Any) -> bool:
+        return bool(row.lane == self.args.lane)
+
     def on_refused(self, ask: Any) -> None:
         """Somebody used the key first: decided again, the winner's row now shows."""
         self.carry_out([self.lane.again(ask, now())], ask)

@@ -110,7 +110,7 @@ def test(tree: Path) -> None:
     for argv in checks:
         done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise GivesUp(f"{' '.join(argv)} fails: {_telling(done.stdout + done.stderr)}")
+            raise GivesUp(f"the project's own tests fail: {_telling(done.stdout + done.stderr)}")
 
 
 def _telling(output: str) -> str:

@@ -61,9 +61,10 @@ def _told(task: Json) -> str:
 
 def board(lines: Sequence[Line], seconds: float) -> RenderableType:
     """The live picture."""
-    made = Table(box=box.SIMPLE, header_style="bold", pad_edge=False, expand=False)
-    for name, width in (("task", 34), ("lane", 6), ("status", 13), ("agent", 6), ("attempt", 7), ("", 34)):
-        made.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+    made = Table(box=box.SIMPLE, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), expand=True)
+    for name, width in (("task", 18), ("lane", 6), ("status", 13), ("agent", 6), ("attempt", 7)):
+        made.add_column(name, width=width, no_wrap=True)
+    made.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for each in lines:
         attempts = str(each.attempts or "")
         cells = (

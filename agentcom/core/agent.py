@@ -86,6 +86,9 @@ class Agent(AgentState):
             self.told = None
         if name == "presence":
             self.shown = None
+        if name == "gateway" and self.session:  # what we told it so far went to the one before
+            yield Decision(outputs=(self._restarted(self.session.conn),))
+            yield from self._session_closed(SessionClosed(self.session.conn, 1012, orderly=True), now)
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
@@ -99,10 +102,10 @@ class Agent(AgentState):
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
-    def next_wake(self) -> float:
-        """When time alone changes something, monotonic seconds."""
-        stop = self.stopping.since + self.policy.stop_s if self.stopping else float("inf")
-        return min(stop, self.rests_until or float("inf"))
+    def next_wake(self, mono: float) -> float:
+        """When, after `mono`, time alone changes something; monotonic seconds."""
+        stop = self.stopping.since + self.policy.stop_s if self.stopping else 0.0
+        return min((at for at in (stop, self.rests_until) if at > mono), default=float("inf"))
 
     # --- sessions ----------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class Agent(AgentState):
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
-            yield from self._stranger(said.conn)
+            yield from self._strange(said.conn)
             return
         match said.frame:
             case Heartbeat() as beat:
@@ -194,11 +197,10 @@ class Agent(AgentState):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
 
-    def _stranger(self, conn: str) -> Iterator[Decision]:
-        """A session that an earlier life of this actor opened: it must say hello again."""
+    def _strange(self, conn: str) -> Iterator[Decision]:
+        """An older session's last words, which nobody hears; or one that an earlier life of ours opened."""
         if self.hello is None or self.hello.conn != conn:
-            end = EndSession(conn, CLOSE_CODES["restarted"], "the agent's actor started again; connect anew")
-            yield Decision(outputs=(Output("gateway", end),))
+            yield Decision(outputs=(self._restarted(conn),))
 
     # --- what the session lists --------------------------------------------------------------------
 
@@ -316,8 +318,10 @@ class Agent(AgentState):
         if self.hold and self.hold.key == (claimed.task_id, claimed.generation):
             self.hold.follow(claimed)  # it moved to another lane
             return
-        if reserved is None:
-            return  # resynchronised meanwhile: WhatDoIHold tells the same
+        if reserved is None:  # resynchronised meanwhile
+            self._found(Hold.of(claimed))
+            yield Decision(outputs=self._push(now))
+            return
         self.reserved = None
         self.hold = Hold.of(claimed)
         if reserved.reclaim:
@@ -354,13 +358,11 @@ class Agent(AgentState):
         self.asking.discard(said.lane)
         if self.reserved and self.reserved.lane == said.lane:
             yield from self._resynchronised(self.reserved, said)
-        if self.hold and self.hold.lane == said.lane:
-            kept = next((of for of in said.tasks if (of.task_id, of.generation) == self.hold.key), None)
-            if kept is None:
-                self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
-                self.hold = None
-        for claimed in said.tasks[:1]:
-            self.hold = self.hold or Hold.of(claimed)
+        if self.hold and self.hold.lane == said.lane and not self._still_ours(self.hold):
+            self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
+            self.hold = None
+        for claimed in said.tasks:
+            self._found(Hold.of(claimed))
         yield Decision(outputs=self._push(now))
         if not self.asking and self.hello:
             opened, self.hello = self.hello, None
@@ -368,6 +370,19 @@ class Agent(AgentState):
         elif not self.asking and self.hold and self.session is None:
             away = HolderAway(self.id, self.hold.task_id, self.hold.generation)
             yield Decision(outputs=(self._lane(self.hold.lane, away),))
+
+    def _still_ours(self, hold: Hold) -> bool:
+        """By the row, since a lane says nothing of what moved on. Follows it there."""
+        row = self.rows.get("task", (hold.task_id,))
+        ours = row is not None and (row.holder, row.generation) == (self.id, hold.generation)
+        if ours:
+            hold.lane = row.lane
+        return ours
+
+    def _found(self, hold: Hold) -> None:
+        """A lane says that we hold this; it may have ended or moved since."""
+        if self.hold is None and self._still_ours(hold):
+            self.hold = hold
 
     def _resynchronised(self, reserved: Reservation, said: Holding) -> Iterator[Decision]:
         self.reserved = None

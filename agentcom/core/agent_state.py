@@ -182,6 +182,10 @@ class AgentState:
     def _replaced(self, conn: str) -> Output:
         return Output("gateway", EndSession(conn, CLOSE_CODES["replaced"], "replaced by a newer session"))
 
+    def _restarted(self, conn: str) -> Output:
+        """Its client comes again and resumes."""
+        return Output("gateway", EndSession(conn, CLOSE_CODES["restarted"], "a part of the hub started again"))
+
 
 def _same(one: AgentStatus, other: AgentStatus) -> bool:
     return msgspec.structs.replace(one, since_ms=0) == msgspec.structs.replace(other, since_ms=0)

@@ -46,6 +46,8 @@ from agentcom.protocol.rows import Lane as LaneName
 
 LATE_S = 1.0
 """A timer this late tells that the process stood still; leases are not to blame."""
+SURVEY_S = 10.0
+"""Buckets that found no place in the windows wait this long at most for one that others left."""
 SLICE = 200
 """Due rows handled in one go."""
 
@@ -76,6 +78,7 @@ class Lane:
         self._counter = ("tasks", name, "queued")
         self._incarnations: dict[str, int] = {}
         self._workers_version = -1
+        self._survey_at = 0.0
 
     # --- memory ------------------------------------------------------------------------------------
 
@@ -85,8 +88,7 @@ class Lane:
         for phase in sorted(HELD):
             for key, _ in self._all("by_phase", (phase, self.name)):
                 self.leases.adopt(self.rows.get("task", (key[2],)), now.mono, self.policy.renewal_s)
-        for key, _ in self._all("moves", (self.name,)):
-            yield from self._take_in(self.rows.get("task", (key[1],)), now, self.policy.renewal_s)
+        yield from self._arrivals(now)
         self.wake_at = now.mono
 
     def _all(self, table: str, prefix: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
@@ -356,12 +358,23 @@ class Lane:
         yield operations.operate(ask, self.name, self.rows, now.ms, self.mint_order(now), left)
 
     def _adopt_task(self, said: Adopt, now: Now) -> Iterator[Decision]:
-        if self.rows.get("moves", (self.name, said.task.id)) is not None:
-            yield from self._take_in(said.task, now, said.lease_left_s)
+        if self.rows.get("moves", (self.name, said.task_id)) is not None:
+            yield from self._take_in(said.task_id, now, said.lease_left_s)
 
-    def _take_in(self, task: TaskState, now: Now, lease_left_s: float) -> Iterator[Decision]:
-        """A moved task: its rows are there already; writing them again brings them into windows and cache."""
-        ops: list[Op] = [Delete("moves", (self.name, task.id)), Put("task", (task.id,), task)]
+    def _arrivals(self, now: Now) -> Iterator[Decision]:
+        """Moved here, and nobody was there to say so, or to hear it."""
+        for key, _ in self._all("moves", (self.name,)):
+            yield from self._take_in(str(key[1]), now, self.policy.renewal_s)
+
+    def _take_in(self, task_id: str, now: Now, lease_left_s: float) -> Iterator[Decision]:
+        """A moved task: its rows are there already; writing them again brings them into windows and cache. As it is
+        now: it is ours since the move's commit, and may have changed here, or gone on to another lane, since then."""
+        here = Delete("moves", (self.name, task_id))
+        task = self._mine(task_id)
+        if task is None:
+            yield Decision((here,), (), "moved on")
+            return
+        ops: list[Op] = [here, Put("task", (task.id,), task)]
         ops += (Put(table, key, row) for (table, key), row in entries(task))
         if task.phase in HELD:
             self.leases.adopt(task, now.mono, lease_left_s)
@@ -375,10 +388,17 @@ class Lane:
         if now.mono > self.wake_at + LATE_S:
             self.leases.renew_all(now.mono)
         self.wake_at = float("inf")
+        yield from self._arrivals(now)
+        self._look_for_more(now)
         yield from self._expire(now)
         yield from self._due(now)
         yield from self._past_deadline(now)
         self.wake_at = min(self.wake_at, self.leases.next_deadline())
+
+    def _look_for_more(self, now: Now) -> None:
+        if self.windows.emptied and now.mono >= self._survey_at and not self.windows.is_surveying:
+            self._survey_at = now.mono + SURVEY_S
+            self.windows.survey()
 
     def _expire(self, now: Now) -> Iterator[Decision]:
         for task_id in self.leases.run_out(now.mono):

@@ -13,7 +13,7 @@ import msgspec
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Code
 from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
-from agentcom.protocol.rows import Lane, TaskState
+from agentcom.protocol.rows import Lane
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -406,9 +406,9 @@ class Operate(Ask, frozen=True, kw_only=True):
 
 
 class Adopt(Message, frozen=True):
-    """Old lane to new lane: a moved task, with what is left of its lease."""
+    """Old lane to new lane: a moved task, with what is left of its lease. Its state is its row's."""
 
-    task: TaskState
+    task_id: str
     lease_left_s: float
 
 

@@ -10,6 +10,7 @@ import msgspec
 from agentcom.core import tasks
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Adopt, Answered, Fault, Operate, Released, Reply
+from agentcom.core.signature import needs
 from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Put
@@ -26,7 +27,7 @@ def operate(ask: Operate, lane: Lane, rows: Rows, now_ms: int, order: int, lease
             return _answer(ask, Fault("unavailable", "the task is changing lanes", retry_after_ms=200))
         return Decision(outputs=(Output(f"lane.{task.lane}", msgspec.structs.replace(ask, forwarded=True)),))
     try:
-        return _VERBS[ask.verb](ask, task, now_ms, order, lease_left_s)
+        return _VERBS[ask.verb](ask, task, rows, now_ms, order, lease_left_s)
     except Refused as refused:
         return _answer(ask, Fault(refused.code, refused.message, task_id=task.id))
 
@@ -49,7 +50,9 @@ def _told(task: TaskState, message: Any) -> tuple[Output, ...]:
     return (Output(f"agents/agent.{task.holder}", message),) if task.holder else ()
 
 
-def _cancel(ask: Operate, task: TaskState, now_ms: int, order: int, lease_left_s: float) -> Decision:
+def _cancel(
+    ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
+) -> Decision:
     if task.phase == "cancelled":
         return _answer(ask, {"task_id": task.id, "status": task.phase, "previous_status": task.phase})
     stop = Released(task.holder, task.id, task.generation, ask.text or "cancelled", stop=True)
@@ -58,22 +61,29 @@ def _cancel(ask: Operate, task: TaskState, now_ms: int, order: int, lease_left_s
     )
 
 
-def _retry(ask: Operate, task: TaskState, now_ms: int, order: int, lease_left_s: float) -> Decision:
+def _retry(
+    ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
+) -> Decision:
     return _done(ask, task, tasks.retry(task, ask.by, order, now_ms), event="retried")
 
 
-def _prioritise(ask: Operate, task: TaskState, now_ms: int, order: int, lease_left_s: float) -> Decision:
+def _prioritise(
+    ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
+) -> Decision:
     """One commit by this lane writes both lanes' index entries; the new lane adopts the task from its `moves` row."""
     to = ask.lane or task.lane
     if to == task.lane:
         return _answer(ask, {"task_id": task.id, "status": task.phase, "priority": to})
     state, ops = tasks.move(task, to, ask.by, now_ms)
     moved = Put("moves", (to, task.id), Move(task.id, to, int(max(0.0, lease_left_s) * 1000)))
-    adopt = Output(f"lane.{to}", Adopt(state, max(0.0, lease_left_s)))
-    return _done(ask, task, Step(state, (*ops, moved)), adopt, event="moved")
+    signature = tasks.signature_op(to, needs(rows.get("body", (task.id,)).needed))
+    adopt = Output(f"lane.{to}", Adopt(task.id, max(0.0, lease_left_s)))
+    return _done(ask, task, Step(state, (*ops, moved, signature)), adopt, event="moved")
 
 
-def _answer_question(ask: Operate, task: TaskState, now_ms: int, order: int, lease_left_s: float) -> Decision:
+def _answer_question(
+    ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
+) -> Decision:
     step = tasks.unblock(task, now_ms, "answered", ask.by)
     told = Answered(task.holder, task.id, task.generation, ask.text)
     return _done(ask, task, step, *_told(task, told), event="answered")

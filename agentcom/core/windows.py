@@ -51,6 +51,7 @@ class Windows:
         self.max_buckets = max_buckets
         self.resident: dict[Bucket, Resident] = {}
         self.horizon = NEVER
+        self.emptied = 0  #: windows that ran empty since the last survey, while other buckets had no place
         self._classes: tuple[Class, ...] = ()
         self._agents: frozenset[str] = frozenset()
         self._survey: list[
@@ -95,7 +96,10 @@ class Windows:
         """Start (again) to look at every signature the online agents could fit."""
         least = {"", *(name for of in self._classes for name in of.capabilities)}
         self._survey = [(name, None) for name in sorted(least, reverse=True)] if self._classes else []
+        if self.horizon < NEVER:  # some found no place, maybe of tasks aimed at one agent
+            self._targets = [(name, None) for name in sorted(self._agents)]
         self.horizon = NEVER
+        self.emptied = 0
 
     @property
     def is_surveying(self) -> bool:
@@ -243,5 +247,7 @@ class Windows:
             yield self._close(bucket)
         elif at >= 0 or came:
             yield Output("scheduler", WindowDelta(self.lane, bucket, (task_id,), came))
-        if order >= self.horizon and not self.is_surveying:
+        if not of.heads and self.horizon < NEVER:
+            self.emptied += 1
+        if (order >= self.horizon or self.emptied > self.max_buckets // 4) and not self.is_surveying:
             self.survey()

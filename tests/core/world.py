@@ -43,7 +43,9 @@ class LaneWorld:
 
     def start(self) -> None:
         """A new incarnation, from rows; what the old one had not on disk is gone."""
-        self.rows = Overlay(self.store.reader, cache_tables=("task",))
+        self.rows = Overlay(
+            self.store.reader, cache_tables=("task",), cache_if=lambda row: row.lane == self.name
+        )
         self.tickets = OutputCommit(self.rows, lambda ops: self.lane.adopt(ops, self.clock.now()), self._release)
         self.unwritten: deque[Commit] = deque()
         [opened] = self.store.engine.apply([Open(f"lane.{self.name}")])
