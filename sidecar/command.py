@@ -20,6 +20,10 @@ class Done(msgspec.Struct, frozen=True):
     seconds: float
 
 
+REAP_S = 2.0
+"""A killed child is gone at once, but somebody else may still hold its pipes."""
+
+
 class TookTooLong(Exception):
     """The command was killed at its deadline."""
 
@@ -42,6 +46,15 @@ async def run(
     finally:
         with contextlib.suppress(ProcessLookupError):  # its group, also when we are cancelled
             os.killpg(child.pid, signal.SIGKILL)
+        if child.returncode is None:
+            await _reaped(child)
     code = child.returncode
     text = out if code == 0 or with_errors else out + (err or b"")
     return Done(-1 if code is None else code, text.decode(errors="replace"), time.monotonic() - began)
+
+
+async def _reaped(child: asyncio.subprocess.Process) -> None:
+    """No zombie stays, and no pipe that only the end of the loop would close."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REAP_S):
+            await child.communicate()
