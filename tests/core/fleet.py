@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from fleet_clients import Close, Sidecar, Said
+from fleet_clients import Close, Said, Sidecar
 from world import Clock, LaneWorld
 
 from agentcom.core.agent import Agent

@@ -139,8 +139,10 @@ class Sidecar:
     def _on(self, event: Event) -> None:
         match event:
             case Assigned(assign):
+                others = [of for of in self.state.tasks if of != assign.task_id and not self.state.is_reported(of)]
+                assert not others, f"{self!r} is given {assign.task_id} while it lists {others}"
                 self.undecided.append((assign.task_id, assign.generation))
-            case Accepted(task_id, generation):
+            case Accepted(task_id):
                 self._begin(task_id)
             case Stop():
                 self.stops.append(event)

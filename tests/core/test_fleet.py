@@ -1,0 +1,154 @@
+"""What the fleet model found, each as the shortest story that shows it."""
+
+import pytest
+from fleet import Fleet
+from world import new
+
+from agentcom.core.messages import Claim, ClaimRefused, EndSession, Operate, SessionFrame, Submit, WhatDoIHold
+from agentcom.protocol.frames import Heartbeat
+from agentcom.protocol.rows import TaskState
+
+ADA = {"ada": ("python",)}
+
+
+def fleet_with(*tasks, agents=ADA, **options) -> Fleet:
+    fleet = Fleet(agents, ("one",), **options)
+    fleet.settle()
+    for task in tasks:
+        submit(fleet, task)
+    return fleet
+
+
+def submit(fleet: Fleet, task) -> None:
+    fleet.ask(task.priority, Submit(reply_to="edge", request=1, submitter="op", items=(task,)))
+    fleet.settle()
+
+
+def connect(fleet: Fleet) -> None:
+    for sidecar in fleet.sidecars:
+        sidecar.connect()
+    fleet.settle()
+
+
+def row(fleet: Fleet, task_id: str = "task-000001") -> TaskState:
+    found: TaskState = fleet.store.reader.get("task", (task_id,))
+    return found
+
+
+def operate(fleet: Fleet, verb, lane="high") -> None:
+    ask = Operate(reply_to="edge", request=2, task_id="task-000001", verb=verb, lane=lane, by="op")
+    fleet.ask(row(fleet).lane, ask)
+
+
+def move_without_word(fleet: Fleet) -> None:
+    """The move is on disk; the lane it goes to is not told."""
+    operate(fleet, "prioritise")
+    fleet.deliver(("edge", "lane.normal"))
+    fleet.parts["lane.normal"].write(1)
+    fleet.net.drop(src="lane.normal", dst="lane.high")
+
+
+def test_a_task_moved_into_a_lane_that_never_saw_its_signature_is_offered():
+    fleet = fleet_with(new(needed_capabilities=["python"]))
+    operate(fleet, "prioritise")
+    fleet.settle()
+    connect(fleet)
+    assert (row(fleet).lane, row(fleet).phase) == ("high", "assigned")
+
+
+def test_a_moved_task_whose_adopt_is_lost_is_taken_in_all_the_same():
+    fleet = fleet_with(new())
+    move_without_word(fleet)
+    fleet.run(10.0, flowing=True)
+    connect(fleet)
+    assert row(fleet).phase == "assigned"
+    assert fleet.store.reader.scan("moves", (), limit=10) == []
+
+
+def test_a_moved_task_that_changed_before_its_adopt_came_is_not_set_back():
+    fleet = fleet_with(new())
+    operate(fleet, "prioritise")
+    fleet.deliver(("edge", "lane.normal"))
+    fleet.parts["lane.normal"].write(1)
+    operate(fleet, "cancel")
+    fleet.deliver(("edge", "lane.high"))
+    fleet.settle()
+    assert row(fleet).phase == "cancelled"
+
+
+def test_a_bucket_left_out_of_full_windows_gets_its_turn_when_another_runs_empty():
+    fleet = fleet_with(new("a"), new("b", needed_capabilities=["python"]), max_signatures=1)
+    connect(fleet)
+    for _ in range(2):
+        fleet.sidecars[0].decide()
+        fleet.settle()
+        fleet.sidecars[0].mind("complete")
+        fleet.run(15.0, flowing=True)
+    assert row(fleet, "task-000002").phase == "assigned" or row(fleet, "task-000002").phase == "completed"
+
+
+def test_an_agent_keeps_what_moved_when_the_old_lane_starts_again():
+    fleet = fleet_with(new())
+    connect(fleet)
+    move_without_word(fleet)
+    fleet.parts["lane.normal"].crash()
+    fleet.parts["lane.normal"].start()
+    fleet.settle()
+    submit(fleet, new())
+    hold = fleet.agent("ada").core.hold
+    assert (hold.task_id, hold.lane) == ("task-000001", "high")
+    assert row(fleet, "task-000002").phase == "queued"
+
+
+def test_an_agent_that_started_again_sends_its_client_to_resume_at_its_first_frame():
+    fleet = fleet_with(new())
+    connect(fleet)
+    [sidecar] = fleet.sidecars
+    fleet.agent("ada").crash()
+    fleet.agent("ada").start()
+    fleet.settle()
+    sidecar.beat()
+    fleet.settle()
+    assert sidecar.conn == ""
+    connect(fleet)
+    assert fleet.agent("ada").core.hold.task_id == "task-000001"
+
+
+def test_a_frame_of_an_ended_session_harms_nobody():
+    fleet = fleet_with()
+    connect(fleet)
+    [strange] = fleet.agent("ada").core.handle(SessionFrame("old", Heartbeat()), fleet.clock.now())
+    assert strange.outputs[0].message == EndSession("old", 1012, "a part of the hub started again")
+    assert fleet.agent("ada").core.state(fleet.clock.now()) == "idle"
+
+
+def test_an_agent_is_not_woken_for_a_time_that_has_passed():
+    fleet = fleet_with()
+    core = fleet.agent("ada").core
+    core.rests_until = fleet.clock.mono + 5.0
+    assert core.next_wake(fleet.clock.mono) == core.rests_until
+    assert core.next_wake(core.rests_until) == float("inf")
+
+
+@pytest.mark.parametrize(("seconds", "phase"), [(64.0, "working"), (71.0, "queued")])
+def test_a_lane_that_starts_gives_holders_time_to_come_back(seconds, phase):
+    fleet = fleet_with(new())
+    connect(fleet)
+    fleet.sidecars[0].decide()
+    fleet.settle()
+    fleet.sidecars[0].drop()
+    fleet.agent("ada").crash()
+    fleet.parts["lane.normal"].crash()
+    fleet.parts["lane.normal"].start()
+    fleet.run(seconds, flowing=True)
+    assert row(fleet).phase == phase
+
+
+def test_a_claim_from_an_older_life_of_the_agent_is_refused():
+    fleet = fleet_with(new())
+    lane = fleet.parts["lane.normal"]
+    lane.world.tell(WhatDoIHold("bob", 7))
+    lane.world.tell(Claim("bob", 6, "task-000001", ()))
+    [*_, told] = fleet.net.queues["lane.normal", "agent.bob"]
+    assert isinstance(told.message, ClaimRefused)
+    assert "older life" in told.message.reason
