@@ -88,9 +88,12 @@ def _create(new: NewTask, body: str, order: int, draft: Draft, ctx: Context) -> 
 
 
 def _sign(needed: Needs, draft: Draft, ctx: Context) -> None:
+    """A set is known once its row is: then this lane need not look again."""
     draft.signed.add(needed.signature)
     if ctx.rows.get("signature", (ctx.lane, needed.first, needed.signature)) is None:
         draft.ops.append(tasks.signature_op(ctx.lane, needed))
+    else:
+        ctx.known.add(needed.signature)
 
 
 def _answer(task_id: str, status: str, lane: Lane, ms: int, *, repeated: bool = False) -> Submitted:

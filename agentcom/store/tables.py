@@ -99,6 +99,7 @@ class Table:
         self.number, self.name, self.key, self.row = number, name, key, row
         self.writers, self.append, self.counter = writers, append, counter
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
+        self.encoders = tuple(codec.encode for codec in self.codecs)
         self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
         self.encode = _encode_texts if set(self.codecs) == {PARTS["str"]} else self._encode_parts
@@ -108,7 +109,7 @@ class Table:
         return f"Table({self.name})"
 
     def _encode_parts(self, parts: Key) -> bytes:
-        return b"".join([codec[0](part) for codec, part in zip(self.codecs, parts, strict=False)])
+        return b"".join([encode(part) for encode, part in zip(self.encoders, parts, strict=False)])
 
     def may_write(self, actor: str) -> bool:
         return any(w == "*" or w == actor or (w.endswith(".") and actor.startswith(w)) for w in self.writers)

@@ -1,6 +1,6 @@
 """uvicorn inside the hub's own loop: our socket, our shutdown, no signal handlers, no logs of its own.
 
-May import: uvicorn.
+May import: uvicorn, agentcom.web.cork.
 """
 
 import asyncio
@@ -11,7 +11,10 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from agentcom.web.cork import Corked
 
 ABORT = "agentcom.abort"
 """The ASGI extension by which a session whose peer does not read is ended for good."""
@@ -61,6 +64,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, writing once a turn; a WebSocket that begins here goes on with the same transport."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
+
+
 class Server(uvicorn.Server):
     """Signals are the hub's business."""
 
@@ -73,7 +83,7 @@ def make_server(app: Any, *, max_frame_bytes: int) -> Server:
     return Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=HttpProtocol,
             ws=WebSocketProtocol,
             ws_max_size=max_frame_bytes,
             ws_per_message_deflate=False,
