@@ -395,7 +395,7 @@ class Agent(AgentState):
             self.told = None
             done = OfferDone(self.id, said.lane, reserved.task_id, taken, "the lane started again")
             yield Decision(outputs=(Output("scheduler", done),))
-        elif not taken and self.hold is None:  # its client still lists it, and asks again by its next heartbeat
+        elif not taken and self.hold is None:  # its client still lists it: asked again at its next heartbeat
             self.stopping = Stopping(
                 reserved.task_id, reserved.generation, since=now.mono, may_return=True, reason="lost"
             )

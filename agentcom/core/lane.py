@@ -207,7 +207,9 @@ class Lane:
     def _reclaim(self, ask: Reclaim, now: Now) -> Iterator[Decision]:
         if self._elsewhere(ask.task_id, ask):
             # Not passed on: the agent waits for our answer, and would wait for ever if the other lane is down.
-            moved = ClaimRefused(ask.task_id, self.name, "it moved to another lane", generation=ask.generation)
+            moved = ClaimRefused(
+                ask.task_id, self.name, "it moved to another lane", generation=ask.generation
+            )
             yield Decision(outputs=(to_agent(ask.agent_id, moved),))
             return
         task = self._mine(ask.task_id)

@@ -365,7 +365,7 @@ class Fleet:
     # --- mail --------------------------------------------------------------------------------------
 
     def send(self, part: Part, to: Any, message: Any) -> None:
-        supervisor, _, child = str(to).partition("/")
+        _, _, child = str(to).partition("/")
         if child:
             self.net.post(part.name, child, 0, message)
         elif to == "edge":

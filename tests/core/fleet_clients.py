@@ -1,4 +1,4 @@
-"""Simulated sidecars: the client's own sans-I/O core, and what `agentcom.session` and `sidecar.connection` do around it."""
+"""Simulated sidecars: the client's own sans-I/O core, and what its shells do around it."""
 
 from typing import Any, NamedTuple
 

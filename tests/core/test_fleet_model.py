@@ -7,7 +7,7 @@ everything must come to rest with every task final or in a waiting state that so
 from typing import Any
 
 import pytest
-from fleet import LANE_NAMES, AgentPart, Fleet, SchedulerPart
+from fleet import LANE_NAMES, Fleet, SchedulerPart
 from fleet_clients import Sidecar
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -60,7 +60,8 @@ class FleetModel(RuleBasedStateMachine):
     def submit(self, lane, needed, aimed_at, delay, deadline, count):
         now = self.fleet.clock.ms
         item = new(
-            priority=lane, needed_capabilities=list(needed), target=aimed_at, not_before=now + delay * 1000 if delay else 0,
+            priority=lane, needed_capabilities=list(needed), target=aimed_at,
+            not_before=now + delay * 1000 if delay else 0,
             complete_by=now + deadline * 1000 if deadline else 0,
         )  # fmt: skip
         self.fleet.ask(lane, Submit(reply_to="edge", request=1, submitter="op", items=(item,) * count))
@@ -326,9 +327,8 @@ class FleetModel(RuleBasedStateMachine):
     def stuck(self) -> list[str]:
         scheduler: SchedulerPart = self.fleet.parts["scheduler"]
         found = [f"an offer hangs: {flight}" for flight in scheduler.core._flights.values()]
-        for part in self.fleet.parts.values():
-            if isinstance(part, AgentPart) and (state := part.core.state(self.fleet.clock.now())) != "idle":
-                found.append(f"{part.name} is {state}")
+        states = {name: self.fleet.agent(name).core.state(self.fleet.clock.now()) for name in AGENTS}
+        found += [f"{name} is {state}" for name, state in states.items() if state != "idle"]
         return found
 
 
