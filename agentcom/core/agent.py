@@ -125,6 +125,7 @@ class Agent(AgentState):
         self.session = Session(opened.conn, hello.instance, now.ms, now.mono, hello.id)
         self.draining = False
         self.verdicts, self.aborts = {}, {}
+        self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
         yield self._keep(hello, now)._replace(outputs=replaced)
         yield from self._resume(hello, now)
 
@@ -351,13 +352,16 @@ class Agent(AgentState):
             done = OfferDone(self.id, refused.lane, refused.task_id, False, refused.reason)
             yield Decision(outputs=(Output("scheduler", done),))
             return
-        self._abort((refused.task_id, reserved.generation), refused.reason, now)
+        if refused.abort:
+            self._abort((refused.task_id, reserved.generation), refused.reason, now)
+        else:
+            yield from self._unexpected(HeldTask(refused.task_id, reserved.generation), now)
 
     def _holding(self, said: Holding, now: Now) -> Iterator[Decision]:
         """A lane's word on what we hold: after a start of ours or of its."""
         self.asking.discard(said.lane)
         if self.reserved and self.reserved.lane == said.lane:
-            yield from self._resynchronised(self.reserved, said)
+            yield from self._resynchronised(self.reserved, said, now)
         if self.hold and self.hold.lane == said.lane and not self._still_ours(self.hold):
             self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
             self.hold = None
@@ -384,13 +388,17 @@ class Agent(AgentState):
         if self.hold is None and self._still_ours(hold):
             self.hold = hold
 
-    def _resynchronised(self, reserved: Reservation, said: Holding) -> Iterator[Decision]:
+    def _resynchronised(self, reserved: Reservation, said: Holding, now: Now) -> Iterator[Decision]:
         self.reserved = None
         taken = any(of.task_id == reserved.task_id for of in said.tasks)
         if not reserved.reclaim:
             self.told = None
             done = OfferDone(self.id, said.lane, reserved.task_id, taken, "the lane started again")
             yield Decision(outputs=(Output("scheduler", done),))
+        elif not taken and self.hold is None:  # its client still lists it: asked again at its next heartbeat
+            self.stopping = Stopping(
+                reserved.task_id, reserved.generation, since=now.mono, may_return=True, reason="lost"
+            )
 
     def _released(self, released: Released, now: Now) -> Iterator[Decision]:
         """The hub took it back. We are busy until the sidecar proves otherwise."""

@@ -172,9 +172,6 @@ class Lane:
         return submits.Context(self.name, self.rows, order, now.ms, self.policy, self.entropy, self.signed)
 
     def _claim(self, claim: Claim, now: Now) -> Iterator[Decision]:
-        if elsewhere := self._elsewhere(claim.task_id, claim):
-            yield elsewhere
-            return
         task, why = self._claimable(claim, now)
         if task is None or why:
             yield Decision(outputs=(to_agent(claim.agent_id, ClaimRefused(claim.task_id, self.name, why)),))
@@ -188,7 +185,7 @@ class Lane:
     def _claimable(self, claim: Claim, now: Now) -> tuple[TaskState | None, str]:
         task = self._mine(claim.task_id)
         if task is None:
-            return None, "there is no such task"
+            return None, "it is not in this lane"
         if not self._is_current(claim.agent_id, claim.incarnation):
             return task, "the claim comes from an older life of its agent"
         if why := tasks.why_not(task, claim.agent_id, now.ms):
@@ -208,8 +205,12 @@ class Lane:
         return Claimed(task.id, self.name, task.generation, task.phase, frame, reclaimed)
 
     def _reclaim(self, ask: Reclaim, now: Now) -> Iterator[Decision]:
-        if elsewhere := self._elsewhere(ask.task_id, ask):
-            yield elsewhere
+        if self._elsewhere(ask.task_id, ask):
+            # Not passed on: the agent waits for our answer, and would wait for ever if the other lane is down.
+            moved = ClaimRefused(
+                ask.task_id, self.name, "it moved to another lane", generation=ask.generation
+            )
+            yield Decision(outputs=(to_agent(ask.agent_id, moved),))
             return
         task = self._mine(ask.task_id)
         if task is None or not self._is_current(ask.agent_id, ask.incarnation):

@@ -32,7 +32,9 @@ MAX_SLEEP_S = 5.0
 
 
 class Mail(NamedTuple):
-    life: int  #: of the addressee, as the sender knew it; 0 goes by way of a supervisor, which knows the newest
+    life: (
+        int  #: of the addressee, as the sender knew it; 0 goes by way of a supervisor, which knows the newest
+    )
     message: Any
 
 
@@ -320,7 +322,9 @@ class GatewayPart(Part):
 class Fleet:
     """Everything, and time."""
 
-    def __init__(self, agents: dict[str, tuple[str, ...]], instances: tuple[str, ...], **options: Any) -> None:
+    def __init__(
+        self, agents: dict[str, tuple[str, ...]], instances: tuple[str, ...], **options: Any
+    ) -> None:
         self.store, self.clock, self.net = MemoryStore(), Clock(), Net()
         self.options, self.policy = options, Policy(**options)
         self.rules = Rules(share=3, limits_us=(5_000_000, 20_000_000, 40_000_000, 60_000_000))
@@ -361,7 +365,7 @@ class Fleet:
     # --- mail --------------------------------------------------------------------------------------
 
     def send(self, part: Part, to: Any, message: Any) -> None:
-        supervisor, _, child = str(to).partition("/")
+        _, _, child = str(to).partition("/")
         if child:
             self.net.post(part.name, child, 0, message)
         elif to == "edge":
@@ -376,7 +380,9 @@ class Fleet:
 
     def deliverable(self) -> list[tuple[str, str]]:
         """Mail for an agent that is down is kept for it."""
-        return [pair for pair in self.net.queues if pair[1] not in self.parts or self.parts[pair[1]].takes_mail]
+        return [
+            pair for pair in self.net.queues if pair[1] not in self.parts or self.parts[pair[1]].takes_mail
+        ]
 
     def deliver(self, pair: tuple[str, str]) -> None:
         mail = self.net.take(pair)

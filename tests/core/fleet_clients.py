@@ -1,4 +1,4 @@
-"""Simulated sidecars: the client's own sans-I/O core, and what `agentcom.session` and `sidecar.connection` do around it."""
+"""Simulated sidecars: the client's own sans-I/O core, and what its shells do around it."""
 
 from typing import Any, NamedTuple
 
@@ -99,7 +99,9 @@ class Sidecar:
             elif entry.phase == "assigned":
                 self.undecided.append((task_id, entry.generation))
             elif task_id not in self.works:
-                self.state.finish(frames.TaskFail(task_id=task_id, generation=entry.generation, reason="killed"))
+                self.state.finish(
+                    frames.TaskFail(task_id=task_id, generation=entry.generation, reason="killed")
+                )
         self.flush()
 
     # --- the hub's frames --------------------------------------------------------------------------
@@ -139,7 +141,9 @@ class Sidecar:
     def _on(self, event: Event) -> None:
         match event:
             case Assigned(assign):
-                others = [of for of in self.state.tasks if of != assign.task_id and not self.state.is_reported(of)]
+                others = [
+                    of for of in self.state.tasks if of != assign.task_id and not self.state.is_reported(of)
+                ]
                 assert not others, f"{self!r} is given {assign.task_id} while it lists {others}"
                 self.undecided.append((assign.task_id, assign.generation))
             case Accepted(task_id):
@@ -149,7 +153,9 @@ class Sidecar:
             case Settled(task_id):
                 self.works.pop(task_id, None)
             case Online(welcome):
-                self.continued |= {(of.task_id, of.generation) for of in welcome.tasks if of.action == "continue"}
+                self.continued |= {
+                    (of.task_id, of.generation) for of in welcome.tasks if of.action == "continue"
+                }
 
     def _begin(self, task_id: str) -> None:
         entry = self.state.tasks.get(task_id)

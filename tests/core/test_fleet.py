@@ -152,3 +152,18 @@ def test_a_claim_from_an_older_life_of_the_agent_is_refused():
     [*_, told] = fleet.net.queues["lane.normal", "agent.bob"]
     assert isinstance(told.message, ClaimRefused)
     assert "older life" in told.message.reason
+
+
+def test_a_claim_that_meets_a_moved_task_is_answered_even_if_the_new_lane_is_down():
+    fleet = fleet_with(new())
+    for sidecar in fleet.sidecars:
+        sidecar.connect()
+    operate(fleet, "prioritise")
+    fleet.deliver(("edge", "lane.normal"))
+    fleet.parts["lane.high"].crash()
+    fleet.settle()
+    fleet.parts["lane.normal"].world.tell(Claim("ada", fleet.agent("ada").incarnation, "task-000001", ()))
+    assert isinstance(fleet.net.queues["lane.normal", "agent.ada"][-1].message, ClaimRefused)
+    fleet.parts["lane.high"].start()
+    fleet.run(10.0, flowing=True)
+    assert row(fleet).phase == "assigned"

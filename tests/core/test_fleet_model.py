@@ -7,7 +7,7 @@ everything must come to rest with every task final or in a waiting state that so
 from typing import Any
 
 import pytest
-from fleet import LANE_NAMES, AgentPart, Fleet, SchedulerPart
+from fleet import LANE_NAMES, Fleet, SchedulerPart
 from fleet_clients import Sidecar
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -60,15 +60,22 @@ class FleetModel(RuleBasedStateMachine):
     def submit(self, lane, needed, aimed_at, delay, deadline, count):
         now = self.fleet.clock.ms
         item = new(
-            priority=lane, needed_capabilities=list(needed), target=aimed_at, not_before=now + delay * 1000 if delay else 0,
+            priority=lane, needed_capabilities=list(needed), target=aimed_at,
+            not_before=now + delay * 1000 if delay else 0,
             complete_by=now + deadline * 1000 if deadline else 0,
         )  # fmt: skip
         self.fleet.ask(lane, Submit(reply_to="edge", request=1, submitter="op", items=(item,) * count))
 
-    @rule(verb=st.sampled_from(["cancel", "retry", "prioritise", "prioritise", "answer"]), lane=lanes, pick=picks)
+    @rule(
+        verb=st.sampled_from(["cancel", "retry", "prioritise", "prioritise", "answer"]),
+        lane=lanes,
+        pick=picks,
+    )
     def an_operator_intervenes(self, verb, lane, pick):
         if task_id := self.pick(sorted(self.acknowledged), pick):
-            ask = Operate(reply_to="edge", request=2, task_id=task_id, verb=verb, lane=lane, by="op", text="x")
+            ask = Operate(
+                reply_to="edge", request=2, task_id=task_id, verb=verb, lane=lane, by="op", text="x"
+            )
             self.fleet.ask(self.row(task_id).lane, ask)
 
     # --- mail, disk and time -----------------------------------------------------------------------
@@ -146,7 +153,9 @@ class FleetModel(RuleBasedStateMachine):
 
     @rule(
         pick=picks,
-        how=st.sampled_from(["complete", "complete", "fail", "hopeless", "reject", "block", "unblock", "progress"]),
+        how=st.sampled_from(
+            ["complete", "complete", "fail", "hopeless", "reject", "block", "unblock", "progress"]
+        ),
     )
     def a_mind(self, pick, how):
         if sidecar := self.pick([of for of in self.fleet.sidecars if of.works], pick):
@@ -251,7 +260,9 @@ class FleetModel(RuleBasedStateMachine):
         starts, self.fleet.starts = self.fleet.starts, []
         for task_id, generation, who in starts:
             first = self.started.setdefault((task_id, generation), who)
-            assert first is who, f"{who} starts generation {generation} of {task_id}, which {first} had started"
+            assert first is who, (
+                f"{who} starts generation {generation} of {task_id}, which {first} had started"
+            )
 
     def windows_are_the_first_keys_of_rows_and_uncommitted_ops(self):
         for lane in LANES:
@@ -316,9 +327,8 @@ class FleetModel(RuleBasedStateMachine):
     def stuck(self) -> list[str]:
         scheduler: SchedulerPart = self.fleet.parts["scheduler"]
         found = [f"an offer hangs: {flight}" for flight in scheduler.core._flights.values()]
-        for part in self.fleet.parts.values():
-            if isinstance(part, AgentPart) and (state := part.core.state(self.fleet.clock.now())) != "idle":
-                found.append(f"{part.name} is {state}")
+        states = {name: self.fleet.agent(name).core.state(self.fleet.clock.now()) for name in AGENTS}
+        found += [f"{name} is {state}" for name, state in states.items() if state != "idle"]
         return found
 
 
@@ -328,4 +338,6 @@ TestFleetModel = FleetModel.TestCase
 
 @pytest.mark.slow
 def test_the_fleet_keeps_its_promises_over_many_more_runs():
-    run_state_machine_as_test(FleetModel, settings=settings(max_examples=1_000, stateful_step_count=100, deadline=None))
+    run_state_machine_as_test(
+        FleetModel, settings=settings(max_examples=1_000, stateful_step_count=100, deadline=None)
+    )
