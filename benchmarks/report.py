@@ -153,7 +153,7 @@ def _noise(machine: Machine) -> list[str]:
 def _drifted(figures: Sequence[Figure]) -> list[str]:
     return [
         f"the machine changed its speed at depth {depth:,}: plain Python was {factor:.2f} times as fast before it "
-        "as after it; trust ratios to peers, not rates"
+        "as after it; its ratios to peers say more than its rates"
         for depth, factor in drift(figures).items()
         if not 1 / DRIFTED <= factor <= DRIFTED
     ]
