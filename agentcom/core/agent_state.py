@@ -9,7 +9,7 @@ import msgspec
 
 from agentcom.core.decision import Output, Rows
 from agentcom.core.hold import Hold, Reservation, Stopping
-from agentcom.core.lane import Now
+from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,
@@ -184,7 +184,9 @@ class AgentState:
 
     def _restarted(self, conn: str) -> Output:
         """Its client comes again and resumes."""
-        return Output("gateway", EndSession(conn, CLOSE_CODES["restarted"], "a part of the hub started again"))
+        return Output(
+            "gateway", EndSession(conn, CLOSE_CODES["restarted"], "a part of the hub started again")
+        )
 
 
 def _same(one: AgentStatus, other: AgentStatus) -> bool:
