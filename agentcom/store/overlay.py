@@ -92,7 +92,8 @@ class Overlay:
     def discard(self, ticket: int) -> None:
         """The ticket was refused: nothing of it ever happened."""
         for table, key in self._tickets.get(ticket, ()):
-            self._cache.get(table, {}).pop(key, None)
+            if table in self._cache:
+                self._cache[table].pop(key, None)
         self.drop(ticket)
 
     def get(self, table: str, key: Key) -> Any | None:
