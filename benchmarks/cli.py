@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import machine, mix, report
 from benchmarks.hub import LAUNCH, ROOT, Hub
-from benchmarks.suite import WHAT, Options, Suite, measure
+from benchmarks.suite import PEERS, WHAT, Options, Suite, measure, measure_peers
 
 RESULTS = ROOT / "benchmarks" / "results"
 DEEPEST = 1_000_000
@@ -83,9 +83,12 @@ def depths(arguments: argparse.Namespace) -> list[int]:
 
 
 def chosen(arguments: argparse.Namespace) -> frozenset[str]:
+    """Submits are compared with their peers, so they bring them along."""
     asked = {arguments.what} if isinstance(arguments.what, str) else set(arguments.what)
     if "all" in asked or not asked:
         asked |= {*WHAT, "signatures"} if arguments.slow else set(WHAT)
+    if "submit" in asked:
+        asked.add(PEERS)
     return frozenset(asked - {"all"})
 
 
@@ -93,8 +96,11 @@ def _measure_all(
     arguments: argparse.Namespace, command: Sequence[str], folder: Path, profiles: Path | None
 ) -> Iterator[Suite]:
     what, sets = chosen(arguments), [*SETS, *arguments.set]
+    at_depth = set(WHAT) - {PEERS}
     options = Options(what=what, seconds=arguments.seconds, profiles=profiles)
-    for depth in depths(arguments) if what & set(WHAT) else []:
+    if PEERS in what and not what & at_depth:
+        yield measure_peers(Hub(folder / PEERS, command, sets), options, say)
+    for depth in depths(arguments) if what & at_depth else []:
         say(f"depth {depth:,}")
         yield measure(Hub(folder / f"depth-{depth}", command, sets), depth, mix.Mix(), options, say)
     if "signatures" in what:

@@ -4,6 +4,8 @@ The aims are for the machine the project is developed on: two cores, fsync on.
 May import: msgspec, benchmarks.{specs, stats}.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from benchmarks.specs import Outcome
@@ -26,6 +28,9 @@ KINDS: dict[str, Kind] = {
     "submit.rate": Kind("submit, 32 connections", "/s", True, 4_000, flat=True),
     "submit.p50": Kind("  answered, median", "ms"),
     "submit.p99": Kind("  answered, p99", "ms"),
+    "submit.of_uvicorn": Kind("  of bare uvicorn's answers", "x", True, flat=True),
+    "submit.cpu_of_uvicorn": Kind("  hub's CPU for one, in bare answers", "x", flat=True),
+    "submit.of_lmdb": Kind("  submits to a bare commit", "x", True),
     "batch.rate": Kind("submit by batches of 100", "/s", True, 15_000, flat=True),
     "batch.p50": Kind("  a batch answered, median", "ms"),
     "batch.p99": Kind("  a batch answered, p99", "ms"),
@@ -51,8 +56,26 @@ KINDS: dict[str, Kind] = {
     "signatures.growth": Kind("RssAnon growth, many signatures", "MB", aim=150, aim_from_depth=1_000_000),
     "signatures.fill": Kind("fill, many signatures", "/s", True),
     "signatures.restart": Kind("kill -9 to serving again", "s"),
+    "uvicorn.rate": Kind("peer: bare uvicorn, 32 connections", "/s", True),
+    "uvicorn.p50": Kind("  answered, median", "ms"),
+    "uvicorn.p99": Kind("  answered, p99", "ms"),
+    "lmdb.rate": Kind("peer: bare LMDB, one put a commit", "/s", True),
+    "lmdb.p50": Kind("  one commit, median", "ms"),
+    "lmdb.p99": Kind("  one commit, p99", "ms"),
+    "python.before": Kind("peer: plain Python, before the depth", "M/s", True),
+    "python.after": Kind("  after it", "M/s", True),
 }
 """In the order of the table."""
+
+SHARES = {
+    "submit.of_uvicorn": ("submit.rate", "uvicorn.rate"),
+    "submit.cpu_of_uvicorn": ("submit.cpu", "uvicorn.cpu"),
+    "submit.of_lmdb": ("submit.rate", "lmdb.rate"),
+}
+"""Ratios of a figure to its peer's, both of one run and one depth.
+
+NAME.cpu is the server's CPU time for one thing of NAME.rate.
+"""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +116,37 @@ def of_latency(name: str, depth: int, outcome: Outcome) -> list[Figure]:
     """The median carries what the load process reported."""
     figures = _spread(name, depth, outcome.spread)
     return [msgspec.structs.replace(figure, detail=outcome) for figure in figures[:1]] + figures[1:]
+
+
+def of_commits(depth: int, outcome: Outcome) -> list[Figure]:
+    """Without what the load process reported: there was none, and no hub."""
+    return [msgspec.structs.replace(figure, detail=None) for figure in of_rate("lmdb", depth, outcome)]
+
+
+def shares(figures: Sequence[Figure]) -> list[Figure]:
+    """Each figure over its peer's; none where either is missing, or where the peer did nothing."""
+    values = {(figure.name, figure.depth): figure.value for figure in figures}
+    values |= {
+        (figure.name.replace(".rate", ".cpu"), figure.depth): figure.detail.hub_us_each
+        for figure in figures
+        if figure.detail
+    }
+    return [
+        Figure(name=name, depth=depth, value=value / peer)
+        for name, (own, other) in SHARES.items()
+        for (measured, depth), value in values.items()
+        if measured == own and (peer := values.get((other, depth)))
+    ]
+
+
+def drift(figures: Sequence[Figure]) -> dict[int, float]:
+    """By depth: how many times as fast plain Python was before it as after it."""
+    after = {figure.depth: figure.value for figure in figures if figure.name == "python.after"}
+    return {
+        figure.depth: figure.value / after[figure.depth]
+        for figure in figures
+        if figure.name == "python.before" and after.get(figure.depth)
+    }
 
 
 def _spread(name: str, depth: int, spread: Spread | None) -> list[Figure]:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from benchmarks.figures import DEPTH_AIM, KINDS, Figure, Kind
+from benchmarks.figures import DEPTH_AIM, KINDS, Figure, Kind, drift
 from benchmarks.machine import BUSY, Machine
 from benchmarks.specs import Outcome
 from benchmarks.stats import depth_factor
+
+DRIFTED = 1.25  #: from before a depth to after it; more, and its rates are not those of one machine
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +138,8 @@ def verdicts(report: Report) -> list[str]:
         for figure in report.figures
         if figure.failed
     ]
-    return [*_noise(report.machine), *missed, *(f"error: {error}" for error in report.errors)]
+    doubts = [*_noise(report.machine), *_drifted(report.figures)]
+    return [*doubts, *missed, *(f"error: {error}" for error in report.errors)]
 
 
 def _noise(machine: Machine) -> list[str]:
@@ -144,4 +147,13 @@ def _noise(machine: Machine) -> list[str]:
         return []
     return [
         f"the machine was busy: its load was {machine.load_before:.1f} before the run; figures are too low"
+    ]
+
+
+def _drifted(figures: Sequence[Figure]) -> list[str]:
+    return [
+        f"the machine changed its speed at depth {depth:,}: plain Python was {factor:.2f} times as fast before it "
+        "as after it; trust ratios to peers, not rates"
+        for depth, factor in drift(figures).items()
+        if not 1 / DRIFTED <= factor <= DRIFTED
     ]

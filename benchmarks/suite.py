@@ -1,8 +1,9 @@
 """The order of measurements at one depth, each on a hub of its own data folder.
 
 Fill, then what leaves the queue as deep as it was (latency, life cycle), then `kill -9` and restart, then
-what makes it deeper (submit, batch). The last check is the promise: no acknowledged task is missing.
-May import: msgspec, benchmarks.{figures, hub, mix, profiling, specs}.
+what makes it deeper (submit, batch); the peers right after the submits they are compared with. The last
+check is the promise: no acknowledged task is missing.
+May import: msgspec, benchmarks.{figures, hub, mix, peers, profiling, specs}.
 """
 
 import subprocess
@@ -14,14 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import mix, specs
-from benchmarks.figures import Figure, of_latency, of_rate
+from benchmarks import mix, peers, specs
+from benchmarks.figures import Figure, of_commits, of_latency, of_rate, shares
 from benchmarks.hub import ROOT, Hub, HubError
 from benchmarks.profiling import profiled
 
 AGENTS = 8
 RATES = (20, 100)
-WHAT = ("submit", "batch", "lifecycle", "latency")
+PEERS = "peers"
+WHAT = ("submit", "batch", "lifecycle", "latency", PEERS)
+PYTHON_S = 1.0
 
 
 class LoadError(Exception):
@@ -50,14 +53,23 @@ class Suite:
 
     def at_depth(self) -> None:
         """All that was asked for, on the plain mix."""
+        self._calibrate("python.before")
         self._start_and_fill("memory.start", "memory.growth", "fill.rate", "disk.size")
         self._if("latency", self._latencies)
         self._if("lifecycle", self._lifecycles)
         self._restart("restart.seconds", "memory.restarted")
         self._if("submit", self._submit)
+        self._if(PEERS, self._peers)
         self._if("batch", self._batch)
         self._check_nothing_is_missing()
         self._hub.stop()
+        self._calibrate("python.after")
+
+    def only_peers(self) -> None:
+        """Without a hub."""
+        self._calibrate("python.before")
+        self._attempt(PEERS, self._peers)
+        self._calibrate("python.after")
 
     def many_signatures(self) -> None:
         """The life cycle on many signatures."""
@@ -75,7 +87,7 @@ class Suite:
         """A measurement that fails is reported, and the others go on."""
         try:
             measure()
-        except (HubError, LoadError) as exc:
+        except (HubError, LoadError, peers.PeerError) as exc:
             self.errors.append(f"{what} at depth {self._depth:,}: {exc}")
 
     def _start_and_fill(self, start: str, growth: str, rate: str, disk: str) -> None:
@@ -127,6 +139,21 @@ class Suite:
         )
         self.figures += of_rate("batch", self._depth, self._load(spec, "batch"))
 
+    def _peers(self) -> None:
+        seconds = min(peers.PEER_S, self._options.seconds)
+        self._say("peers: bare uvicorn, bare LMDB")
+        with peers.bare_server() as target:
+            outcome = run_load(
+                specs.Submit(target=target, seconds=seconds, warmup_s=min(0.5, self._options.warmup_s))
+            )
+        self._judge(outcome, "bare uvicorn")
+        self.figures += of_rate("uvicorn", self._depth, outcome)
+        self.figures += of_commits(self._depth, peers.commits(self._hub.folder, seconds))
+        self.figures += shares(self.figures)
+
+    def _calibrate(self, name: str) -> None:
+        self._figure(name, peers.additions(min(PYTHON_S, self._options.seconds)))
+
     def _restart(self, seconds: str, memory: str) -> None:
         self._say("kill -9, and start again")
         self._hub.kill()
@@ -159,12 +186,15 @@ class Suite:
         with self._profiling(title):
             outcome = run_load(spec)
         self._acknowledged += outcome.acknowledged
+        self._judge(outcome, title)
+        return outcome
+
+    def _judge(self, outcome: specs.Outcome, title: str) -> None:
         if not outcome.count:
             self.errors.append(f"{title} at depth {self._depth:,}: nothing was done while measuring")
         if outcome.errors:
             first = "; ".join(outcome.first_errors)
             self.errors.append(f"{title} at depth {self._depth:,}: {outcome.errors} errors, first: {first}")
-        return outcome
 
     def _profiling(self, title: str) -> "nullcontext[None]":
         if self._options.profiles is None:
@@ -214,4 +244,11 @@ def measure(hub: Hub, depth: int, plan: mix.Mix, options: Options, say: Say) -> 
         suite.errors.append(f"depth {depth:,}: {exc}")
     finally:
         hub.kill()
+    return suite
+
+
+def measure_peers(hub: Hub, options: Options, say: Say) -> Suite:
+    """The peers alone, in the folder of a hub that is never started; the queue they see has depth 0."""
+    suite = Suite(hub, 0, mix.Mix(), options, say)
+    suite.only_peers()
     return suite

@@ -99,6 +99,15 @@ def test_a_hub_that_ignores_sigterm_is_killed_and_reported(tmp_path):
     hub.kill()
 
 
+def test_the_peers_alone_need_no_hub(tmp_path):
+    failing = (sys.executable, "-c", "raise SystemExit(1)")
+    code, result = run(tmp_path, "peers", command=failing)
+    assert (code, result["errors"]) == (0, [])
+    assert names(result) == {name for name in KINDS if name.startswith(("uvicorn.", "lmdb.", "python."))}
+    assert {figure["depth"] for figure in result["figures"]} == {0}
+    assert all(figure["value"] > 0 for figure in result["figures"])
+
+
 def test_the_real_hub_gives_every_figure_with_tiny_numbers(tmp_path):
     code, result = run(tmp_path, *EVERYTHING, command=LAUNCH)
     assert (code, result["errors"]) == (0, [])

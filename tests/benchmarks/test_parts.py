@@ -124,7 +124,13 @@ def test_the_deepest_queue_and_many_signatures_are_measured_only_when_asked_for(
     assert cli.depths(arguments("--depth", "5", "5")) == [5]
     assert cli.chosen(arguments()) == set(WHAT)
     assert cli.chosen(arguments("all", "--slow")) == {*WHAT, "signatures"}
-    assert cli.chosen(arguments("submit", "signatures")) == {"submit", "signatures"}
+    assert cli.chosen(arguments("batch", "signatures")) == {"batch", "signatures"}
+
+
+def test_submits_bring_along_the_peers_they_are_compared_with():
+    assert cli.chosen(arguments("submit")) == {"submit", "peers"}
+    assert cli.chosen(arguments("lifecycle")) == {"lifecycle"}
+    assert cli.chosen(arguments("peers")) == {"peers"}
 
 
 def test_the_disk_of_a_folder_is_the_nearest_mount_above_it():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from benchmarks import report
-from benchmarks.figures import KINDS, Figure, of_latency, of_rate
+from benchmarks.figures import KINDS, SHARES, Figure, of_commits, of_latency, of_rate, shares
 from benchmarks.machine import Machine
 from benchmarks.specs import Outcome
 from benchmarks.stats import Spread
@@ -127,3 +127,55 @@ def test_a_latency_run_gives_median_p99_and_max():
 )
 def test_numbers_are_shown_with_three_digits_or_whole(value, shown):
     assert report.number(value) == shown
+
+
+def of_the_peers(depth=100, uvicorn=12_000.0, lmdb=1_500.0):
+    cheap = msgspec.structs.replace(OUTCOME, hub_cpu=0.09)
+    return [
+        figure(depth=depth, value=6_000, detail=OUTCOME),
+        figure("uvicorn.rate", depth=depth, value=uvicorn, detail=cheap),
+        figure("lmdb.rate", depth=depth, value=lmdb),
+    ]
+
+
+def test_a_share_is_a_figure_over_its_peer_of_the_same_depth():
+    found = shares([*of_the_peers(), *of_the_peers(depth=5, uvicorn=6_000, lmdb=1_000)])
+    assert {(f.name, f.depth): pytest.approx(f.value) for f in found} == {
+        ("submit.of_uvicorn", 100): 0.5, ("submit.of_lmdb", 100): 4.0, ("submit.cpu_of_uvicorn", 100): 10.0,
+        ("submit.of_uvicorn", 5): 1.0, ("submit.of_lmdb", 5): 6.0, ("submit.cpu_of_uvicorn", 5): 10.0,
+    }  # fmt: skip
+
+
+def test_a_peer_of_another_depth_or_that_did_nothing_gives_no_share():
+    assert shares([figure(depth=100), figure("uvicorn.rate", depth=5), figure("lmdb.rate", value=0.0)]) == []
+
+
+def test_each_share_has_a_line_in_the_table():
+    assert set(SHARES) <= set(KINDS)
+    text = report.table(shares(of_the_peers()))
+    assert row(text, "  submits to a bare commit").split()[-2:] == ["x", "4.00"]
+
+
+def test_bare_commits_are_no_line_of_the_load_table():
+    found = of_commits(100, OUTCOME)
+    assert {f.name: f.value for f in found} == {"lmdb.rate": 2_000, "lmdb.p50": 1.0, "lmdb.p99": 2.0}
+    assert report.load_table(found) == ""
+
+
+def pythons(before, after, depth=100):
+    return [
+        figure("python.before", depth=depth, value=before),
+        figure("python.after", depth=depth, value=after),
+    ]
+
+
+def test_a_machine_that_changed_its_speed_by_more_than_a_quarter_is_told():
+    steady = report.verdicts(a_report(*pythons(20.0, 24.0), *pythons(25.0, 20.0, depth=5)))
+    slower, faster = report.verdicts(a_report(*pythons(30.0, 20.0), *pythons(20.0, 30.0, depth=5)))
+    assert steady == []
+    assert "at depth 100: plain Python was 1.50 times" in slower
+    assert "at depth 5: plain Python was 0.67 times" in faster
+
+
+def test_a_depth_that_ended_early_is_not_judged_by_half_a_calibration():
+    assert report.verdicts(a_report(figure("python.before", value=20.0))) == []
