@@ -37,11 +37,15 @@ class Durable(Supervised):
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
+    unread_tables: ClassVar[tuple[str, ...]] = ()
     store_incarnation = 0
 
     def on_start(self, args: Any) -> None:
         self.rows = Overlay(
-            reader_of(args.folder), cache_tables=self.cache_tables, cache_if=lambda row: self.is_ours(row)
+            reader_of(args.folder),
+            cache_tables=self.cache_tables,
+            cache_if=lambda row: self.is_ours(row),
+            unread=self.unread_tables,
         )
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
         self.store_status = StoreStatus()

@@ -13,6 +13,7 @@ from agentcom.protocol.ops import Op
 from agentcom.protocol.rows import LANES
 from agentcom.protocol.rows import Lane as LaneName
 
+_NEVER = float("inf")
 MAX_SLEEP_S = 1.0
 """A lane looks at the clock at least this often, so a process that stood still is noticed."""
 
@@ -35,10 +36,11 @@ class LaneActor(Durable):
         "scheduler", "agents", "gateway", *(f"lane.{lane}" for lane in LANES),
     )  # fmt: skip
     cache_tables = ("task",)
+    unread_tables = ("history", "result", "by_submitter", "idempotency")
 
     def on_opened(self) -> None:
         self.lane = Lane(self.args.lane, self.args.policy, self.rows, SystemEntropy())
-        self.armed_for = float("inf")
+        self.armed_for = _NEVER
         self.surveying = False
         self.lane.leases.frozen = self.where("gateway") is None
         self.carry_out(self.lane.start(now()))
@@ -75,7 +77,7 @@ class LaneActor(Durable):
             self.lane.leases.frozen = True
 
     def on_time(self, payload: Any) -> None:
-        self.armed_for = float("inf")
+        self.armed_for = _NEVER
         self.carry_out(self.lane.tick(now()))
         self._go_on()
 
@@ -87,6 +89,8 @@ class LaneActor(Durable):
 
     def _arm(self) -> None:
         """One timer at a time, for the earliest need; a later one that is still set finds nothing to do."""
+        if self.lane.wake_at >= self.armed_for != _NEVER:
+            return
         clock = now().mono
         wake = min(max(self.lane.wake_at, clock), clock + MAX_SLEEP_S)
         if wake < self.armed_for - 0.001:

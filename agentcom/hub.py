@@ -87,7 +87,11 @@ class Hub:
         except RootGaveUpError as error:
             return _gave_up(error.gave_up)
         edge = Edge(self.base, self.config, self.delegate)
-        self.root.watch(["gateway"], lambda up: edge.gateway_up(up.address, up.incarnation), lambda _: edge.gateway_down())
+        self.root.watch(
+            ["gateway"],
+            lambda up: edge.gateway_up(up.address, up.incarnation),
+            lambda _: edge.gateway_down(),
+        )
         await self._bootstrap()
         await edge.start(listener)
         _settle_garbage()

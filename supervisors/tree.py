@@ -88,8 +88,12 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     lanes = tuple(
         worker(f"lane.{lane}", "actors.lane:LaneActor", LaneArgs(lane, folder, policy)) for lane in LANES
     )
-    of_lanes = SupervisorSpec(strategy="one_for_one", intensity=10, period_s=30.0, backoff=BACKOFF, children=lanes)
-    scheduler = worker("scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(settings=config.scheduler))
+    of_lanes = SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=30.0, backoff=BACKOFF, children=lanes
+    )
+    scheduler = worker(
+        "scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(settings=config.scheduler)
+    )
     return SupervisorSpec(
         strategy="rest_for_one",
         intensity=5,
@@ -106,4 +110,6 @@ def _agents(folder: str, policy: Policy) -> DynamicSpec:
 
 def _observability() -> SupervisorSpec:
     presence = worker("presence", "actors.presence:PresenceActor", None)
-    return SupervisorSpec(strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence,))
+    return SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence,)
+    )

@@ -2,34 +2,27 @@
 
 The agent decides for itself, the lane for the task. It is free only when it is connected, every lane has said
 what it holds, its session listed nothing else since, it is not reserved, and nothing is being stopped.
-Handlers yield decisions. Commits only the agent's row.
+Handlers yield decisions. Commits only the agent's row. Sessions are in `agent_sessions`, memory in `agent_state`.
 May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import msgspec
-
-from agentcom.core.agent_state import AgentState, Session
+from agentcom.core.agent_sessions import AgentSessions
 from agentcom.core.decision import Decision, Output
-from agentcom.core.hold import Hold, Reservation, Stopping, verdict
-from agentcom.core.lane import Now
+from agentcom.core.hold import Hold, Reservation, Stopping
+from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
-    Absent,
     Answered,
     Claim,
     Claimed,
     ClaimRefused,
-    EndSession,
     HolderAway,
-    HolderBack,
     Holding,
     Offer,
     OfferDone,
-    Reclaim,
     Released,
-    Renew,
     ReportDone,
     Reported,
     SessionClosed,
@@ -38,17 +31,12 @@ from agentcom.core.messages import (
     WhatDoIHold,
 )  # fmt: skip
 from agentcom.core.reports import FINAL_KIND
-from agentcom.core.signature import normal
 from agentcom.protocol.frames import (
-    CLOSE_CODES,
-    Abort,
     Drain,
     Draining,
     ErrorFrame,
     Heartbeat,
-    HeartbeatAck,
     HeldTask,
-    Hello,
     Status,
     StatusUpdated,
     TaskAck,
@@ -57,12 +45,10 @@ from agentcom.protocol.frames import (
     TaskReport,
     TaskStopped,
     Verdict,
-    Welcome,
 )  # fmt: skip
-from agentcom.protocol.ops import Put
 
 
-class Agent(AgentState):
+class Agent(AgentSessions):
     """The decisions of one agent's actor."""
 
     # --- messages ----------------------------------------------------------------------------------
@@ -107,79 +93,6 @@ class Agent(AgentState):
         stop = self.stopping.since + self.policy.stop_s if self.stopping else 0.0
         return min((at for at in (stop, self.rests_until) if at > mono), default=float("inf"))
 
-    # --- sessions ----------------------------------------------------------------------------------
-
-    def _session_opened(self, opened: SessionOpened, now: Now) -> Iterator[Decision]:
-        if self.asking:
-            if self.hello:
-                yield Decision(outputs=(self._replaced(self.hello.conn),))
-            self.hello = opened
-            return
-        hello = opened.hello
-        busy = self.hold is not None or self.session is not None
-        known = self.session.instance if self.session else self.row.instance
-        if busy and known and known != hello.instance and not hello.takeover:
-            yield Decision(outputs=self._other_instance(opened))
-            return
-        replaced = (self._replaced(self.session.conn),) if self.session else ()
-        self.session = Session(opened.conn, hello.instance, now.ms, now.mono, hello.id)
-        self.draining = False
-        self.verdicts, self.aborts = {}, {}
-        self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
-        yield self._keep(hello, now)._replace(outputs=replaced)
-        yield from self._resume(hello, now)
-
-    def _other_instance(self, opened: SessionOpened) -> tuple[Output, ...]:
-        why = f"another instance of {self.id} is live or holds work; start with takeover to replace it"
-        refusal = self._to(opened.conn, ErrorFrame(code="conflict", message=why, re=opened.hello.id))
-        return refusal, Output("gateway", EndSession(opened.conn, CLOSE_CODES["other_instance"], why))
-
-    def _keep(self, hello: Hello, now: Now) -> Decision:
-        """The agent's row, when what it says of itself changed."""
-        row = msgspec.structs.replace(
-            self.row, capabilities=normal(hello.capabilities), instance=hello.instance,
-            client=f"{hello.client.name} {hello.client.version}".strip(), updated_ms=now.ms,
-        )  # fmt: skip
-        if msgspec.structs.replace(row, updated_ms=self.row.updated_ms) == self.row:
-            return Decision()
-        self.row = row
-        return Decision((Put("seen", (self.id,), row),), (), "agent.seen")
-
-    def _resume(self, hello: Hello, now: Now) -> Iterator[Decision]:
-        """Verdict by verdict; a task that may be given back is asked of its lane first, and `welcome` waits."""
-        listed = hello.resume.tasks
-        yield from self._missing(listed, now)
-        if self.hold and self.hold.is_in(listed):
-            back = HolderBack(self.id, self.hold.task_id, self.hold.generation)
-            yield Decision(outputs=(self._lane(self.hold.lane, back),))
-        yield from self._listed(listed, now)
-
-    def _welcome(self, now: Now) -> tuple[Output, ...]:
-        session = self.session
-        if session is None or session.welcomed or self.reserved:
-            return ()  # a claim on its way decides what the session is told
-        session.welcomed = True
-        session.proven = not self.aborts
-        frame = Welcome(
-            session=session.conn, agent_id=self.id, epoch=self.epoch, heartbeat_ms=int(self.policy.heartbeat_s * 1000),
-            lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
-            tasks=list(self.verdicts.values()), re=session.hello_id,
-        )  # fmt: skip
-        self.verdicts = {}
-        return (*self._say(frame), *self._push(now))
-
-    def _session_closed(self, closed: SessionClosed, now: Now) -> Iterator[Decision]:
-        if self.hello and self.hello.conn == closed.conn:
-            self.hello = None
-        if self.session is None or self.session.conn != closed.conn:
-            return
-        self.session = None
-        if self.hold:
-            self.hold.acked = False
-            if not closed.orderly:
-                away = HolderAway(self.id, self.hold.task_id, self.hold.generation)
-                yield Decision(outputs=(self._lane(self.hold.lane, away),))
-
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
             yield from self._strange(said.conn)
@@ -197,63 +110,6 @@ class Agent(AgentState):
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
-
-    def _strange(self, conn: str) -> Iterator[Decision]:
-        """An older session's last words, which nobody hears; or one that an earlier life of ours opened."""
-        if self.hello is None or self.hello.conn != conn:
-            yield Decision(outputs=(self._restarted(conn),))
-
-    # --- what the session lists --------------------------------------------------------------------
-
-    def _heartbeat(self, beat: Heartbeat, now: Now) -> Iterator[Decision]:
-        yield from self._missing(beat.tasks, now)
-        if self.hold and self.hold.is_in(beat.tasks):
-            renew = Renew(self.id, (HeldTask(task_id=self.hold.task_id, generation=self.hold.generation),))
-            yield Decision(outputs=(self._lane(self.hold.lane, renew),))
-        yield from self._listed(beat.tasks, now)
-        keys = {(of.task_id, of.generation) for of in beat.tasks}
-        self.aborts = {key: why for key, why in self.aborts.items() if key in keys}
-        if self.session and not self.aborts:
-            self.session.proven = True
-        aborts = [Abort(task_id, generation, why) for (task_id, generation), why in self.aborts.items()]
-        yield Decision(outputs=self._say(HeartbeatAck(abort=aborts, re=beat.id)))
-
-    def _missing(self, listed: list[HeldTask], now: Now) -> Iterator[Decision]:
-        """Absence speaks only of a task whose accept this actor acknowledged to this client before."""
-        if self.stopping and not self.stopping.is_in(listed):
-            self.stopping = None
-        hold = self.hold
-        spoken = hold is not None and hold.was_acked and not hold.is_reporting
-        if hold and spoken and hold.phase != "assigned" and not hold.is_in(listed):
-            absent = Absent(self.id, self.incarnation, hold.task_id, hold.generation)
-            yield Decision(outputs=(self._lane(hold.lane, absent),))
-
-    def _listed(self, listed: list[HeldTask], now: Now) -> Iterator[Decision]:
-        for of in listed:
-            key = (of.task_id, of.generation)
-            if self.hold and self.hold.key == key:
-                self.hold.pushed = self.session.conn if self.session else ""
-                self.verdicts[key] = verdict(of, "continue")
-            elif key not in self.finished:
-                yield from self._unexpected(of, now)
-
-    def _unexpected(self, of: HeldTask, now: Now) -> Iterator[Decision]:
-        """It lists a task that we do not hold: if nobody else has it, it may keep it."""
-        key = (of.task_id, of.generation)
-        if self.reserved and self.reserved.task_id == of.task_id:
-            return
-        if self.stopping and self.stopping.key == key and not self.stopping.may_return:
-            self._abort(key, self.stopping.reason, now)
-            return
-        row = self.rows.get("task", (of.task_id,))
-        blocked = self.hold or self.reserved or (self.stopping and self.stopping.key != key)
-        if row is None or blocked:
-            self._abort(key, "there is no such task" if row is None else "busy", now)
-            return
-        self.reserved = Reservation(of.task_id, row.lane, now.mono, reclaim=True, generation=of.generation)
-        yield Decision(
-            outputs=(self._lane(row.lane, Reclaim(self.id, self.incarnation, of.task_id, of.generation)),)
-        )
 
     # --- reports -----------------------------------------------------------------------------------
 
@@ -425,7 +281,7 @@ class Agent(AgentState):
             yield Decision(outputs=self._say(frame))
 
     _HANDLERS: ClassVar[dict[type, Any]] = {
-        SessionOpened: _session_opened, SessionFrame: _frame, SessionClosed: _session_closed, Offer: _offered,
-        Claimed: _claimed, ClaimRefused: _refused, Holding: _holding, ReportDone: _report_done, Released: _released,
-        Answered: _answered,
+        SessionOpened: AgentSessions._session_opened, SessionFrame: _frame,
+        SessionClosed: AgentSessions._session_closed, Offer: _offered, Claimed: _claimed, ClaimRefused: _refused,
+        Holding: _holding, ReportDone: _report_done, Released: _released, Answered: _answered,
     }  # fmt: skip

@@ -9,7 +9,7 @@ import msgspec
 
 from agentcom.core.decision import Output, Rows
 from agentcom.core.hold import Hold, Reservation, Stopping
-from agentcom.core.lane import Now
+from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,
@@ -92,19 +92,22 @@ class AgentState:
             return "draining"
         if self.rests_until > now.mono:
             return "resting"
+        if self.reserved and not self.reserved.reclaim:
+            return "idle"  # an offer is on its way through the lane: a moment's matter
         return "idle" if self.is_free(now) else "checking"
 
     def announce(self, now: Now) -> tuple[Output, ...]:
         """Tell the scheduler and presence whatever changed since they heard last."""
         outputs = []
         news = self._for_scheduler(now)
-        if news != self.told:
+        on_offer = self.reserved is not None and not self.reserved.reclaim and type(news) is AgentPresent
+        if news != self.told and not on_offer:  # of its own offer the scheduler need not be told
             self.told = news
             outputs.append(Output("scheduler", news))
-        shown = self._for_presence(now)
-        if self.shown is None or not _same(shown, self.shown):
+        shown = self._shown(now)
+        if shown != self.shown:
             self.shown = shown
-            outputs.append(Output("presence", shown))
+            outputs.append(Output("presence", self._for_presence(shown, now)))
         return tuple(outputs)
 
     def _for_scheduler(self, now: Now) -> Any:
@@ -118,12 +121,17 @@ class AgentState:
         kind = AgentReady if self.is_free(now) else AgentPresent
         return kind(self.id, self.incarnation, self.capabilities)
 
-    def _for_presence(self, now: Now) -> AgentStatus:
-        hold = self.hold or self.stopping
+    def _shown(self, now: Now) -> tuple[Any, ...]:
+        """What presence shows of it; told again only when this changes."""
+        hold, session = self.hold or self.stopping, self.session
+        task = (hold.task_id, hold.generation) if hold else ("", 0)
+        return self.state(now), *task, self.capabilities, session.since_ms if session else 0, self.status
+
+    def _for_presence(self, shown: tuple[Any, ...], now: Now) -> AgentStatus:
+        state, task_id, generation, capabilities, since_ms, status = shown
         return AgentStatus(
-            agent_id=self.id, state=self.state(now), task_id=hold.task_id if hold else "",
-            generation=hold.generation if hold else 0, capabilities=self.capabilities,
-            connected_ms=self.session.since_ms if self.session else 0, since_ms=now.ms, status=self.status,
+            agent_id=self.id, state=state, task_id=task_id, generation=generation, capabilities=capabilities,
+            connected_ms=since_ms, since_ms=now.ms, status=status,
         )  # fmt: skip
 
     def _say(self, *frames: Any) -> tuple[Output, ...]:
@@ -184,8 +192,6 @@ class AgentState:
 
     def _restarted(self, conn: str) -> Output:
         """Its client comes again and resumes."""
-        return Output("gateway", EndSession(conn, CLOSE_CODES["restarted"], "a part of the hub started again"))
-
-
-def _same(one: AgentStatus, other: AgentStatus) -> bool:
-    return msgspec.structs.replace(one, since_ms=0) == msgspec.structs.replace(other, since_ms=0)
+        return Output(
+            "gateway", EndSession(conn, CLOSE_CODES["restarted"], "a part of the hub started again")
+        )

@@ -1,24 +1,22 @@
 """One lane: what happens to its tasks, message by message.
 
-`Lane` holds what lanes keep in memory (leases, windows, the last place given out); all else it reads through
-`Rows`. Handlers yield decisions; each is adopted before the next is asked for. `adopt` folds a decision's ops
-into the memory, so that memory is always a projection of rows.
+`Lane` reads its memory (`lane_state`) and rows, and yields decisions; each is adopted before the next is asked
+for. What happens without a message is in `lane_time`.
 May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from agentcom.core import operations, reports, submits, tasks
-from agentcom.core.assignments import assign_frame, repo_problem
-from agentcom.core.decision import Decision, Entropy, Output, Rows
-from agentcom.core.index import entries
-from agentcom.core.leases import Leases
+from agentcom.core.assignments import repo_problem
+from agentcom.core.decision import Decision
+from agentcom.core.lane_state import SLICE, Now, to_agent
+from agentcom.core.lane_time import LaneTime
 from agentcom.core.messages import (
     Absent,
     Adopt,
     Claim,
-    Claimed,
     ClaimRefused,
     HolderAway,
     HolderBack,
@@ -36,117 +34,14 @@ from agentcom.core.messages import (
     WhatDoIHold,
     Workers,
 )  # fmt: skip
-from agentcom.core.policy import Policy
-from agentcom.core.tasks import Step
-from agentcom.core.windows import Windows
 from agentcom.protocol.frames import TaskAck
-from agentcom.protocol.ops import Add, Delete, Op, Put
-from agentcom.protocol.rows import FINAL, HELD, TaskState
-from agentcom.protocol.rows import Lane as LaneName
+from agentcom.protocol.rows import TaskState
 
-LATE_S = 1.0
-"""A timer this late tells that the process stood still; leases are not to blame."""
-SURVEY_S = 10.0
-"""Buckets that found no place in the windows wait this long at most for one that others left."""
-SLICE = 200
-"""Due rows handled in one go."""
+__all__ = ["Lane", "Now"]
 
 
-class Now(NamedTuple):
-    ms: int  #: wall clock
-    mono: float  #: monotonic seconds
-
-
-def to_agent(agent: str, message: Any) -> Output:
-    return Output(f"agents/agent.{agent}", message)
-
-
-class Lane:
-    """The memory and the decisions of one lane."""
-
-    def __init__(self, name: LaneName, policy: Policy, rows: Rows, entropy: Entropy) -> None:
-        self.name = name
-        self.policy = policy
-        self.rows = rows
-        self.entropy = entropy
-        self.leases = Leases(name, policy)
-        self.windows = Windows(name, policy.window, policy.max_signatures)
-        self.wake_at = float("inf")
-        self.queued = 0  #: how many tasks are, within what other lanes just moved here
-        self.signed: set[str] = set()  #: signatures whose row is written
-        self._order = 0
-        self._counter = ("tasks", name, "queued")
-        self._incarnations: dict[str, int] = {}
-        self._workers_version = -1
-        self._survey_at = 0.0
-
-    # --- memory ------------------------------------------------------------------------------------
-
-    def start(self, now: Now) -> Iterator[Decision]:
-        """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in."""
-        self.queued = self.rows.get("counter", self._counter) or 0
-        for phase in sorted(HELD):
-            for key, _ in self._all("by_phase", (phase, self.name)):
-                self.leases.adopt(self.rows.get("task", (key[2],)), now.mono, self.policy.renewal_s)
-        yield from self._arrivals(now)
-        self.wake_at = now.mono
-
-    def _all(self, table: str, prefix: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
-        after = None
-        while found := self.rows.scan(table, prefix, after=after, limit=500):
-            yield from found
-            after = found[-1][0]
-
-    def adopt(self, ops: tuple[Op, ...], now: Now) -> tuple[Output, ...]:
-        """Fold a decision's ops into leases and windows. Returns what the scheduler must hear."""
-        needed: dict[str, tuple[str, ...]] = {}
-        touches_windows = False
-        for op in ops:
-            if isinstance(op, Put) and op.table == "task":
-                self.leases.settle(op.row, now.mono)
-                self._wake_for(op.row, now)
-            elif isinstance(op, Put) and op.table == "body":
-                needed[str(op.key[0])] = op.row.needed
-            elif op.table == "ready":
-                touches_windows = True
-            elif op.table == "signature":
-                self.signed.add(str(op.key[2]))
-            elif isinstance(op, Add) and op.key == self._counter:
-                self.queued += op.delta
-        if not touches_windows:
-            return ()
-        return tuple(self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed)))
-
-    def _needed(self, task_id: str, at_hand: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-        if task_id in at_hand:
-            return at_hand[task_id]
-        found: tuple[str, ...] = self.rows.get("body", (task_id,)).needed
-        return found
-
-    def _wake_for(self, task: TaskState, now: Now) -> None:
-        lease = self.leases.get(task.id)
-        if lease:
-            self.wake_at = min(self.wake_at, lease.deadline)
-        for ms in (task.not_before_ms, task.waiting_until_ms, task.deadline_ms):
-            if ms and task.phase not in FINAL:
-                self.wake_at = min(self.wake_at, now.mono + max(0, ms - now.ms) / 1000)
-
-    def mint_order(self, now: Now, count: int = 1) -> int:
-        """The next `count` places at the tail: microseconds, never twice."""
-        first = max(now.ms * 1000, self._order + 1)
-        self._order = first + count - 1
-        return first
-
-    def _mine(self, task_id: str) -> TaskState | None:
-        task: TaskState | None = self.rows.get("task", (task_id,))
-        return task if task and task.lane == self.name else None
-
-    def _elsewhere(self, task_id: str, message: Any) -> Decision | None:
-        """Another lane owns it: pass the message on."""
-        task: TaskState | None = self.rows.get("task", (task_id,))
-        if task is None or task.lane == self.name:
-            return None
-        return Decision(outputs=(Output(f"lane.{task.lane}", message),))
+class Lane(LaneTime):
+    """The decisions of one lane."""
 
     # --- messages ----------------------------------------------------------------------------------
 
@@ -199,10 +94,6 @@ class Lane:
         newest = self._incarnations.get(agent, 0)
         self._incarnations[agent] = max(newest, incarnation)
         return incarnation >= newest
-
-    def _claimed(self, task: TaskState, *, reclaimed: bool = False) -> Claimed:
-        frame = assign_frame(task, self.rows, self.policy)
-        return Claimed(task.id, self.name, task.generation, task.phase, frame, reclaimed)
 
     def _reclaim(self, ask: Reclaim, now: Now) -> Iterator[Decision]:
         if self._elsewhere(ask.task_id, ask):
@@ -275,15 +166,6 @@ class Lane:
         held = task and (task.holder, task.generation) == (said.agent_id, said.generation)
         if task and held and task.phase != "assigned":
             yield self._take_back(task, tasks.lose(task, "its agent no longer has it", now.ms), "lost")
-
-    def _take_back(self, task: TaskState, step: Step, reason: str, *, stop: bool = False) -> Decision:
-        """The hub ends a generation: its holder is told."""
-        timeout = reason == "accept_timeout"
-        told = Released(task.holder, task.id, task.generation, reason, stop, timeout)
-        return Decision(step.ops, (to_agent(task.holder, told),) if task.holder else (), reason)
-
-    def _write(self, step: Step, event: str) -> Decision:
-        return Decision(step.ops, (), event)
 
     # --- leases, by news ---------------------------------------------------------------------------
 
@@ -361,81 +243,6 @@ class Lane:
     def _adopt_task(self, said: Adopt, now: Now) -> Iterator[Decision]:
         if self.rows.get("moves", (self.name, said.task_id)) is not None:
             yield from self._take_in(said.task_id, now, said.lease_left_s)
-
-    def _arrivals(self, now: Now) -> Iterator[Decision]:
-        """Moved here, and nobody was there to say so, or to hear it."""
-        for key, _ in self._all("moves", (self.name,)):
-            yield from self._take_in(str(key[1]), now, self.policy.renewal_s)
-
-    def _take_in(self, task_id: str, now: Now, lease_left_s: float) -> Iterator[Decision]:
-        """A moved task: its rows are there already; writing them again brings them into windows and cache. As it is
-        now: it is ours since the move's commit, and may have changed here, or gone on to another lane, since then."""
-        here = Delete("moves", (self.name, task_id))
-        task = self._mine(task_id)
-        if task is None:
-            yield Decision((here,), (), "moved on")
-            return
-        ops: list[Op] = [here, Put("task", (task.id,), task)]
-        ops += (Put(table, key, row) for (table, key), row in entries(task))
-        if task.phase in HELD:
-            self.leases.adopt(task, now.mono, lease_left_s)
-        told = (to_agent(task.holder, self._claimed(task, reclaimed=True)),) if task.holder else ()
-        yield Decision(tuple(ops), told, "adopted")
-
-    # --- time --------------------------------------------------------------------------------------
-
-    def tick(self, now: Now) -> Iterator[Decision]:
-        """Whatever is due at `now`; `wake_at` then tells when to come again."""
-        if now.mono > self.wake_at + LATE_S:
-            self.leases.renew_all(now.mono)
-        self.wake_at = float("inf")
-        yield from self._arrivals(now)
-        self._look_for_more(now)
-        yield from self._expire(now)
-        yield from self._due(now)
-        yield from self._past_deadline(now)
-        self.wake_at = min(self.wake_at, self.leases.next_deadline())
-
-    def _look_for_more(self, now: Now) -> None:
-        if self.windows.emptied and now.mono >= self._survey_at and not self.windows.is_surveying:
-            self._survey_at = now.mono + SURVEY_S
-            self.windows.survey()
-
-    def _expire(self, now: Now) -> Iterator[Decision]:
-        for task_id in self.leases.run_out(now.mono):
-            task = self._mine(task_id)
-            if task and task.phase == "assigned":
-                yield self._take_back(task, tasks.accept_timeout(task, now.ms), "accept_timeout")
-            elif task and task.holder:
-                yield self._take_back(task, tasks.lose(task, "no news of it for too long", now.ms), "lease")
-        for task_id in self.leases.unanswered(now.mono):
-            if task := self._mine(task_id):
-                step = tasks.give_up(task, "unanswered", "its question was not answered in time", now.ms)
-                yield self._take_back(task, step, "unanswered", stop=True)
-
-    def _reached(self, table: str, now: Now) -> Iterator[TaskState]:
-        """Tasks whose time in `table` has come; notes when the next one does."""
-        found = self.rows.scan(table, (self.name,), limit=SLICE)
-        for key, _ in found:
-            if int(key[1]) > now.ms:
-                self.wake_at = min(self.wake_at, now.mono + (int(key[1]) - now.ms) / 1000)
-                return
-            if task := self._mine(str(key[2])):
-                yield task
-        if len(found) == SLICE:
-            self.wake_at = now.mono
-
-    def _due(self, now: Now) -> Iterator[Decision]:
-        for task in self._reached("due", now):
-            if task.phase == "scheduled":
-                yield self._write(tasks.due(task, self.mint_order(now), now.ms), "due")
-            elif task.waiting:
-                yield self._write(tasks.unpark(task, now.ms), "ready")
-
-    def _past_deadline(self, now: Now) -> Iterator[Decision]:
-        for task in self._reached("deadline", now):
-            step = tasks.give_up(task, "deadline", "its deadline has passed", now.ms)
-            yield self._take_back(task, step, "deadline", stop=True)
 
     _HANDLERS: ClassVar[dict[type, Any]] = {
         Submit: _submit, Claim: _claim, Reclaim: _reclaim, WhatDoIHold: _what_do_i_hold, Reported: _reported,

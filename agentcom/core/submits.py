@@ -97,7 +97,9 @@ def _sign(needed: Needs, draft: Draft, ctx: Context) -> None:
 
 
 def _answer(task_id: str, status: str, lane: Lane, ms: int, *, repeated: bool = False) -> Submitted:
-    return Submitted(task_id=task_id, status=status, priority=LANES.index(lane), created_at=ms, repeated=repeated)
+    return Submitted(
+        task_id=task_id, status=status, priority=LANES.index(lane), created_at=ms, repeated=repeated
+    )
 
 
 def _known(new: NewTask, body: str, draft: Draft, ctx: Context, *, check: bool) -> Item | None:

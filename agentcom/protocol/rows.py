@@ -79,7 +79,8 @@ class TaskState(Row, frozen=True):
     question: str = ""
     excluded: tuple[tuple[str, int], ...] = ()  #: (agent, until ms), by its own rejects
     rejects: int = 0
-    last_end: str = ""  #: of the last generation: "", "done", "fail", "reject", "loss", "accept_timeout", "cancel", "deadline", …
+    #: of the last generation: "", "done", "fail", "reject", "loss", "accept_timeout", "cancel", "deadline", …
+    last_end: str = ""
     reports: tuple[Report, ...] = ()  #: newest last, the last few generations
     past: tuple[Past, ...] = ()  #: newest last, the last few assignments
     history_len: int = 0
@@ -103,7 +104,9 @@ class Event(Row, frozen=True):
     """One line of a task's history."""
 
     ms: int
-    event: str  #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
+    event: (
+        str  #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
+    )
     phase: Phase
     generation: int
     agent_id: str = ""

@@ -6,6 +6,7 @@ The actor calls `add(ticket, ops)` when it adopts a decision and `drop(ticket)` 
 May import: agentcom.protocol, agentcom.store.{reader,tables}.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -30,7 +31,8 @@ class Overlay:
 
     `cache_tables` name tables that this actor alone writes: their rows are kept, decoded, up to
     `cache_size` each, so that `get` of a warm row touches no disk. Absence is never cached, nor a row that
-    `cache_if` does not take: one that another actor may write from now on.
+    `cache_if` does not take: one that another actor may write from now on. `unread` names tables that the actor
+    writes and never looks at again: they are not laid over.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Overlay:
         cache_tables: Iterable[str] = (),
         cache_size: int = 10_000,
         cache_if: Callable[[Any], bool] = lambda _: True,
+        unread: Iterable[str] = (),
     ) -> None:
         self._reader = reader
         self._pending: dict[str, dict[Key, dict[int, Any]]] = {name: {} for name in TABLES}
         self._tickets: dict[int, list[tuple[str, Key]]] = {}
-        self._cache: dict[str, dict[Key, Any]] = {name: {} for name in cache_tables}
+        self._cache: dict[str, OrderedDict[Key, Any]] = {name: OrderedDict() for name in cache_tables}
         self._cache_size, self._cache_if = cache_size, cache_if
+        self._unread = frozenset(unread)
 
     @property
     def outstanding(self) -> int:
@@ -56,18 +60,23 @@ class Overlay:
         """Lay a ticket's puts and deletes over the rows. Of two tickets on one key the higher one shows."""
         keys = self._tickets.setdefault(ticket, [])
         for op in ops:
-            if isinstance(op, Put | Delete):
-                row = op.row if isinstance(op, Put) else None
-                rows = self._pending[op.table].setdefault(op.key, {})
-                rows[ticket] = row
-                keys.append((op.table, op.key))
-                if op.table in self._cache:
-                    self._keep(op.table, op.key, rows[max(rows)])
+            kind, table, key = type(op), op.table, op.key
+            if (kind is not Put and kind is not Delete) or table in self._unread:
+                continue
+            pending = self._pending[table]
+            rows = pending.get(key)
+            if rows is None:
+                rows = pending[key] = {}
+            rows[ticket] = op.row if isinstance(op, Put) else None
+            keys.append((table, key))
+            if table in self._cache:
+                self._keep(table, key, rows[max(rows)])
 
     def learn(self, ops: Iterable[Op]) -> None:
-        """Of ops that are on disk already only the cache has to know."""
+        """Of ops that are on disk already only rows that are cached have to know."""
         for op in ops:
-            if op.table in self._cache and isinstance(op, Put | Delete):
+            cache = self._cache.get(op.table)
+            if cache and op.key in cache and isinstance(op, Put | Delete):
                 self._keep(op.table, op.key, op.row if isinstance(op, Put) else None)
 
     def drop(self, ticket: int) -> None:
@@ -83,7 +92,8 @@ class Overlay:
     def discard(self, ticket: int) -> None:
         """The ticket was refused: nothing of it ever happened."""
         for table, key in self._tickets.get(ticket, ()):
-            self._cache.get(table, {}).pop(key, None)
+            if table in self._cache:
+                self._cache[table].pop(key, None)
         self.drop(ticket)
 
     def get(self, table: str, key: Key) -> Any | None:
@@ -123,12 +133,12 @@ class Overlay:
 
     def _keep(self, table: str, key: Key, row: Any) -> None:
         cache = self._cache[table]
-        cache.pop(key, None)
         if row is None or not self._cache_if(row):
+            cache.pop(key, None)
             return
         cache[key] = row
         if len(cache) > self._cache_size:
-            del cache[next(iter(cache))]
+            cache.popitem(last=False)  # an OrderedDict's: a plain dict walks over all that was removed before
 
 
 def _merge(

@@ -167,24 +167,33 @@ def encode_key(table: Table, key: Key) -> bytes:
     """The bytes of a whole key; `KeyRefused` when it has another shape or is too long."""
     if len(key) != table.depth:
         raise KeyRefused(table.name, key, f"its parts are {table.key}")
-    return _checked(table, key)
+    try:
+        raw = table.encode(key)
+    except _UNFIT as error:
+        raise KeyRefused(table.name, key, f"its parts are {table.key} ({error})") from None
+    if len(raw) > MAX_KEY:
+        raise _too_long(table, key, raw)
+    return raw
 
 
 def encode_prefix(table: Table, prefix: Key) -> bytes:
     """The bytes that every key starting with these parts starts with; () is the whole table."""
     if len(prefix) > table.depth:
         raise KeyRefused(table.name, prefix, f"its parts are {table.key}")
-    return _checked(table, prefix)
-
-
-def _checked(table: Table, prefix: Key) -> bytes:
     try:
         raw = table.encode(prefix)
-    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+    except _UNFIT as error:
         raise KeyRefused(table.name, prefix, f"its parts are {table.key} ({error})") from None
     if len(raw) > MAX_KEY:
-        raise KeyRefused(table.name, prefix, f"{len(raw)} bytes on disk, at most {MAX_KEY}")
+        raise _too_long(table, prefix, raw)
     return raw
+
+
+_UNFIT = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
+
+
+def _too_long(table: Table, key: Key, raw: bytes) -> KeyRefused:
+    return KeyRefused(table.name, key, f"{len(raw)} bytes on disk, at most {MAX_KEY}")
 
 
 def decode_key(table: Table, raw: bytes) -> Key:

@@ -91,7 +91,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
         if reply.request > 100:
             for key, item in zip(self.requests[reply.request - 101], reply.body, strict=True):
                 if isinstance(item, Submitted):
-                    assert self.task_of_key.setdefault(key, item.task_id) == item.task_id, "one key, two tasks"
+                    assert self.task_of_key.setdefault(key, item.task_id) == item.task_id, (
+                        "one key, two tasks"
+                    )
 
     def note_claimed(self, claimed: Claimed) -> None:
         row = self.store.reader.get("task", (claimed.task_id,))
@@ -105,14 +107,21 @@ class LanesAgainstModel(RuleBasedStateMachine):
 
     def note_report(self, done: ReportDone) -> None:
         frame = done.frame
-        if isinstance(frame, TaskAck) and frame.status in ("completed", "dead_letter", "retrying", "requeued"):
+        if isinstance(frame, TaskAck) and frame.status in (
+            "completed",
+            "dead_letter",
+            "retrying",
+            "requeued",
+        ):
             kept = self.row(done.task_id)
             known = {(of.generation, of.status) for of in kept.reports} | {(kept.generation, kept.phase)}
             assert (done.generation, frame.status) in known, "answered before it was on disk"
         if isinstance(frame, TaskAck) and frame.status == "completed" and not frame.superseded:
             if done.task_id not in self.completed:
                 assert done.generation == self.generation[done.task_id], "a stale holder's word was taken"
-                assert (done.agent_id, done.task_id, done.generation) in self.told, "a stranger's word was taken"
+                assert (done.agent_id, done.task_id, done.generation) in self.told, (
+                    "a stranger's word was taken"
+                )
             first = self.completed.setdefault(done.task_id, (done.generation, done.agent_id))
             assert first == (done.generation, done.agent_id), "two outcomes of one task"
 
@@ -218,7 +227,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
         more = {"result": TaskResult(summary=text)} if kind is TaskComplete else {"reason": text}
         if kind is TaskFail:
             more["retryable"] = retryable
-        self.report((other or agent, task_id, generation), kind(task_id=task_id, generation=generation, **more))
+        self.report(
+            (other or agent, task_id, generation), kind(task_id=task_id, generation=generation, **more)
+        )
         self.step()
 
     @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "absent", "listed", "away"]))
@@ -235,11 +246,15 @@ class LanesAgainstModel(RuleBasedStateMachine):
             world.tell(message)
         self.step()
 
-    @rule(verb=st.sampled_from(["cancel", "retry", "prioritise", "answer"]), lane=lanes, pick=st.integers(0, 9))
+    @rule(
+        verb=st.sampled_from(["cancel", "retry", "prioritise", "answer"]), lane=lanes, pick=st.integers(0, 9)
+    )
     def operate(self, verb, lane, pick):
         known = sorted(self.acknowledged)
         if known:
-            ask = Operate(reply_to="edge", request=2, task_id=known[pick % len(known)], verb=verb, lane=lane, by="op")
+            ask = Operate(
+                reply_to="edge", request=2, task_id=known[pick % len(known)], verb=verb, lane=lane, by="op"
+            )
             self.lanes[lane].tell(ask)
         self.step()
 
@@ -276,7 +291,11 @@ class LanesAgainstModel(RuleBasedStateMachine):
     def index_rows_and_counters_say_what_the_tasks_say(self):
         tasks = [row for _, row in self.store.reader.scan("task", (), limit=10_000)]
         expected = {entry for task in tasks for entry, _ in entries(task)}
-        found = {(table, key) for table in INDEX_TABLES for key, _ in self.store.reader.scan(table, (), limit=10_000)}
+        found = {
+            (table, key)
+            for table in INDEX_TABLES
+            for key, _ in self.store.reader.scan(table, (), limit=10_000)
+        }
         assert found == expected
         counts: dict[Any, int] = {}
         for task in tasks:

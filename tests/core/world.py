@@ -35,7 +35,9 @@ class SeededEntropy:
 class LaneWorld:
     """One lane on a store that others may share."""
 
-    def __init__(self, name: Any, store: MemoryStore, clock: "Clock", out: list[Output], **policy: Any) -> None:
+    def __init__(
+        self, name: Any, store: MemoryStore, clock: "Clock", out: list[Output], **policy: Any
+    ) -> None:
         self.name, self.store, self.clock, self.out = name, store, clock, out
         self.policy = Policy(**policy)
         self.entropy = clock.entropy
@@ -46,7 +48,9 @@ class LaneWorld:
         self.rows = Overlay(
             self.store.reader, cache_tables=("task",), cache_if=lambda row: row.lane == self.name
         )
-        self.tickets = OutputCommit(self.rows, lambda ops: self.lane.adopt(ops, self.clock.now()), self._release)
+        self.tickets = OutputCommit(
+            self.rows, lambda ops: self.lane.adopt(ops, self.clock.now()), self._release
+        )
         self.unwritten: deque[Commit] = deque()
         [opened] = self.store.engine.apply([Open(f"lane.{self.name}")])
         self.incarnation = opened.incarnation

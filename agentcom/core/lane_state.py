@@ -1,0 +1,127 @@
+"""What one lane keeps in memory, and how it follows from rows.
+
+`adopt` folds a decision's ops into leases and windows, so that memory is always a projection of rows.
+May import: agentcom.core, agentcom.protocol.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from agentcom.core.assignments import assign_frame
+from agentcom.core.decision import Decision, Entropy, Output, Rows
+from agentcom.core.leases import Leases
+from agentcom.core.messages import Claimed, Released
+from agentcom.core.policy import Policy
+from agentcom.core.tasks import Step
+from agentcom.core.windows import Windows
+from agentcom.protocol.ops import Add, Op, Put
+from agentcom.protocol.rows import FINAL, TaskState
+from agentcom.protocol.rows import Lane as LaneName
+
+SLICE = 200
+"""Due or waiting rows handled in one go."""
+
+
+class Now(NamedTuple):
+    ms: int  #: wall clock
+    mono: float  #: monotonic seconds
+
+
+def to_agent(agent: str, message: Any) -> Output:
+    return Output(f"agents/agent.{agent}", message)
+
+
+class LaneState:
+    """The memory of one lane."""
+
+    def __init__(self, name: LaneName, policy: Policy, rows: Rows, entropy: Entropy) -> None:
+        self.name = name
+        self.policy = policy
+        self.rows = rows
+        self.entropy = entropy
+        self.leases = Leases(name, policy)
+        self.windows = Windows(name, policy.window, policy.max_signatures)
+        self.wake_at = float("inf")
+        self.queued = 0  #: how many tasks are, within what other lanes just moved here
+        self.signed: set[str] = set()  #: signatures whose row is written
+        self._order = 0
+        self._counter = ("tasks", name, "queued")
+        self._incarnations: dict[str, int] = {}
+        self._workers_version = -1
+        self._survey_at = 0.0
+
+    # --- from rows ---------------------------------------------------------------------------------
+
+    def adopt(self, ops: tuple[Op, ...], now: Now) -> tuple[Output, ...]:
+        """Fold a decision's ops into leases and windows. Returns what the scheduler must hear."""
+        needed: dict[str, tuple[str, ...]] = {}
+        touches_windows = False
+        for op in ops:
+            if isinstance(op, Put) and op.table == "task":
+                self.leases.settle(op.row, now.mono)
+                self._wake_for(op.row, now)
+            elif isinstance(op, Put) and op.table == "body":
+                needed[str(op.key[0])] = op.row.needed
+            elif op.table == "ready":
+                touches_windows = True
+            elif op.table == "signature":
+                self.signed.add(str(op.key[2]))
+            elif isinstance(op, Add) and op.key == self._counter:
+                self.queued += op.delta
+        if not touches_windows:
+            return ()
+        return tuple(self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed)))
+
+    def _needed(self, task_id: str, at_hand: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+        if task_id in at_hand:
+            return at_hand[task_id]
+        found: tuple[str, ...] = self.rows.get("body", (task_id,)).needed
+        return found
+
+    def _wake_for(self, task: TaskState, now: Now) -> None:
+        lease = self.leases.get(task.id)
+        if lease:
+            self.wake_at = min(self.wake_at, lease.deadline)
+        for ms in (task.not_before_ms, task.waiting_until_ms, task.deadline_ms):
+            if ms and task.phase not in FINAL:
+                self.wake_at = min(self.wake_at, now.mono + max(0, ms - now.ms) / 1000)
+
+    def mint_order(self, now: Now, count: int = 1) -> int:
+        """The next `count` places at the tail: microseconds, never twice."""
+        first = max(now.ms * 1000, self._order + 1)
+        self._order = first + count - 1
+        return first
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def _all(self, table: str, prefix: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
+        after = None
+        while found := self.rows.scan(table, prefix, after=after, limit=500):
+            yield from found
+            after = found[-1][0]
+
+    def _mine(self, task_id: str) -> TaskState | None:
+        task: TaskState | None = self.rows.get("task", (task_id,))
+        return task if task and task.lane == self.name else None
+
+    def _elsewhere(self, task_id: str, message: Any) -> Decision | None:
+        """Another lane owns it: pass the message on."""
+        task: TaskState | None = self.rows.get("task", (task_id,))
+        if task is None or task.lane == self.name:
+            return None
+        return Decision(outputs=(Output(f"lane.{task.lane}", message),))
+
+    # --- decisions that several messages make ------------------------------------------------------
+
+    def _take_back(self, task: TaskState, step: Step, reason: str, *, stop: bool = False) -> Decision:
+        """The hub ends a generation: its holder is told."""
+        timeout = reason == "accept_timeout"
+        told = Released(task.holder, task.id, task.generation, reason, stop, timeout)
+        return Decision(step.ops, (to_agent(task.holder, told),) if task.holder else (), reason)
+
+    def _write(self, step: Step, event: str) -> Decision:
+        return Decision(step.ops, (), event)
+
+    def _claimed(self, task: TaskState, *, reclaimed: bool = False) -> Claimed:
+        frame = assign_frame(task, self.rows, self.policy)
+        return Claimed(task.id, self.name, task.generation, task.phase, frame, reclaimed)
