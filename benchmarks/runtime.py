@@ -18,6 +18,8 @@ from agentcom.runtime import LoopSystemBase
 class Player(Actor):
     """Counts a ball down; the last answer goes to who threw it in. The count must be odd."""
 
+    thrower: Any = None
+
     def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
         if isinstance(msg, int) and msg:
             self.send(sender, msg - 1)
