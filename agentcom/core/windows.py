@@ -52,6 +52,7 @@ class Windows:
         self.resident: dict[Bucket, Resident] = {}
         self.horizon = NEVER
         self.emptied = 0  #: windows that ran empty since the last survey, while other buckets had no place
+        self._by_age: list[tuple[int, Bucket]] = []  #: heap, the youngest head first
         self._classes: tuple[Class, ...] = ()
         self._agents: frozenset[str] = frozenset()
         self._survey: list[
@@ -150,11 +151,26 @@ class Windows:
             yield self._close(youngest)
         self.resident[bucket] = Resident(capabilities, [], True)
         self._refill(bucket, rows)
+        heapq.heappush(self._by_age, (-order, bucket))
         yield self._whole(bucket)
 
     def _youngest(self) -> Bucket:
-        empty = next((bucket for bucket, of in self.resident.items() if not of.heads), None)
-        return empty or heapq.nlargest(1, self.resident, key=self._head_order)[0]
+        """The bucket whose head is the newest: of all in memory it can wait the longest.
+
+        Entries say what was true when they were made; one that no longer is makes room for what is. An entry too old
+        keeps a bucket in memory a little longer, which `horizon` allows for.
+        """
+        if len(self._by_age) > 4 * self.max_buckets or not self._by_age:
+            self._by_age = [(-self._head_order(bucket), bucket) for bucket in self.resident]
+            heapq.heapify(self._by_age)
+        while True:
+            age, bucket = self._by_age[0]
+            if bucket not in self.resident:
+                heapq.heappop(self._by_age)
+            elif age != -self._head_order(bucket):
+                heapq.heapreplace(self._by_age, (-self._head_order(bucket), bucket))
+            else:
+                return bucket
 
     def _head_order(self, bucket: Bucket) -> int:
         heads = self.resident[bucket].heads
