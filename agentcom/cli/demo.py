@@ -42,6 +42,8 @@ INTERRUPTED = 130
 )
 def main(keep: bool, timeout: float) -> None:
     """A hub, two agents, ten tasks: watch them become branches."""
+    # Whoever starts us in the background may have told us to ignore it; then nothing could stop us in order.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=160)

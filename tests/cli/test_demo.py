@@ -55,6 +55,21 @@ def test_an_interrupted_demo_leaves_nothing_behind(env, tmp_path):
     assert processes_of(tmp_path) == []
 
 
+def test_a_demo_that_was_started_in_the_background_can_be_interrupted(env, tmp_path):
+    """A shell without job control makes what it starts with `&` ignore SIGINT."""
+    script = 'trap "" INT; exec "$@"'
+    with subprocess.Popen(
+        ["sh", "-c", script, "sh", *DEMO], env=env, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        for line in demo.stdout:
+            if "working" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_a_kept_demo_runs_on_and_says_how_to_stop_it(env, tmp_path):
     done = subprocess.run(
         [*DEMO, "--keep"], env=env, capture_output=True, text=True, timeout=240, check=False
