@@ -58,7 +58,13 @@ async def submitted(hub: Hub, n: int) -> list[str]:
 
 
 async def restarts(hub: Hub, name: str) -> int:
-    return next(int(node["start"]) for node in await tree(hub) if node["name"] == name)
+    """Of its present life; an agent's actor is away until its client is back after an earlier crash."""
+    async with asyncio.timeout(30):
+        while True:
+            found = [int(node["start"]) for node in await tree(hub) if node["name"] == name]
+            if found:
+                return found[0]
+            await asyncio.sleep(0.05)
 
 
 async def back(hub: Hub, name: str, before: int) -> None:
