@@ -61,6 +61,11 @@ class Port:
         self._dispatcher.assert_own_thread("Port.send")
         self._cell.actor_send(target, copied(message) if self._dispatcher.strict else message)
 
+    def depth_of(self, target: ActorAddress) -> int:
+        """How much mail waits for an actor of this base; 0 for one that is gone."""
+        sink = getattr(target, "sink", None)
+        return sink.depth if isinstance(sink, Cell) else 0
+
     def close(self) -> None:
         self._dispatcher.close_port(self._cell)
 
