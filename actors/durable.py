@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import msgspec
 import structlog
 
 from agentcom.core.decision import Decision, Output
 from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
-from agentcom.core.output_commit import OutputCommit
+from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op
 from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
@@ -23,6 +24,13 @@ from supervisors.base import Supervised
 log = structlog.get_logger()
 
 _STOP = "stop when answered"
+
+
+class CloseTicket(msgspec.Struct, frozen=True):
+    """From itself: the mail that waited with the first decision of a ticket is handled."""
+
+    def __str__(self) -> str:
+        return "CloseTicket"
 
 
 def now() -> Now:
@@ -48,6 +56,7 @@ class Durable(Supervised):
             unread=self.unread_tables,
         )
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
+        self.closing = False
         self.store_status = StoreStatus()
         self.tell("store", Open(self.name))
 
@@ -86,6 +95,9 @@ class Durable(Supervised):
         if kind is Answers:
             for item in msg.items:
                 self._settle(item)
+        elif kind is CloseTicket:
+            self.closing = False
+            self._commit(self.tickets.close())
         elif kind is Opened:
             self._opened(msg.incarnation)
         elif kind is StoreStatus:
@@ -131,12 +143,16 @@ class Durable(Supervised):
     # --- decisions ---------------------------------------------------------------------------------
 
     def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
-        """Each decision is adopted before the next is made."""
+        """Each decision is adopted before the next is made. What a burst of mail decides is one commit."""
         for decision in decisions:
-            if ticket := self.tickets.take(decision, ask):
-                self.tell("store", Commit(
-                    self.name, self.store_incarnation, ticket, decision.event, decision.ops, decision.must
-                ))  # fmt: skip
+            self._commit(self.tickets.take(decision, ask))
+        if self.tickets.is_open and not self.closing:
+            self.closing = True
+            self.send(self.myAddress, CloseTicket())
+
+    def _commit(self, what: Iterable[Due]) -> None:
+        for due in what:
+            self.tell("store", Commit(self.name, self.store_incarnation, *due))
 
     def _settle(self, item: Committed | Failed) -> None:
         if isinstance(item, Committed):
@@ -156,7 +172,7 @@ class Durable(Supervised):
 
     # --- leaving -----------------------------------------------------------------------------------
 
-    def _release(self, outputs: tuple[Output, ...]) -> None:
+    def _release(self, outputs: Iterable[Output]) -> None:
         for to, message in outputs:
             if type(to) is str:
                 self._deliver(to, message)
