@@ -44,6 +44,7 @@ from agentcom.runtime.cell import (
     figures_of,
 )
 from agentcom.runtime.construction import Capabilities, build, fits, resolve
+from agentcom.runtime.pickling import assert_importable
 
 log = logging.getLogger("agentcom.runtime")
 
@@ -88,8 +89,13 @@ class Dispatcher:
     def create(
         self, spec: Any, parent: Cell | None, requirements: Any = None, name: str | None = None
     ) -> LocalAddress:
-        """A child that cannot be made has exited; the creator of a primary is told why it could not."""
+        """A child that cannot be made has exited; the creator of a primary is told why it could not.
+
+        Raises UnpicklableError in strict mode.
+        """
         self.assert_own_thread("createActor")
+        if self.strict and isinstance(spec, type):
+            assert_importable(spec)
         if name and name in self._names:
             return self._names[name].address
         cell = self._cell_class(self, parent, name, requirements)
@@ -317,7 +323,7 @@ class Dispatcher:
             self._handler.sink.put(DeadEnvelope(target, message), sender)
         origin: Sink | None = getattr(sender, "sink", None)
         if origin is not None:
-            origin.undelivered()
+            origin.undelivered(target)
 
     def drop_everything(self) -> None:
         """As the end of the process: nobody is asked or told, and every address leads nowhere."""

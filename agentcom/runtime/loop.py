@@ -30,13 +30,14 @@ from thespian.system.timing import ExpirationTimer
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
-from agentcom.runtime.cell import DEAD, ActorFigures, Cell, copied, no_source
+from agentcom.runtime.cell import DEAD, ActorFigures, Cell, no_source
 from agentcom.runtime.clock import Clock, SystemClock
 from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
 from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
+from agentcom.runtime.pickling import copied
 from agentcom.runtime.ports import Port
 from agentcom.runtime.timers import Fire, TimerHeap
 from agentcom.runtime.watches import Watches
