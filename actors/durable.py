@@ -4,7 +4,6 @@ It opens its incarnation with the store, sends tickets, and lets outputs go as t
 failed ticket it exits `aborted` and starts again from rows.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
 from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op
+from agentcom.runtime import clock_of, when_idle
 from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
@@ -27,26 +27,24 @@ _STOP = "stop when answered"
 
 
 class CloseTicket(msgspec.Struct, frozen=True):
-    """From itself: the mail that waited with the first decision of a ticket is handled."""
+    """From itself: the actors have nothing more to say for now, so the open ticket can go."""
 
     def __str__(self) -> str:
         return "CloseTicket"
 
 
-def now() -> Now:
-    return Now(time.time_ns() // 1_000_000, time.monotonic())
-
-
 class Durable(Supervised):
     """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again.
 
-    They hear of other names by `on_peer_up` and `on_peer_down`, and only once their state is loaded.
+    They hear of other names by `on_peer_up` and `on_peer_down`, and only once their state is loaded. `at` is the time
+    of the message under way.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
     unread_tables: ClassVar[tuple[str, ...]] = ()
     store_incarnation = 0
+    at: Now
 
     def on_start(self, args: Any) -> None:
         self.rows = Overlay(
@@ -57,6 +55,8 @@ class Durable(Supervised):
         )
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
         self.closing = False
+        self.clock = clock_of(self)
+        self._look_at_the_clock()
         self.store_status = StoreStatus()
         self.tell("store", Open(self.name))
 
@@ -91,6 +91,7 @@ class Durable(Supervised):
     # --- messages ----------------------------------------------------------------------------------
 
     def on_message(self, msg: Any, sender: Any) -> None:
+        self._look_at_the_clock()
         kind = type(msg)
         if kind is Answers:
             for item in msg.items:
@@ -117,11 +118,13 @@ class Durable(Supervised):
 
     def on_up(self, name: str, incarnation: int) -> None:
         if self.store_incarnation:
+            self._look_at_the_clock()
             self.on_peer_up(name)
 
     def on_down(self, name: str) -> None:
         if not self.store_incarnation:
             return
+        self._look_at_the_clock()
         if name == "store":
             self._give_up("the store started again; send it again with the same key")
         else:
@@ -140,6 +143,9 @@ class Durable(Supervised):
             return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
         return None
 
+    def _look_at_the_clock(self) -> None:
+        self.at = Now(int(self.clock.now() * 1000), self.clock.monotonic())
+
     # --- decisions ---------------------------------------------------------------------------------
 
     def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
@@ -148,7 +154,7 @@ class Durable(Supervised):
             self._commit(self.tickets.take(decision, ask))
         if self.tickets.is_open and not self.closing:
             self.closing = True
-            self.send(self.myAddress, CloseTicket())
+            when_idle(self, CloseTicket())
 
     def _commit(self, what: Iterable[Due]) -> None:
         for due in what:
@@ -194,6 +200,7 @@ class Durable(Supervised):
             self.stopped()
 
     def on_wakeup(self, payload: Any) -> None:
+        self._look_at_the_clock()
         if payload == _STOP:
             self.on_stop()
         else:
