@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentcom.protocol.ops import Add, Delete, Key, Op, Put
-from agentcom.protocol.rows import FINAL, HELD, Event, Mark, Ready, TaskState, filed
+from agentcom.protocol.rows import FINAL, HELD, Event, Held, Mark, Ready, TaskState, counted
 
 MARK = Mark()
 Entry = tuple[str, Key]
@@ -17,13 +17,14 @@ Entry = tuple[str, Key]
 
 def entries(task: TaskState) -> Iterator[tuple[Entry, Any]]:
     """Every index row of `task`."""
-    yield ("by_phase", (filed(task.phase), task.lane, task.id)), MARK
     if task.phase == "queued":
         yield from _queued(task)
-    elif task.phase == "scheduled":
-        yield ("due", (task.lane, task.not_before_ms, task.id)), MARK
     elif task.phase in HELD:
-        yield ("by_agent", (task.holder, task.id)), MARK
+        yield ("by_agent", (task.holder, task.id)), Held(task.lane)
+    else:
+        yield ("by_phase", (task.phase, task.lane, task.id)), MARK
+    if task.phase == "scheduled":
+        yield ("due", (task.lane, task.not_before_ms, task.id)), MARK
     if task.deadline_ms and task.phase not in FINAL:
         yield ("deadline", (task.lane, task.deadline_ms, task.id)), MARK
 
@@ -55,11 +56,15 @@ def ops_between(before: TaskState, after: TaskState) -> tuple[Op, ...]:
 def ops_of_new(task: TaskState) -> tuple[Op, ...]:
     """The same for a task that was not there: the path of every submit."""
     puts = [Put(table, key, row) for (table, key), row in entries(task)]
-    return (Put("task", (task.id,), task), *puts, Add("counter", ("tasks", task.lane, filed(task.phase)), 1))
+    return (
+        Put("task", (task.id,), task),
+        *puts,
+        Add("counter", ("tasks", task.lane, counted(task.phase)), 1),
+    )
 
 
 def _counted(before: TaskState, after: TaskState) -> Iterator[Op]:
-    was, is_ = ("tasks", before.lane, filed(before.phase)), ("tasks", after.lane, filed(after.phase))
+    was, is_ = ("tasks", before.lane, counted(before.phase)), ("tasks", after.lane, counted(after.phase))
     if was != is_:
         yield Add("counter", was, -1)
         yield Add("counter", is_, 1)

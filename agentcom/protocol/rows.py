@@ -19,9 +19,13 @@ HELD: frozenset[Phase] = frozenset({"assigned", "working", "blocked"})
 FINAL: frozenset[Phase] = frozenset({"completed", "dead_letter", "cancelled"})
 
 
-def filed(phase: Phase) -> Phase:
-    """Under which phase indexes and counters file a task. The held ones share one: they follow each other so quickly
-    that writing each change would cost more than looking at the few tasks that are held."""
+LISTED: frozenset[Phase] = frozenset({"scheduled", *FINAL})
+"""Phases with an index of their own, by lane and time. Queued tasks are in `ready` or `waiting`, held ones in
+`by_agent`: tasks pass through these quickly, and each entry would be written to be deleted at once."""
+
+
+def counted(phase: Phase) -> Phase:
+    """Under which phase counters count a task: the held ones under one, of which few are held at a time."""
     return "assigned" if phase in HELD else phase
 
 
@@ -222,6 +226,12 @@ class Journal(Row, frozen=True):
     stream: str
     event: str
     ops: tuple[tuple[int, bytes, bytes | None], ...]
+
+
+class Held(Row, frozen=True):
+    """That an agent holds a task."""
+
+    lane: Lane
 
 
 class Mark(Row, frozen=True):

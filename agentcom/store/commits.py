@@ -38,6 +38,7 @@ class Transaction(Protocol):
     def __enter__(self) -> "Transaction": ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
     def get(self, number: int, key: bytes) -> bytes | None: ...
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]: ...
     def put(self, number: int, items: list[Item], *, append: bool = False) -> None: ...
     def delete(self, number: int, key: bytes) -> None: ...
 
@@ -145,12 +146,21 @@ class Batch:
         self.journal: list[Item] = []
         self.seq = engine.seq
         self._cached = engine.numbers
+        self._known: dict[int, dict[bytes, bytes]] = {}  #: by table: what preconditions will ask for
+
+    def look_up(self, items: Iterable[Prepared | Open]) -> None:
+        """Read what preconditions need at one go: the interpreter may change threads at each single read."""
+        wanted: dict[int, list[bytes]] = {}
+        for item in items:
+            if isinstance(item, Prepared):
+                for table, key, _ in item.must:
+                    wanted.setdefault(table.number, []).append(key)
+        self._known = {number: self.txn.get_many(number, keys) for number, keys in wanted.items()}
 
     def get(self, number: int, key: bytes) -> bytes | None:
+        """A row that a precondition is about: as this batch left it, else as it is on disk."""
         rows = self.rows.get(number)
-        if rows is not None and key in rows:
-            return rows[key]
-        return self.txn.get(number, key)
+        return rows[key] if rows is not None and key in rows else self._known[number].get(key)
 
     def number(self, table: Table, key: bytes) -> int:
         """The counter or head at `key`: of this batch, else cached, else on disk, else 0."""
@@ -234,6 +244,7 @@ class Engine:
             if self._backend.life != self._life:
                 raise SupersededStore(f"life {self._backend.life} began after {self._life}")
             batch = Batch(txn, self)
+            batch.look_up(items)
             for item in items:
                 if isinstance(item, Open):
                     answers.append(self._open(item.name))

@@ -198,6 +198,10 @@ class WriteTransaction:
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._dbs[number])
 
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Those of the keys that are there."""
+        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
+
     def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
         """Write items, which should be sorted; `append` only above every key of the table."""
         items = items if isinstance(items, list) else list(items)

@@ -92,6 +92,10 @@ class MemoryTransaction(MemoryView):
             self._tables[number] = self._tables[number].copy()
         return self._tables[number]
 
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        rows = self._tables[number].rows
+        return {key: rows[key] for key in keys if key in rows}
+
     def put(self, number: int, items: list[Item], *, append: bool = False) -> None:
         table = self._own(number)
         for key, value in items:

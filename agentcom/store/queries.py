@@ -15,9 +15,10 @@ import msgspec
 from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
-from agentcom.protocol.rows import HELD, LANES, PHASES, TaskBody, TaskState, filed
+from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
 from agentcom.protocol.views import PullQuery, TaskQuery
-from agentcom.store.reader import Reader, Snapshot
+from agentcom.store.errors import KeyRefused
+from agentcom.store.reader import Found, Reader, Snapshot
 
 UNPAGED = 10_000
 SLICE = 500
@@ -77,13 +78,20 @@ def _walks(query: TaskQuery) -> list[Walk]:
         return [Walk("by_agent", (query.assigned_to,))]
     if query.submitter:
         return [Walk("by_submitter", (query.submitter,))]
-    if query.status and query.priority:
-        return [Walk("by_phase", (filed(query.status), query.priority))]
-    if query.status:
-        return [Walk("by_phase", (filed(query.status), lane)) for lane in LANES]
-    if query.priority:
-        return [Walk("by_phase", (phase, query.priority)) for phase in PHASES if filed(phase) == phase]
-    return [Walk("task", ())]
+    if not (query.status or query.priority):
+        return [Walk("task", ())]
+    lanes = (query.priority,) if query.priority else LANES
+    phases = (query.status,) if query.status else PHASES
+    found = (walk for phase in phases for lane in lanes for walk in _walks_of(phase, lane))
+    return list(dict.fromkeys(found))  # the held phases share one walk
+
+
+def _walks_of(phase: Phase, lane: Lane) -> tuple[Walk, ...]:
+    if phase in LISTED:
+        return (Walk("by_phase", (phase, lane)),)
+    if phase == "queued":
+        return (Walk("ready", (lane,)), Walk("waiting", (lane,)))
+    return (Walk("by_agent", ()),)
 
 
 def _fits(query: TaskQuery, task: TaskState) -> bool:
@@ -96,10 +104,10 @@ def _fits(query: TaskQuery, task: TaskState) -> bool:
 
 
 class Place(NamedTuple):
-    """Behind which key of which walk a page ended."""
+    """Behind which key of which walk a page ended: what the key has after the walk's prefix."""
 
     walk: int
-    task_id: str
+    rest: tuple[str | int, ...]
 
 
 def encode_cursor(place: Place) -> str:
@@ -112,8 +120,6 @@ def decode_cursor(text: str) -> Place:
         place = msgspec.json.decode(raw, type=Place)
     except (binascii.Error, ValueError) as error:
         raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
-    if place.walk < 0 or not place.task_id or not place.task_id.isprintable() or len(place.task_id) > 64:
-        raise Refused("bad_frame", "not a cursor of this hub", path="cursor")
     return place
 
 
@@ -137,11 +143,18 @@ def _ids(snap: Snapshot, walks: list[Walk], start: Place | None) -> Iterator[tup
     for n, walk in enumerate(walks):
         if start is not None and n < start.walk:
             continue
-        after = (*walk.prefix, start.task_id) if start is not None and n == start.walk else None
-        while slice_ := snap.scan(walk.table, walk.prefix, after=after, limit=SLICE):
+        after = (*walk.prefix, *start.rest) if start is not None and n == start.walk else None
+        while slice_ := _slice(snap, walk, after):
             for key, _row in slice_:
-                yield Place(n, str(key[-1])), str(key[-1])
+                yield Place(n, key[len(walk.prefix) :]), str(key[-1])
             after = slice_[-1][0]
+
+
+def _slice(snap: Snapshot, walk: Walk, after: Key | None) -> list[Found]:
+    try:
+        return snap.scan(walk.table, walk.prefix, after=after, limit=SLICE)
+    except KeyRefused as error:  # only a cursor that we did not make has such a key
+        raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
 
 
 def _dead_letter(snap: Snapshot, query: TaskQuery, key: str) -> views.TaskList:
@@ -164,7 +177,7 @@ def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
 def _held(snap: Snapshot) -> dict[str, int]:
     """How many tasks are in each of the held phases: counters know only their sum."""
     counts: dict[str, int] = dict.fromkeys(sorted(HELD), 0)
-    for _, task_id in _ids(snap, [Walk("by_phase", (filed("working"), lane)) for lane in LANES], None):
+    for _, task_id in _ids(snap, [Walk("by_agent", ())], None):
         task: TaskState | None = snap.get("task", (task_id,))
         if task is not None and task.phase in counts:
             counts[task.phase] += 1

@@ -144,7 +144,7 @@ def _tables() -> Iterable[Table]:
     yield Table(8, "deadline", "lane:lane ms:int task_id:str", rows.Mark, lane)
     yield Table(9, "waiting", "lane:lane task_id:str", rows.Mark, lane)
     yield Table(10, "by_phase", "phase:phase lane:lane task_id:str", rows.Mark, lane)
-    yield Table(11, "by_agent", "agent_id:str task_id:str", rows.Mark, lane)
+    yield Table(11, "by_agent", "agent_id:str task_id:str", rows.Held, lane)
     yield Table(12, "by_submitter", "submitter:str task_id:str", rows.Mark, lane)
     yield Table(13, "moves", "lane:lane task_id:str", rows.Move, lane)
     yield Table(14, "counter", "name:str a:str b:str", int, "*", counter=True)

@@ -39,7 +39,7 @@ from agentcom.protocol.frames import (
     TaskResult,
     TaskUnblock,
 )  # fmt: skip
-from agentcom.protocol.rows import TaskState, filed
+from agentcom.protocol.rows import TaskState, counted
 from agentcom.store.memory import MemoryStore
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
@@ -190,9 +190,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
     @rule(agent=agents, lane=lanes, pick=st.integers(0, 5), twice=st.booleans())
     def claim(self, agent, lane, pick, twice):
         world = self.lanes[lane]
-        ready = world.rows.scan("by_phase", ("queued", lane), limit=50)
+        ready = sorted(world.rows.scan("ready", (lane,), limit=50), key=lambda found: found[0][4])
         for other in [agent, *(["bob"] if twice else [])] if ready else []:
-            world.tell(Claim(other, 1, ready[pick % len(ready)][0][2], AGENTS[other]))
+            world.tell(Claim(other, 1, ready[pick % len(ready)][0][4], AGENTS[other]))
         self.step()
 
     @rule(lane=lanes, count=st.integers(1, 4))
@@ -299,8 +299,8 @@ class LanesAgainstModel(RuleBasedStateMachine):
         assert found == expected
         counts: dict[Any, int] = {}
         for task in tasks:
-            counts["tasks", task.lane, filed(task.phase)] = (
-                counts.get(("tasks", task.lane, filed(task.phase)), 0) + 1
+            counts["tasks", task.lane, counted(task.phase)] = (
+                counts.get(("tasks", task.lane, counted(task.phase)), 0) + 1
             )
         stored = {key: n for key, n in self.store.reader.scan("counter", (), limit=1_000) if n}
         assert stored == counts
@@ -322,7 +322,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
     @invariant()
     def every_held_task_has_a_lease_and_no_other_has(self):
         for name, world in self.lanes.items():
-            held = {key[2] for key, _ in world.rows.scan("by_phase", (filed("working"), name), limit=1_000)}
+            held = {key[1] for key, of in world.rows.scan("by_agent", (), limit=1_000) if of.lane == name}
             arriving = {key[1] for key, _ in self.store.reader.scan("moves", (name,), limit=1_000)}
             assert held - arriving <= set(world.lane.leases.tasks()) <= held
 

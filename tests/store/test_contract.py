@@ -7,7 +7,7 @@ import lmdb
 import pytest
 
 from agentcom.protocol.ops import Add, Append, Delete, Must, Put
-from agentcom.protocol.rows import Idempotent, Mail, Mark, TaskBody
+from agentcom.protocol.rows import Held, Idempotent, Mail, Mark, TaskBody
 from agentcom.store import env
 from agentcom.store.messages import Commit, Committed, Failed, Open
 from tests.store.helpers import Store, Writer, all_rows, folded, task
@@ -168,7 +168,8 @@ def test_a_failed_ticket_says_why_and_takes_its_successors_along(store, lane, wh
 
 def test_scans_keep_order_bounds_and_pages(store, lane):
     ids = ["a", "aa", "ab", "b", "ba"]
-    lane.commit(*[Put("by_agent", ("ada", i), Mark()) for i in ids], Put("by_agent", ("adam", "x"), Mark()))
+    held = Held("normal")
+    lane.commit(*[Put("by_agent", ("ada", i), held) for i in ids], Put("by_agent", ("adam", "x"), held))
     scan = store.reader.scan
     keys = [key[1] for key, _ in scan("by_agent", ("ada",))]
     assert keys == ids
@@ -182,7 +183,9 @@ def test_scans_keep_order_bounds_and_pages(store, lane):
 
 
 def test_heads_skip_from_group_to_group(store, lane):
-    lane.commit(*[Put("by_agent", (agent, f"t{n}"), Mark()) for agent in ("a", "ab", "b") for n in (3, 1, 2)])
+    lane.commit(
+        *[Put("by_agent", (agent, f"t{n}"), Held("normal")) for agent in ("a", "ab", "b") for n in (3, 1, 2)]
+    )
     heads = store.reader.heads
     assert [key for key, _ in heads("by_agent", (), 1)] == [("a", "t1"), ("ab", "t1"), ("b", "t1")]
     assert [key for key, _ in heads("by_agent", (), 1, after=("a", "t9"), limit=1)] == [("ab", "t1")]

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agentcom.protocol.ops import Delete, Key, Op, Put
-from agentcom.protocol.rows import Mark, Ready
+from agentcom.protocol.rows import Held, Ready
 from agentcom.store import MemoryStore, Overlay
 from tests.store.helpers import Writer, task
 
@@ -99,7 +99,7 @@ class TestOverlay(OverlayAgainstModel.TestCase):  # type: ignore[name-defined,mi
 def test_a_pending_row_on_the_last_page_hides_only_itself():
     store = MemoryStore()
     writer = Writer(store)
-    writer.commit(*[Put("by_agent", ("ada", i), Mark()) for i in "abcd"])
+    writer.commit(*[Put("by_agent", ("ada", i), Held("normal")) for i in "abcd"])
     overlay = Overlay(store.reader)
     overlay.add(9, [Delete("by_agent", ("ada", "a")), Delete("by_agent", ("ada", "b"))])
     assert [key[1] for key, _ in overlay.scan("by_agent", ("ada",), limit=2)] == ["c", "d"]

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentcom.core.index import MARK, ops_of_new
 from agentcom.protocol.errors import Refused
-from agentcom.protocol.ops import Add, Op, Put
-from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Mark, Result, TaskBody, TaskState, filed
+from agentcom.protocol.ops import Op, Put
+from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Result, TaskBody, TaskState
 from agentcom.protocol.views import TaskQuery
 from agentcom.store import MemoryStore, queries
 from agentcom.store.messages import Commit, Open
@@ -36,14 +37,11 @@ def a_task(n: int, lane: Any, phase: Any, submitter: str, holder: str) -> TaskSt
 
 
 def ops_of(task: TaskState) -> list[Op]:
-    ops: list[Op] = [
-        Put("task", (task.id,), task),
+    return [
+        *ops_of_new(task),
         Put("body", (task.id,), TaskBody(f"do {task.id}")),
-        Put("by_phase", (filed(task.phase), task.lane, task.id), Mark()),
-        Put("by_submitter", (task.submitter, task.id), Mark()),
-        Add("counter", ("tasks", task.lane, filed(task.phase)), 1),
+        Put("by_submitter", (task.submitter, task.id), MARK),
     ]
-    return ops + ([Put("by_agent", (task.holder, task.id), Mark())] if task.holder else [])
 
 
 def store_with(*ops: Op) -> MemoryStore:
