@@ -12,7 +12,7 @@ import structlog
 from thespian.actors import ActorAddress
 
 from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking, when_idle
-from agentcom.store.commits import prepare
+from agentcom.store.commits import Prepared, prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.errors import StoreError
@@ -92,8 +92,12 @@ class StoreActor(Supervised):
 
     def _gather(self, sender: ActorAddress, item: Item) -> None:
         self._post(self.desk.add(sender, item))
-        if not self.gathering and not self.desk.writing:
-            self.gathering = True
+        if self.gathering or self.desk.writing:
+            return
+        self.gathering = True
+        if isinstance(item, Prepared) and not item.must:  # its writer let the others speak first already
+            self.send(self.myAddress, Gathered())
+        else:
             when_idle(self, Gathered())
 
     def _write(self) -> None:
