@@ -299,13 +299,15 @@ def _helps(command: click.Command, name: str) -> Iterator[str]:
         yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
         return
     for each in command.list_commands(context):
-        yield from _helps(command.commands[each], f"{name} {each}")
+        found = command.get_command(context, each)
+        assert found is not None, f"{name} lists {each} and does not have it"
+        yield from _helps(found, f"{name} {each}")
 
 
 # --- log events -----------------------------------------------------------------------------------------
 
 _EVENT = re.compile(r"^[a-z][a-z_]*\.[a-z][a-z_]*$")
-_LEVELS = ("debug", "info", "warning", "error", "exception")
+_LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
 def log_events() -> str:
