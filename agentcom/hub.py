@@ -55,8 +55,12 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
         folder = Path(config.hub.data).absolute()
         found = open_environment(folder, sync=config.store.sync == "always")
         log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
-        notifier = Notifier.of(environ, os.getpid())
-        return uvloop.run(Hub(config, folder, notifier, leash).serve(listener))
+        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash)
+        try:
+            return uvloop.run(hub.serve(listener))
+        except Exception:  # the root that gives up is told apart in there; this is a bug beside it
+            log.exception("hub.crashed")
+            return exit_codes.ROOT_GAVE_UP
 
 
 class Hub:

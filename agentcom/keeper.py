@@ -3,7 +3,7 @@
 `keep` forks. The parent stays here, single-threaded and without the hub's imports; the child returns with its
 `Leash` and becomes the hub. Standard input and output are the child's as they were. The child gets SIGTERM when the
 parent dies (Linux), and sees the end of the leash (everywhere).
-May import: agentcom.{config, keeping, logging}, structlog once there is something to say, the standard library.
+May import: agentcom.{keeping, plain_log}, the standard library.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from agentcom import keeping
+from agentcom.plain_log import PlainLog
 
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*STOP, signal.SIGUSR1, signal.SIGUSR2)
@@ -48,16 +49,16 @@ class Leash:
             self._tie.send(str(port).encode())
 
 
-def keep(log: Any) -> Leash:
+def keep(log: PlainLog) -> Leash:
     """Returns in each child, one after the other; the parent ends with the last one's exit code."""
     return Keeper(log).run()
 
 
 class Keeper:
-    """`log` is the log's part of the settings."""
+    """One hub at a time, for as long as it ends abnormally."""
 
-    def __init__(self, log: Any) -> None:
-        self._log_settings = log
+    def __init__(self, log: PlainLog) -> None:
+        self._log = log
         self._child = 0
         self._asked = False
         self._port = 0
@@ -78,14 +79,14 @@ class Keeper:
         """Waits as long as it was decided to; ends the process when there is nothing more to do."""
         decided = keeping.decide(past, end, time.monotonic())
         if isinstance(decided, keeping.Again) and not self._asked:
-            self._log().warning(
+            self._log.warning(
                 "hub.ended", code=end.code, lived_s=round(end.lived_s, 1), again_in_s=decided.wait_s
             )
             self._rest(decided.wait_s)
             if not self._asked:
                 return decided.past
         elif isinstance(decided, keeping.Enough) and decided.gave_up:
-            self._log().error(
+            self._log.error(
                 "keeper.gave_up", code=end.code, restarts=keeping.INTENSITY, within_s=keeping.PERIOD_S
             )
         sys.exit(keeping.exit_code(end.code))
@@ -159,15 +160,6 @@ class Keeper:
         port = _served_on(tie)
         self._port = port or self._port
         return keeping.End(status, time.monotonic() - begun, served=port > 0)
-
-    def _log(self) -> Any:
-        """It costs as much memory as all else here, and most keepers never need it."""
-        import structlog
-
-        from agentcom import logging
-
-        logging.configure(level=self._log_settings.level, format=self._log_settings.format)
-        return structlog.get_logger()
 
 
 def _served_on(tie: socket.socket) -> int:

@@ -51,7 +51,7 @@ class Tending:
                     raise Refused("not_found", f"nothing answers {route}")
         except UnknownNameError as error:
             names = [node["name"] for node in await self._nodes()]
-            raise Refused("not_found", unknown(name, names), path="name") from error
+            raise Refused("not_found", unknown(name, names)) from error
         return {"status": "ok", "name": name}
 
     async def _nodes(self) -> list[Node]:
@@ -72,7 +72,7 @@ class Tending:
     async def _restart(self, name: str) -> None:
         if name == self._root.name:
             sentence = f"{name} is the root of the tree, which nobody restarts; stop the process instead"
-            raise Refused("invalid_state", sentence, path="name")
+            raise Refused("invalid_state", sentence)
         await self._root.restart(name)
 
     async def _crash(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """`agentcom hub`: the settings, then the keeper, then the hub, and a sentence when it cannot start.
 
-May import: click, msgspec, agentcom.{config, hub, keeper, store.errors, web.server}.
+May import: click, msgspec, agentcom.{config, hub, keeper, plain_log, store.errors, web.server}.
 """
 
 import os
@@ -12,6 +12,7 @@ import msgspec
 
 from agentcom import config, keeper
 from agentcom.cli import exits
+from agentcom.plain_log import PlainLog
 
 
 @click.command("hub")
@@ -52,7 +53,9 @@ def hub_command(
         raise exits.Failed(str(exc), exits.USAGE) from exc
     leash = None
     if keeper.is_wanted(settings.hub.keeper, os.environ, os.getpid()):
-        leash = keeper.keep(settings.log)  # from here on this is the child
+        leash = keeper.keep(
+            PlainLog(settings.log.level, settings.log.format)
+        )  # from here on this is the child
     sys.exit(serve(settings, leash))
 
 
