@@ -6,6 +6,7 @@ the store writes its clean mark last.
 """
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -49,6 +50,7 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     Raises `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
+    faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
@@ -76,7 +78,7 @@ class Hub:
     async def serve(self, listener: Any) -> int:
         """From a bound socket to an orderly end."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _stop_signals():
             loop.add_signal_handler(number, self.stopping.set)
         if self.leash is not None:
             loop.add_reader(self.leash, self._let_loose)
@@ -178,6 +180,12 @@ class Hub:
         if isinstance(body, Fault):
             raise Unavailable(body.code, body.message)
         return body
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """A terminal that closes drains the hub, unless nohup was to prevent that."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hangs_up else ()))
 
 
 def _settle_garbage() -> None:

@@ -85,7 +85,9 @@ class Keeper:
             self._rest(decided.wait_s)
             if not self._asked:
                 return decided.past
-        elif isinstance(decided, keeping.Enough) and decided.gave_up:
+        elif isinstance(decided, keeping.Enough) and end.code < 0 and not self._asked:
+            self._log.error("hub.killed", signal=-end.code, lived_s=round(end.lived_s, 1))
+        if isinstance(decided, keeping.Enough) and decided.gave_up:
             self._log.error(
                 "keeper.gave_up", code=end.code, restarts=keeping.INTENSITY, within_s=keeping.PERIOD_S
             )

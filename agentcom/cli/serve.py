@@ -1,6 +1,6 @@
 """`agentcom hub`: the settings, then the keeper, then the hub, and a sentence when it cannot start.
 
-May import: click, msgspec, agentcom.{config, hub, keeper, plain_log, store.errors, web.server}.
+May import: click, msgspec, agentcom.{config, exit_codes, hub, keeper, plain_log, store.errors, web.server}.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from agentcom import config, keeper
+from agentcom import config, exit_codes, keeper
 from agentcom.cli import exits
 from agentcom.plain_log import PlainLog
 
@@ -62,13 +62,15 @@ def hub_command(
 def serve(settings: config.Config, leash: keeper.Leash | None) -> int:
     """Run it. What keeps it from starting is the user's to see: a sentence, no traceback."""
     from agentcom import hub  # the other commands, and the keeper, need not load the hub
-    from agentcom.store.errors import StoreError
+    from agentcom.store.errors import StoreError, StoreUnreadable
     from agentcom.web.server import PortInUse
 
     if leash is not None and leash.port:
         settings = _on_port(settings, leash.port)
     try:
         return hub.run(settings, os.environ, leash)
+    except StoreUnreadable as exc:
+        raise exits.Failed(str(exc), exit_codes.STORE_PANIC) from exc
     except (StoreError, PortInUse) as exc:
         raise exits.Failed(str(exc), exits.REFUSED) from exc
     except OSError as exc:

@@ -6,7 +6,17 @@ from agentcom import tending
 from agentcom.core.routes import CHAOS, ROUTES, offered
 from agentcom.protocol.errors import Refused
 
-NAMES = ["hub", "registry", "store", "lane.urgent", "lane.high", "scheduler", "agents", "agent.ada", "gateway"]
+NAMES = [
+    "hub",
+    "registry",
+    "store",
+    "lane.urgent",
+    "lane.high",
+    "scheduler",
+    "agents",
+    "agent.ada",
+    "gateway",
+]
 
 
 @pytest.mark.parametrize(
