@@ -107,21 +107,17 @@ class Hub:
             lambda _: edge.gateway_down(),
         )
         await self._bootstrap()
+        host, port = listener.getsockname()[:2]
+        if self.leash is not None:
+            self.leash.served(port)  # before anyone can see that it serves, and kill it for that
         await edge.start(listener)
         _settle_garbage()
-        host, port = listener.getsockname()[:2]
         url = f"http://{host}:{port}"
         log.info("hub.serving", url=url, data=str(self.folder), pid=os.getpid(),
                  seconds=round(time.monotonic() - begun, 3))  # fmt: skip
-        self._announce(url, port)
-        return await self._until_end(edge)
-
-    def _announce(self, url: str, port: int) -> None:
-        """To whoever started this process."""
         self.notifier.ready(url)
         self.notifier.ping_from(asyncio.get_running_loop())
-        if self.leash is not None:
-            self.leash.served(port)
+        return await self._until_end(edge)
 
     def _let_loose(self) -> None:
         """The keeper is gone: nobody would restart this hub, or find it in order to stop it."""

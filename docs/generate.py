@@ -13,7 +13,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from agentcom import config
+from agentcom import config, exit_codes, keeping
 from agentcom.cli import admin, exits
 from agentcom.cli import main as agentcom
 from agentcom.core import routes
@@ -281,11 +281,21 @@ def cli() -> str:
         "this folder has left in `agentcom-data/admin.token`. No secret is ever an argument. With `--json` "
         "a command prints JSON on stdout, and an error as an object on stderr.\n",
         "## Exit codes\n",
-        table("code", "meaning", rows=((str(code), meaning) for code, meaning in exits.MEANING.items())),
+        _exit_codes(exits.MEANING),
+        "`agentcom hub` may also end by itself, with one of these. A keeper (see [how to run a "
+        "hub](../how-to/run-a-hub.md)) starts a hub again that ended so or was killed, unless it never served; "
+        "when that happens more than "
+        f"{keeping.INTENSITY} times within {keeping.PERIOD_S / 60:g} minutes, it ends with the hub's last "
+        "code, or with 128 and the number of the signal. After 0, 1 and 2 it ends at once.\n",
+        _exit_codes(exit_codes.MEANING),
     ]
     for name, command in _PROGRAMS.items():
         parts += [f"## {name}\n", *_helps(command, name)]
     return "\n".join(parts)
+
+
+def _exit_codes(meaning: dict[int, str]) -> str:
+    return table("code", "meaning", rows=((str(code), said) for code, said in meaning.items()))
 
 
 _PROGRAMS = {"agentcom": agentcom.main, "agentcom-admin": admin.main, "agentcom-sidecar": sidecar_cli.main}

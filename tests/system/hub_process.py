@@ -74,8 +74,8 @@ class HubProcess:
             )
 
     def serving_pid(self) -> int:
-        """Of the hub itself, in its last life that served: a keeper, if there is one, is `child`."""
-        return [int(line["pid"]) for line in self.told() if line["event"] == "hub.serving"][-1]
+        """Of a hub that serves: a keeper, if there is one, is `child`."""
+        return int((self.data / "hub.lock").read_text())
 
     def kill(self) -> None:
         """kill -9 of its whole group: a supervising parent would only start it again."""
