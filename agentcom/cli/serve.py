@@ -62,14 +62,14 @@ def hub_command(
 def serve(settings: config.Config, leash: keeper.Leash | None) -> int:
     """Run it. What keeps it from starting is the user's to see: a sentence, no traceback."""
     from agentcom import hub  # the other commands, and the keeper, need not load the hub
-    from agentcom.store.errors import StoreError, StoreUnreadable
+    from agentcom.store.errors import StorageFull, StoreError, StoreUnreadable
     from agentcom.web.server import PortInUse
 
     if leash is not None and leash.port:
         settings = _on_port(settings, leash.port)
     try:
         return hub.run(settings, os.environ, leash)
-    except StoreUnreadable as exc:
+    except (StoreUnreadable, StorageFull) as exc:
         raise exits.Failed(str(exc), exit_codes.STORE_PANIC) from exc
     except (StoreError, PortInUse) as exc:
         raise exits.Failed(str(exc), exits.REFUSED) from exc
