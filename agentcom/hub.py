@@ -36,7 +36,7 @@ from supervisors.tree import hub_tree
 
 log = structlog.get_logger()
 
-SWITCH_INTERVAL_S = 0.0001
+SWITCH_INTERVAL_S = 0.00001
 """The commit thread competes for the interpreter with the loop; chosen by benchmark, see docs/explanation/speed.md."""
 DRAIN_S = 10.0
 BOOTSTRAP_S = 10.0

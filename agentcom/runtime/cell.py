@@ -6,17 +6,18 @@ Imports addresses and blocking jobs; the dispatcher decides, this only keeps and
 from __future__ import annotations
 
 import logging
-import pickle
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from thespian.actors import ActorAddress, WakeupMessage
+from thespian.actors import ActorAddress, ChildActorExited, WakeupMessage
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
+from agentcom.runtime.clock import Clock
+from agentcom.runtime.pickling import copied
 
 if TYPE_CHECKING:
     from agentcom.runtime.dispatcher import Dispatcher
@@ -31,6 +32,9 @@ RUNNING, EXITING, DEAD = "running", "exiting", "dead"
 class Host(Protocol):
     """What a base provides: time, turns, and the world outside."""
 
+    @property
+    def clock(self) -> Clock: ...
+
     def ready(self, cell: Cell) -> None:
         """The cell has mail and is in no queue: give it a turn."""
 
@@ -38,6 +42,12 @@ class Host(Protocol):
         """Calls back on the actors' thread. Safe from any thread."""
 
     def monotonic(self) -> float: ...
+
+    def when_idle(self, cell: Cell, message: object) -> None:
+        """Mail for the cell from itself, once no actor has anything to do, or a moment has passed."""
+
+    def exit_notice(self, parent: Cell, notice: ChildActorExited) -> None:
+        """Put it into the parent's mailbox."""
 
     def wake_after(self, cell: Cell, seconds: float, message: WakeupMessage) -> None: ...
 
@@ -119,7 +129,7 @@ class Cell:
         else:
             mailbox.append((message, sender))
 
-    def undelivered(self) -> None:
+    def undelivered(self, target: ActorAddress) -> None:
         """An actor learns nothing of it, as in Thespian."""
 
     @property
@@ -131,6 +141,11 @@ class Cell:
     @property
     def depth(self) -> int:
         return len(self._mailbox) if self._mailbox else 0
+
+    @property
+    def clock(self) -> Clock:
+        """Read by `agentcom.runtime.clock_of`."""
+        return self.dispatcher.host.clock
 
     # -- what Thespian's Actor calls ----------------------------------------------------------------------
 
@@ -154,6 +169,9 @@ class Cell:
 
     def handleDeadLetters(self, address: LocalAddress, enable: bool) -> None:
         self.dispatcher.handle_dead_letters(address, enable)
+
+    def when_idle(self, message: object) -> None:
+        self.dispatcher.host.when_idle(self, message)
 
     def run_blocking(self, job: Job) -> None:
         self.dispatcher.host.run_blocking(self, job)
@@ -222,16 +240,18 @@ class PortCell(Cell):
     __slots__ = ()
 
 
-def copied(message: Any) -> Any:
-    """What another process would have received."""
-    return pickle.loads(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - our own bytes
+def label_of(cell: Cell) -> str:
+    """What people call the actor: its global name, the name its supervisor gave it, or its class."""
+    instance = cell.instance
+    given = getattr(instance, "label", None) or getattr(instance, "name", None)
+    return cell.globalName or (given if isinstance(given, str) else "") or type(instance).__name__
 
 
 def figures_of(cell: Cell, now: float) -> ActorFigures:
     return ActorFigures(
         address=str(cell.address),
         class_name=type(cell.instance).__name__,
-        label=cell.globalName or str(getattr(cell.instance, "label", "")),
+        label=label_of(cell),
         parent=str(cell.parent.address) if cell.parent else "",
         depth=cell.depth,
         handled=cell.handled,

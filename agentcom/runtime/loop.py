@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,19 +23,22 @@ from thespian.actors import (
     ActorExitRequest,
     ActorSystemFailure,
     ActorSystemRequestTimeout,
-    ThespianGeneration,
+    ChildActorExited,
     WakeupMessage,
 )
 from thespian.system.timing import ExpirationTimer
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
-from agentcom.runtime.cell import DEAD, ActorFigures, Cell, PortCell, copied, no_source
+from agentcom.runtime.cell import DEAD, ActorFigures, Cell, no_source
 from agentcom.runtime.clock import Clock, SystemClock
+from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
 from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
+from agentcom.runtime.pickling import copied
+from agentcom.runtime.ports import Port
 from agentcom.runtime.timers import Fire, TimerHeap
 from agentcom.runtime.watches import Watches
 
@@ -44,25 +46,10 @@ log = logging.getLogger("agentcom.runtime")
 
 MESSAGES_PER_ACTOR = 16  # so that no actor starves another
 TURN_S = 0.002  # so that the actors together do not starve the sockets
+IDLE_S = 0.003  # who waits for the actors to fall idle waits no longer than this
 TIMER_SLACK_S = 0.001  # Thespian's @transient computes its own deadline after it set the wakeup
 CREATE_TIMEOUT_S = 50.0  # Thespian's
 STOP_TIMEOUT_S = 10.0  # Thespian's
-
-
-class Port:
-    """An address whose mail goes to a plain function on the loop. For the loop's thread only."""
-
-    def __init__(self, dispatcher: Dispatcher, cell: PortCell) -> None:
-        self._dispatcher = dispatcher
-        self._cell = cell
-        self.address: LocalAddress = cell.address
-
-    def send(self, target: ActorAddress, message: object) -> None:
-        self._dispatcher.assert_own_thread("Port.send")
-        self._cell.actor_send(target, copied(message) if self._dispatcher.strict else message)
-
-    def close(self) -> None:
-        self._dispatcher.close_port(self._cell)
 
 
 class LoopSystemBase:
@@ -88,12 +75,14 @@ class LoopSystemBase:
         self.loop = loop or self._own_loop()
         thread = self._own.ident if self._own else get_ident()
         self.capabilities = {} if capabilities is None else capabilities
-        self.capabilities.update(_our_capabilities())
+        self.capabilities.update(our_capabilities("AgentComLoop", watch=True))
         self.dispatcher = Dispatcher(self, self.capabilities, strict=strict, thread=thread)
         self._inbox: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._inbox_armed = False
         self._ready: deque[Cell] = deque()
         self._turn_armed = False
+        self._idle: list[tuple[Cell, object]] = []
+        self._idle_due = 0.0
         self._timers = TimerHeap(_is_dead)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -266,9 +255,32 @@ class LoopSystemBase:
                 if monotonic() >= end:
                     break
         finally:
+            if self._idle and monotonic() >= self._idle_due:
+                self._tell_idle()
             self._turn_armed = bool(ready)
             if ready:
                 self.loop.call_soon(self._turn)
+            elif self._idle:
+                self.loop.call_soon(self._look_idle)
+
+    def when_idle(self, cell: Cell, message: object) -> None:
+        if not self._idle:
+            self._idle_due = monotonic() + IDLE_S
+        self._idle.append((cell, message))
+        if not self._turn_armed:
+            self._turn_armed = True
+            self.loop.call_soon(self._turn)
+
+    def _look_idle(self) -> None:
+        """The sockets have been looked at once more since: if they brought nothing either, this is idleness."""
+        if not self._ready:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        waiting, self._idle = self._idle, []
+        for cell, message in waiting:
+            if cell.state is not DEAD:
+                cell.put(message, cell.address)
 
     def wake_after(self, cell: Cell, delay_s: float, message: WakeupMessage) -> None:
         self.call_after(delay_s, cell, _remind, message)
@@ -303,6 +315,9 @@ class LoopSystemBase:
     def pending_wakeups(self, cell: Cell) -> list[tuple[ActorAddress, Any]]:
         now = self.monotonic()
         return [(cell.address, ExpirationTimer(max(0.0, due - now))) for due in self._timers.dues_of(cell)]
+
+    def exit_notice(self, parent: Cell, notice: ChildActorExited) -> None:
+        parent.put(notice, notice.childAddress)
 
     def watch(self, cell: Cell, filenos: list[int]) -> None:
         self._watches.watch(cell, filenos)
@@ -364,15 +379,3 @@ def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(call())
     except BaseException as exc:  # noqa: BLE001 - it belongs to the thread that waits
         future.set_exception(exc)
-
-
-def _our_capabilities() -> dict[str, Any]:
-    return {
-        "Python Version": tuple(sys.version_info),
-        "Thespian Generation": ThespianGeneration,
-        "Thespian Version": "0",
-        "Thespian ActorSystem Name": "AgentComLoop",
-        "Thespian ActorSystem Version": 1,
-        "Thespian Watch Supported": True,
-        "AllowRemoteActorSources": "No",
-    }

@@ -28,9 +28,6 @@ LEFT_OUT: dict[str, str] = {
     "private_context[100]": "100 callers of actors that sleep on the one thread: slower than its time-out",
     "private_context_ask[100]": "as private_context[100]",
     "testSmallHive": "passes, but its actors sleep for a minute on the one thread",
-    "test_simpleinit": "its ask takes the answer to an earlier tell; here that comes by listen",
-    "test_init_transient": "as test_simpleinit",
-    "testCommandAbort": "its ask takes the late answer to an earlier ask; here that comes by listen",
 }
 
 
