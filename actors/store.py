@@ -1,6 +1,6 @@
 """The one writer of the data folder: an actor's shell around agentcom.store.desk and agentcom.store.disk.
 
-May import: agentcom.store, agentcom.runtime, supervisors.base.
+May import: agentcom.{exit_codes, store, runtime}, supervisors.base.
 """
 
 import os
@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
+from agentcom import exit_codes
 from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking, when_idle
 from agentcom.store.commits import Prepared, prepare
 from agentcom.store.desk import Desk, Item, Letter
@@ -22,13 +23,11 @@ from supervisors.base import Supervised
 log = structlog.get_logger()
 
 SLOW_S, STUCK_S = 10, 60
-EXIT_STORE = 74
-"""The process' exit code when its disk fails: EX_IOERR."""
 
 
 def end_process(reason: str) -> None:
     """Nothing can be written any more: end at once, so that the next start verifies what is on disk."""
-    os._exit(EXIT_STORE)
+    os._exit(exit_codes.STORE_PANIC)
 
 
 class StoreArgs(msgspec.Struct, frozen=True):

@@ -155,6 +155,10 @@ class Hub:
         """The supervision tree."""
         return await self._json("GET", "/api/actors")
 
+    async def actor(self, name: str) -> Json:
+        """One actor in full."""
+        return await self._json("GET", f"/api/actors/{_part(name)}")
+
     async def repos(self) -> Json:
         return await self._json("GET", "/api/repos")
 

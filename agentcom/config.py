@@ -29,6 +29,9 @@ class Hub(Section, frozen=True, kw_only=True):
     data: str = "agentcom-data"  #: folder of the store, the admin token and the lock
     host: str = "127.0.0.1"  #: address to listen on
     port: Annotated[int, Meta(ge=0, le=65_535)] = 4000  #: 0 takes any free port
+    keeper: Literal["auto", "on", "off"] = (
+        "auto"  #: a small parent restarts a hub that ended abnormally; `auto`: unless systemd does
+    )
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -103,7 +106,7 @@ class Runtime(Section, frozen=True, kw_only=True):
 
 
 class Chaos(Section, frozen=True, kw_only=True):
-    enabled: bool = False  #: actors can be crashed over HTTP, for tests
+    enabled: bool = False  #: actors can be crashed and the loop blocked over HTTP, for tests
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -6,68 +6,82 @@ the store writes its clean mark last.
 """
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 import uvloop
 from thespian.actors import ActorSystem
 
-from agentcom import logging
+from agentcom import exit_codes, logging
 from agentcom.config import Config
 from agentcom.core.messages import Administer, Fault, Reply
-from agentcom.protocol.errors import Refused, Unavailable
+from agentcom.keeper import Leash
+from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
 from agentcom.store.env import open_environment
+from agentcom.systemd import Notifier
+from agentcom.tending import Tending
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
-from supervisors.root import Root, RootGaveUpError, UnknownNameError
+from supervisors.root import Root, RootGaveUpError
 from supervisors.tree import hub_tree
 
 log = structlog.get_logger()
 
-EXIT_ROOT_GAVE_UP = 70
-EXIT_HUNG = 75
 SWITCH_INTERVAL_S = 0.00001
 """The commit thread competes for the interpreter with the loop; chosen by benchmark, see docs/explanation/speed.md."""
 DRAIN_S = 10.0
 BOOTSTRAP_S = 10.0
 
 
-def run(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT, or until the tree gives up. Returns the process' exit code.
+def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, until the tree gives up or the keeper dies. Returns the process' exit code.
+
+    `environ` tells of systemd, `leash` of the keeper; both may be empty.
 
     Raises `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
+    faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
         found = open_environment(folder, sync=config.store.sync == "always")
         log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
-        return uvloop.run(Hub(config, folder).serve(listener))
+        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash)
+        try:
+            return uvloop.run(hub.serve(listener))
+        except Exception:  # the root that gives up is told apart in there; this is a bug beside it
+            log.exception("hub.crashed")
+            return exit_codes.ROOT_GAVE_UP
 
 
 class Hub:
     """One hub in one process."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, config: Config, folder: Path, notifier: Notifier, leash: Leash | None) -> None:
         self.config = config
         self.folder = folder
+        self.notifier = notifier
+        self.leash = leash
         self.stopping = asyncio.Event()
 
     async def serve(self, listener: Any) -> int:
         """From a bound socket to an orderly end."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _stop_signals():
             loop.add_signal_handler(number, self.stopping.set)
+        if self.leash is not None:
+            loop.add_reader(self.leash, self._let_loose)
         self.base = LoopSystemBase(strict=self.config.runtime.strict, loop=loop)
         ActorSystem(systemBase=self.base, transientUnique=True)
         watchdog = LoopWatchdog(
@@ -86,19 +100,31 @@ class Hub:
             self.root = await Root.start(self.base, hub_tree(self.config, str(self.folder)), name="hub")
         except RootGaveUpError as error:
             return _gave_up(error.gave_up)
-        edge = Edge(self.base, self.config, self.delegate)
+        edge = Edge(self.base, self.config, Tending(self.base, self.root).answer)
         self.root.watch(
             ["gateway"],
             lambda up: edge.gateway_up(up.address, up.incarnation),
             lambda _: edge.gateway_down(),
         )
         await self._bootstrap()
+        host, port = listener.getsockname()[:2]
+        if self.leash is not None:
+            self.leash.served(port)  # before anyone can see that it serves, and kill it for that
         await edge.start(listener)
         _settle_garbage()
-        host, port = listener.getsockname()[:2]
-        log.info("hub.serving", url=f"http://{host}:{port}", data=str(self.folder), pid=os.getpid(),
+        url = f"http://{host}:{port}"
+        log.info("hub.serving", url=url, data=str(self.folder), pid=os.getpid(),
                  seconds=round(time.monotonic() - begun, 3))  # fmt: skip
+        self.notifier.ready(url)
+        self.notifier.ping_from(asyncio.get_running_loop())
         return await self._until_end(edge)
+
+    def _let_loose(self) -> None:
+        """The keeper is gone: nobody would restart this hub, or find it in order to stop it."""
+        assert self.leash is not None
+        asyncio.get_running_loop().remove_reader(self.leash)
+        log.warning("keeper.gone")
+        self.stopping.set()
 
     async def _until_end(self, edge: Edge) -> int:
         stop = asyncio.ensure_future(self.stopping.wait())
@@ -108,8 +134,9 @@ class Hub:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self.root.failed.done():
             return _gave_up(self.root.failed.result())
-        code = 0 if stop.done() else EXIT_ROOT_GAVE_UP
+        code = 0 if stop.done() else exit_codes.ROOT_GAVE_UP
         log.info("hub.stopping", asked=stop.done())
+        self.notifier.stopping()
         await edge.drain(DRAIN_S)
         await self.root.stop()
         log.info("hub.stopped")
@@ -150,34 +177,11 @@ class Hub:
             raise Unavailable(body.code, body.message)
         return body
 
-    # --- what only the composition root can answer -------------------------------------------------
 
-    async def delegate(self, route: str, args: dict[str, str]) -> Any:
-        """Requests about the supervision tree, which the gateway allowed."""
-        name = args.get("name", "")
-        try:
-            match route:
-                case "actor.restart":
-                    await self.root.restart(name)
-                case "actor.crash":
-                    await self.root.crash(name)
-                case "actor.list":
-                    return {"actors": await self._tree()}
-                case _:
-                    raise Refused("not_found", f"nothing answers {route}")
-        except UnknownNameError as error:
-            raise Refused("not_found", str(error), path="name") from error
-        return {"status": "ok", "name": name}
-
-    async def _tree(self) -> list[dict[str, Any]]:
-        figures = {of.address: of for of in self.base.figures()}
-        nodes = []
-        for node in await self.root.tree():
-            shown = msgspec.to_builtins(node)
-            of = figures.get(node.address)
-            shown |= {"mailbox": of.depth if of else 0, "handled": of.handled if of else 0}
-            nodes.append(shown)
-        return nodes
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """A terminal that closes drains the hub, unless nohup was to prevent that."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hangs_up else ()))
 
 
 def _settle_garbage() -> None:
@@ -190,9 +194,9 @@ def _settle_garbage() -> None:
 
 def _gave_up(reason: Any) -> int:
     log.critical("hub.gave_up", reason=reason.reason, last_crash=reason.last_crash)
-    return EXIT_ROOT_GAVE_UP
+    return exit_codes.ROOT_GAVE_UP
 
 
 def _hung(*_: Any) -> None:
     log.critical("hub.hung")
-    os._exit(EXIT_HUNG)
+    os._exit(exit_codes.HUNG)

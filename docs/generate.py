@@ -13,7 +13,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from agentcom import config
+from agentcom import config, exit_codes, keeping
 from agentcom.cli import admin, exits
 from agentcom.cli import main as agentcom
 from agentcom.core import routes
@@ -281,11 +281,21 @@ def cli() -> str:
         "this folder has left in `agentcom-data/admin.token`. No secret is ever an argument. With `--json` "
         "a command prints JSON on stdout, and an error as an object on stderr.\n",
         "## Exit codes\n",
-        table("code", "meaning", rows=((str(code), meaning) for code, meaning in exits.MEANING.items())),
+        _exit_codes(exits.MEANING),
+        "`agentcom hub` may also end by itself, with one of these. A keeper (see [how to run a "
+        "hub](../how-to/run-a-hub.md)) starts a hub again that ended so or was killed, unless it never served; "
+        "when that happens more than "
+        f"{keeping.INTENSITY} times within {keeping.PERIOD_S / 60:g} minutes, it ends with the hub's last "
+        "code, or with 128 and the number of the signal. After 0, 1 and 2 it ends at once.\n",
+        _exit_codes(exit_codes.MEANING),
     ]
     for name, command in _PROGRAMS.items():
         parts += [f"## {name}\n", *_helps(command, name)]
     return "\n".join(parts)
+
+
+def _exit_codes(meaning: dict[int, str]) -> str:
+    return table("code", "meaning", rows=((str(code), said) for code, said in meaning.items()))
 
 
 _PROGRAMS = {"agentcom": agentcom.main, "agentcom-admin": admin.main, "agentcom-sidecar": sidecar_cli.main}
@@ -299,13 +309,15 @@ def _helps(command: click.Command, name: str) -> Iterator[str]:
         yield f"### {name}\n\n```text\n{command.get_help(context)}\n```\n"
         return
     for each in command.list_commands(context):
-        yield from _helps(command.commands[each], f"{name} {each}")
+        found = command.get_command(context, each)
+        assert found is not None, f"{name} lists {each} and does not have it"
+        yield from _helps(found, f"{name} {each}")
 
 
 # --- log events -----------------------------------------------------------------------------------------
 
 _EVENT = re.compile(r"^[a-z][a-z_]*\.[a-z][a-z_]*$")
-_LEVELS = ("debug", "info", "warning", "error", "exception")
+_LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
 def log_events() -> str:

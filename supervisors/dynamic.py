@@ -1,7 +1,7 @@
 """The supervisor of many children of one kind, started on first use (OTP's simple_one_for_one, and more).
 
 Lives here: a shell that feeds `supervisors.lives` for each child, forwards mail, keeps it while one starts.
-May import: supervisors.{parent,lives,messages,specs}, structlog, stdlib.
+May import: supervisors.{inspection,parent,lives,messages,specs}, structlog, stdlib.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 from thespian.actors import ActorAddress
 
 from supervisors import lives
+from supervisors.inspection import Budget, budget
 from supervisors.messages import (
     Asleep,
     ChildInfo,
@@ -253,6 +254,13 @@ class DynamicSupervisor(Parent):
 
     def child_infos(self) -> tuple[ChildInfo, ...]:
         return tuple(self.info(m.spec, name, m.life.phase, m.life.start) for name, m in self._members.items())
+
+    def known_spec(self, name: str) -> tuple[ChildSpec, Budget] | None:
+        member, spec = self._members.get(name), self._spec
+        if member is None:
+            return None
+        left = budget(member.life.window, self.now(), spec.intensity, spec.period_s, shared=False)
+        return member.spec, left
 
 
 _AFTER: dict[type, Any] = {Restart: "restart", TerminateChild: "down", DeleteChild: "forget"}

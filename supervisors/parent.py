@@ -1,7 +1,7 @@
 """What every supervisor shares: creating, watching, stopping and killing children, and telling the registry.
 
 Lives here: the hands, not the policy. May import: thespian, structlog,
-agentcom.runtime, supervisors.{base,messages,specs}.
+agentcom.runtime, supervisors.{base,inspection,messages,specs}.
 
 Exit notices of the system name an address; they are matched to (child, start) once and then forgotten, so a
 second one, a late one, or one about a stranger changes nothing. One that never comes is replaced by a timer.
@@ -17,6 +17,7 @@ from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 
 from agentcom.runtime import monotonic_of
 from supervisors.base import Supervised
+from supervisors.inspection import Budget, Inspect, Inspected, details
 from supervisors.messages import (
     AskStop,
     ChildInfo,
@@ -92,6 +93,9 @@ class Parent(Supervised):
         raise NotImplementedError
 
     def child_infos(self) -> tuple[ChildInfo, ...]:
+        raise NotImplementedError
+
+    def known_spec(self, name: str) -> tuple[ChildSpec, Budget] | None:
         raise NotImplementedError
 
     # ── what a subclass may do ───────────────────────────────────────────────────────────────────
@@ -229,6 +233,12 @@ class Parent(Supervised):
     def _on_which(self, msg: Which) -> None:
         self.send(msg.reply_to, Children(msg.request, self.child_infos()))
 
+    def _on_inspect(self, msg: Inspect) -> None:
+        known = self.known_spec(msg.name)
+        last_exit, (_, trace) = self._last_exit.get(msg.name, ""), self._crashes.get(msg.name, ("", ""))
+        told = None if known is None else details(*known, last_exit, trace)
+        self.send(msg.reply_to, Inspected(msg.request, told))
+
     def _arm(self, seconds: float | None, payload: object) -> None:
         if seconds is not None:
             self.after(seconds, payload)
@@ -267,4 +277,5 @@ _HANDLERS: dict[type, str] = {
     Crashed: "_on_crashed",
     ChildActorExited: "_on_child_exit",
     Which: "_on_which",
+    Inspect: "_on_inspect",
 }

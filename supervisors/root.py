@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
+from supervisors.inspection import Details, Inspect, Inspected
 from supervisors.messages import (
     AskStop,
     ChildInfo,
@@ -142,6 +143,16 @@ class Root:
         root = NodeInfo(self.name, "", "supervisor", state, 1, 1, 0, "", 0.0, str(self._address))
         return [root, *(_node(info, parent) for parent, info in found)]
 
+    async def inspect(self, name: str) -> Details | None:
+        """What `tree` does not tell of one child; None for the root. Raises UnknownNameError."""
+        if name == self.name:
+            return None
+        parent, _ = await self._must_find(name)
+        answer: Inspected = await self._ask(parent, lambda n: Inspect(name, self._port.address, n))
+        if answer.details is None:  # forgotten between the two questions
+            raise UnknownNameError(f"no actor named {name} in the tree")
+        return answer.details
+
     async def where(self, name: str) -> ActorAddress | None:
         """The address of a living child, static or dynamic."""
         found = await self._find(name)
@@ -217,6 +228,9 @@ class Root:
             case Ready():
                 _settle(self._ready, None)
             case Children(request, _) | Done(request, _, _):
+                if request in self._requests:
+                    _settle(self._requests[request], msg)
+            case Inspected(request):
                 if request in self._requests:
                     _settle(self._requests[request], msg)
             case Crashed(_, _, reason, trace, _):

@@ -1,7 +1,7 @@
 """The supervisor of a fixed list of children.
 
 Lives here: a shell that feeds `supervisors.restarts` and carries out its actions. Holds no policy.
-May import: supervisors.{parent,restarts,messages,specs}, structlog, stdlib.
+May import: supervisors.{inspection,parent,restarts,messages,specs}, structlog, stdlib.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 
 from supervisors import restarts
+from supervisors.inspection import Budget, budget
 from supervisors.messages import ChildInfo, Done, Exiting, Note, Restart
 from supervisors.parent import Parent
-from supervisors.specs import SupervisorSpec
+from supervisors.specs import ChildSpec, SupervisorSpec
 
 log = structlog.get_logger()
 
@@ -65,6 +66,11 @@ class Supervisor(Parent):
         return tuple(
             self.info(child.spec, child.spec.name, child.phase, child.start) for child in self._state.children
         )
+
+    def known_spec(self, name: str) -> tuple[ChildSpec, Budget] | None:
+        child, spec = restarts.find(self._state, name), self._state.spec
+        left = budget(self._state.window, self.now(), spec.intensity, spec.period_s, shared=True)
+        return None if child is None else (child.spec, left)
 
     def _restart(self, msg: Restart) -> None:
         text = f"{self.name} is stopping" if self._state.ending else ""

@@ -1,7 +1,7 @@
 """The hub's own tree: what runs, in which order, and how many restarts each level may spend.
 
-The one module here that knows the hub. Budgets multiply down the tree (a lane's 10 inside `tasks`' 5 inside the
-root's 5 is 250 crashes), so each level is chosen for what its crash costs:
+The one module here that knows the hub. Budgets multiply down the tree (one more than a lane's 10 inside `tasks`' 5
+inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its crash costs:
 
 - a lane or the scheduler crashes alone and comes back in milliseconds: 10 in 30 s is a bug that does not go away,
   while a burst of one bad message redelivered by several clients stays below it;

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import click
 
-from agentcom.cli import exits, look, look_hub
+from agentcom.cli import exits, look, look_hub, look_tree
 from agentcom.cli.admin_tasks import now_ms
 from agentcom.cli.connect import Link, on_hub
 from agentcom.client import Hub
+from agentcom.protocol import errors
 
 Json = dict[str, Any]
 
@@ -26,27 +27,28 @@ async def _nodes(hub: Hub) -> list[Json]:
 
 
 @click.command("tree")
+@click.option(
+    "--all", "everything", is_flag=True, help="All children of a supervisor, not only the first 12."
+)
 @on_hub
-def tree_command(link: Link) -> None:
+def tree_command(link: Link, everything: bool) -> None:
     """Show the supervision tree: what runs, for how long, and what crashed."""
     nodes = link.call(_nodes)
     if link.as_json:
         return link.show({"actors": nodes})
-    return look.console().print(look_hub.tree_view(nodes))
+    console = look.console()
+    return console.print(look_tree.tree_view(nodes, width=console.width, everything=everything))
 
 
 @click.command("inspect")
 @click.argument("name")
 @on_hub
 def inspect_command(link: Link, name: str) -> None:
-    """Show one actor."""
-    node = next((n for n in link.call(_nodes) if n["name"] == name), None)
-    if node is None:
-        raise exits.Failed(f"there is no actor {name}; `agentcom-admin tree` lists them", exits.REFUSED,
-                           error="not_found", as_json=link.as_json)  # fmt: skip
+    """Show one actor in full: its restart budget, why it last ended, its last crash."""
+    node = link.call(lambda hub: hub.actor(name))
     if link.as_json:
         return link.show(node)
-    return look.console().print(look_hub.node_view(node))
+    return look.console().print(look_tree.node_view(node))
 
 
 @click.command("restart")
@@ -56,6 +58,26 @@ def restart_command(link: Link, name: str) -> None:
     """Restart one actor, also one in quarantine."""
     answer = link.call(lambda hub: hub.call("POST", f"/api/actors/{quote(name, safe='')}/restart"))
     link.done(answer, f"{name} is restarting")
+
+
+@click.command("crash")
+@click.argument("name")
+@on_hub
+def crash_command(link: Link, name: str) -> None:
+    """Crash one actor on purpose, to see it come back. Only on a hub with `chaos.enabled`."""
+    answer = link.call(lambda hub: _crash(hub, name))
+    link.done(answer, f"{name} is crashing")
+
+
+async def _crash(hub: Hub, name: str) -> Any:
+    await hub.actor(name)  # a wrong name is told as such, whatever the hub allows
+    try:
+        return await hub.call("POST", f"/api/actors/{quote(name, safe='')}/crash")
+    except errors.Refused as exc:
+        if exc.code != "not_found":
+            raise
+        sentence = "this hub lets nobody crash its actors: it runs without `chaos.enabled`"
+        raise errors.Refused("forbidden", sentence) from exc
 
 
 @click.command("agents")
@@ -199,6 +221,6 @@ def token_revoke_command(link: Link, token_id: str) -> None:
 
 
 COMMANDS = (
-    tree_command, inspect_command, restart_command, agents_command, repo_group, pulls_command, invite_command,
-    token_group,
+    tree_command, inspect_command, restart_command, crash_command, agents_command, repo_group, pulls_command,
+    invite_command, token_group,
 )  # fmt: skip

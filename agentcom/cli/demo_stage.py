@@ -47,7 +47,7 @@ class Stage:
         """Returns when it serves. Raises `Ended` when it does not."""
         argv = python("-m", "agentcom.cli.main", "hub", "--data", str(self.data), "--port", str(self.port))
         sets = [part for setting in SETTINGS for part in ("--set", setting)]
-        hub = self.fleet.start("hub", [*argv, *sets])
+        hub = self.fleet.start("hub", [*argv, "--no-keeper", *sets])
         until = time.monotonic() + READY_S
         while not self._ready():
             self.fleet.check()

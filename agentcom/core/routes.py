@@ -320,6 +320,15 @@ _ALL: tuple[Route, ...] = (
         summary="The supervision tree.",
     ),
     Route(
+        name="actor.get",
+        method="GET",
+        path="/api/actors/{name}",
+        how="delegate",
+        roles=ADMIN,
+        answer=Any,
+        summary="One actor in full: its class, needs, restart budget, and last crash with its traceback.",
+    ),
+    Route(
         name="actor.restart",
         method="POST",
         path="/api/actors/{name}/restart",
@@ -336,6 +345,15 @@ _ALL: tuple[Route, ...] = (
         roles=ADMIN,
         answer=Any,
         summary="Crash an actor on purpose; only with `chaos.enabled`.",
+    ),
+    Route(
+        name="chaos.block",
+        method="POST",
+        path="/api/chaos/block/{seconds}",
+        how="delegate",
+        roles=ADMIN,
+        answer=Any,
+        summary="Block the hub's loop for so long, as a bug could; only with `chaos.enabled`.",
     ),
     Route(
         name="health",
@@ -358,6 +376,10 @@ _ALL: tuple[Route, ...] = (
 ROUTES: dict[str, Route] = {route.name: route for route in _ALL}
 
 
+CHAOS = frozenset({"actor.crash", "chaos.block"})
+"""What exists only where `chaos.enabled` is set."""
+
+
 def offered(*, chaos: bool) -> tuple[Route, ...]:
     """The routes that exist under these settings."""
-    return tuple(route for route in _ALL if chaos or route.name != "actor.crash")
+    return tuple(route for route in _ALL if chaos or route.name not in CHAOS)

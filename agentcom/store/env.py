@@ -20,7 +20,14 @@ from typing import Any
 import lmdb
 import msgspec
 
-from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull, StoreClosed, StoreError
+from agentcom.store.errors import (
+    DataFolderLocked,
+    NewerSchema,
+    StorageFull,
+    StoreClosed,
+    StoreError,
+    StoreUnreadable,
+)
 from agentcom.store.reader import Reader
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 
@@ -223,15 +230,17 @@ def is_full(error: BaseException) -> bool:
 def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
     """Lock the folder, open or create its store, start a new life.
 
-    Raises DataFolderLocked with the owner's pid, or NewerSchema; either leaves the folder as it was.
+    Raises DataFolderLocked with the owner's pid, NewerSchema or StoreUnreadable; each leaves the data as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     lock = _lock(folder)
     try:
         env = _open(folder, lock, max_bytes, sync)
-    except BaseException:
+    except BaseException as error:
         os.close(lock)
+        if isinstance(error, lmdb.Error):
+            raise StoreUnreadable(str(folder), str(error)) from error
         raise
     _OPEN[str(folder)] = env
     return env

@@ -57,6 +57,17 @@ class NewerSchema(StoreError):
         )
 
 
+class StoreUnreadable(StoreError):
+    """The store's file cannot be opened: it is damaged, no store at all, or its disk fails."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(folder, why)
+        self.folder, self.why = folder, why
+
+    def __str__(self) -> str:
+        return f"the store in {self.folder} cannot be opened: {self.why}; nothing of it was changed"
+
+
 class StoreClosed(StoreError):
     """A read while the store is not open."""
 

@@ -19,6 +19,8 @@ NODES = [
         "last_crash": "",
         "uptime_s": 61.0,
         "address": "a1",
+        "mailbox": 0,
+        "handled": 7,
     },
     {
         "name": "store",
@@ -31,6 +33,8 @@ NODES = [
         "last_crash": "ValueError: broken",
         "uptime_s": 1.0,
         "address": "a2",
+        "mailbox": 0,
+        "handled": 7,
     },
     {
         "name": "agent.ada",
@@ -43,6 +47,8 @@ NODES = [
         "last_crash": "KeyError",
         "uptime_s": 0.0,
         "address": "",
+        "mailbox": 0,
+        "handled": 7,
     },
 ]
 AGENTS = [{"agent_id": "ada", "state": "idle", "capabilities": ["python"], "since_ms": 1_000, "task_id": ""}]
@@ -56,18 +62,38 @@ def test_the_tree_shows_who_is_whose_child_and_what_crashed(run, hub):
     assert "quarantined" in shown
 
 
-def test_inspect_shows_one_actor(run, hub):
-    hub.answers["GET", "/api/actors"] = (200, {"actors": NODES})
-    shown = run(main, "inspect", "store").output
-    assert "2 restarts" in shown
-    assert "agent.ada" not in shown
+def test_inspect_asks_for_one_actor_and_shows_it(run, hub):
+    hub.answers["GET", "/api/actors/store"] = (200, NODES[1])
+    done = run(main, "inspect", "store")
+    assert done.exit_code == exits.OK
+    assert "ValueError: broken" in done.output
+    assert "agent.ada" not in done.output
+    assert json.loads(run(main, "inspect", "store", "--json").output) == NODES[1]
 
 
-def test_an_actor_that_is_not_there_is_refused(run, hub):
-    hub.answers["GET", "/api/actors"] = (200, {"actors": NODES})
-    done = run(main, "inspect", "nobody")
+@pytest.mark.parametrize("command", ["inspect", "restart", "crash"])
+def test_an_actor_that_is_not_there_is_refused_in_the_hubs_words(run, hub, command):
+    sentence = "there is no actor stor; did you mean store?"
+    refusal = (404, {"error": "not_found", "message": sentence})
+    hub.answers["GET", "/api/actors/stor"] = hub.answers["POST", "/api/actors/stor/restart"] = refusal
+    done = run(main, command, "stor")
     assert done.exit_code == exits.REFUSED
-    assert "no actor nobody" in done.output
+    assert done.output == f"error: {sentence}\n"
+
+
+def test_a_hub_without_chaos_says_so_when_asked_to_crash(run, hub):
+    hub.answers["GET", "/api/actors/store"] = (200, NODES[1])
+    hub.answers["POST", "/api/actors/store/crash"] = (404, {"error": "not_found", "message": "no such route"})
+    done = run(main, "crash", "store")
+    assert done.exit_code == exits.REFUSED
+    assert done.output == "error: this hub lets nobody crash its actors: it runs without `chaos.enabled`\n"
+
+
+def test_a_hub_with_chaos_crashes_the_actor(run, hub):
+    hub.answers["GET", "/api/actors/store"] = (200, NODES[1])
+    hub.answers["POST", "/api/actors/store/crash"] = (200, {"status": "ok", "name": "store"})
+    done = run(main, "crash", "store")
+    assert (done.exit_code, done.output) == (exits.OK, "store is crashing\n")
 
 
 def test_tasks_pass_their_filters_on(run, hub, a_task):

@@ -96,10 +96,10 @@ def test_smoke_finds_a_working_hub(command):
     assert "12 tasks completed once each by 3 agents" in done.stdout
 
 
-def test_a_second_hub_on_the_same_data_names_the_first(hub, command):
+def test_a_second_hub_on_the_same_data_names_the_first(hub, command, folder):
     done = command("main", "hub", "--port", "0")
     assert done.returncode == exits.REFUSED
-    assert f"process {hub.popen.pid}" in done.stderr
+    assert f"process {(folder / 'agentcom-data' / 'hub.lock').read_text().strip()};" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -213,5 +213,25 @@ def test_an_operator_token_may_look_but_not_administer(command):
 
 def test_an_actor_can_be_inspected_and_restarted(command):
     assert command("admin", "restart", "presence").returncode == exits.OK
-    assert json.loads(command("admin", "inspect", "presence", "--json").stdout)["name"] == "presence"
-    assert command("admin", "restart", "nobody").returncode == exits.REFUSED
+    shown = json.loads(command("admin", "inspect", "presence", "--json").stdout)
+    assert shown["name"] == "presence"
+    assert shown["actor"] == "actors.presence:PresenceActor"
+    assert shown["budget"] == {"intensity": 10, "period_s": 60.0, "spent": 0, "shared": True}
+    assert "hub" in command("admin", "inspect", "hub").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["restart", "nobody"], "there is no actor nobody"),
+        (["inspect", "schedule"], "did you mean scheduler?"),
+        (["restart", "hub"], "hub is the root of the tree"),
+        (["crash", "store"], "runs without `chaos.enabled`"),
+        (["crash", "stor"], "did you mean store?"),
+    ],
+)
+def test_what_the_tree_cannot_do_is_refused_in_a_sentence(command, arguments, told):
+    done = command("admin", *arguments)
+    assert done.returncode == exits.REFUSED
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "runtime.strict": "true",
     "chaos.enabled": "true",
+    "hub.keeper": "off",  # or the end of a hub that should not end goes unseen
     "lease.reconnect_jitter_s": "0.1",
     "lease.heartbeat_s": "1",
     "tasks.backoff_base_s": "0.2",
@@ -71,6 +72,10 @@ class HubProcess:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def serving_pid(self) -> int:
+        """Of a hub that serves: a keeper, if there is one, is `child`."""
+        return int((self.data / "hub.lock").read_text())
 
     def kill(self) -> None:
         """kill -9 of its whole group: a supervising parent would only start it again."""

@@ -1,0 +1,115 @@
+"""What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it.
+
+The gateway allowed these requests, and only the composition root can answer them: it holds the tree.
+May import: agentcom.{protocol, runtime}, supervisors.root.
+"""
+
+import difflib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from agentcom.protocol.errors import Refused
+from agentcom.runtime import ActorFigures, LoopSystemBase
+from supervisors.root import Root, UnknownNameError
+
+log = structlog.get_logger()
+
+MAX_COMPARED = 5_000
+"""Names that a wrong one is compared with: comparing is slow, and the loop waits meanwhile."""
+MAX_BLOCK_S = 600.0
+
+Node = dict[str, Any]
+
+
+class Tending:
+    """Answers by route name; `chaos` routes do not exist without `chaos.enabled` (agentcom.core.routes)."""
+
+    def __init__(self, base: LoopSystemBase, root: Root) -> None:
+        self._base = base
+        self._root = root
+
+    async def answer(self, route: str, args: Mapping[str, str]) -> Any:
+        """Raises `Refused` with a sentence."""
+        name = args.get("name", "")
+        try:
+            match route:
+                case "actor.list":
+                    return {"actors": await self._nodes()}
+                case "actor.get":
+                    return await self._one(name)
+                case "actor.restart":
+                    await self._restart(name)
+                case "actor.crash":
+                    await self._crash(name)
+                case "chaos.block":
+                    return block(args.get("seconds", ""))
+                case _:
+                    raise Refused("not_found", f"nothing answers {route}")
+        except UnknownNameError as error:
+            names = [node["name"] for node in await self._nodes()]
+            raise Refused("not_found", unknown(name, names)) from error
+        return {"status": "ok", "name": name}
+
+    async def _nodes(self) -> list[Node]:
+        figures = {of.address: of for of in self._base.figures()}
+        return [_shown(msgspec.to_builtins(node), figures) for node in await self._root.tree()]
+
+    async def _one(self, name: str) -> Node:
+        node = await self._node(name)
+        details = await self._root.inspect(name)
+        return node | (msgspec.to_builtins(details) if details else {})
+
+    async def _node(self, name: str) -> Node:
+        for node in await self._nodes():
+            if node["name"] == name:
+                return node
+        raise UnknownNameError(name)
+
+    async def _restart(self, name: str) -> None:
+        if name == self._root.name:
+            sentence = f"{name} is the root of the tree, which nobody restarts; stop the process instead"
+            raise Refused("invalid_state", sentence)
+        await self._root.restart(name)
+
+    async def _crash(self, name: str) -> None:
+        node = await self._node(name)
+        if not node["address"]:
+            raise Refused(
+                "invalid_state", f"{name} is {node['state']}: nothing runs that could crash", path="name"
+            )
+        log.warning("chaos.crashed", actor=name)
+        await self._root.crash(name)
+
+
+def block(seconds: str) -> dict[str, Any]:
+    """Chaos: the loop does nothing at all for so long, as if an actor never came back from a call."""
+    try:
+        wanted = float(seconds)
+    except ValueError:
+        wanted = 0.0
+    if not 0 < wanted <= MAX_BLOCK_S:
+        sentence = f"expected seconds to be a number above 0, at most {MAX_BLOCK_S:g}, got: {seconds}"
+        raise Refused("bad_frame", sentence, path="seconds")
+    log.warning("chaos.blocked", seconds=wanted)
+    time.sleep(wanted)
+    return {"status": "ok", "seconds": wanted}
+
+
+def unknown(name: str, names: Sequence[str]) -> str:
+    """The sentence that refuses a name, with those that were probably meant."""
+    near = difflib.get_close_matches(name, names[:MAX_COMPARED], n=3)
+    near = near or [known for known in names if name and known.endswith(f".{name}")][:3]
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"there is no actor {name}{meant}"
+
+
+def _shown(node: Node, figures: Mapping[str, ActorFigures]) -> Node:
+    of = figures.get(node["address"])
+    if of is None:
+        return node | {"mailbox": 0, "handled": 0}
+    uptime_s = node["uptime_s"] if node["parent"] else of.uptime_s  # nobody counts the root's
+    return node | {"mailbox": of.depth, "handled": of.handled, "uptime_s": uptime_s}
