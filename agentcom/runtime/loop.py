@@ -83,6 +83,7 @@ class LoopSystemBase:
         self._turn_armed = False
         self._idle: list[tuple[Cell, object]] = []
         self._idle_due = 0.0
+        self._turn_end = 0.0
         self._timers = TimerHeap(_is_dead)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -247,12 +248,12 @@ class LoopSystemBase:
             self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        ready, run = self._ready, self.dispatcher.run
-        end = monotonic() + TURN_S
+        ready, run, over = self._ready, self.dispatcher.run, self._turn_is_over
+        self._turn_end = monotonic() + TURN_S
         try:
             while ready:
-                run(ready.popleft(), MESSAGES_PER_ACTOR)
-                if monotonic() >= end:
+                run(ready.popleft(), MESSAGES_PER_ACTOR, over)
+                if monotonic() >= self._turn_end:
                     break
         finally:
             if self._idle and monotonic() >= self._idle_due:
@@ -281,6 +282,9 @@ class LoopSystemBase:
         for cell, message in waiting:
             if cell.state is not DEAD:
                 cell.put(message, cell.address)
+
+    def _turn_is_over(self) -> bool:
+        return monotonic() >= self._turn_end
 
     def wake_after(self, cell: Cell, delay_s: float, message: WakeupMessage) -> None:
         self.call_after(delay_s, cell, _remind, message)

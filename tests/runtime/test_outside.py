@@ -1,13 +1,14 @@
 """Callers from other threads, ports, and a base that lives in a loop it was given."""
 
 import asyncio
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
 from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExited, WakeupMessage
 
-from agentcom.runtime import LoopSystemBase, LoopWatchdog
+from agentcom.runtime import LoopSystemBase, LoopWatchdog, ManualClock
 from tests.runtime.local import importable
 
 
@@ -232,6 +233,27 @@ def test_the_sockets_of_the_loop_are_served_while_actors_spin():
             there.write(b"x")
             assert await asyncio.wait_for(here.readexactly(1), 5) == b"x"
         there.close()
+        await base.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_turn_ends_by_time_though_the_mailbox_is_full(monkeypatch):
+    """Every look at the clock finds that a second has passed, as if each message took that long."""
+    seconds = itertools.count()
+    monkeypatch.setattr("agentcom.runtime.loop.monotonic", lambda: float(next(seconds)))
+
+    async def main():
+        base = LoopSystemBase({}, loop=asyncio.get_running_loop(), clock=ManualClock())
+        handled = []
+        port = base.open_port(lambda msg, _: handled.append(msg))
+        echo = base.create(Echo)
+        for n in range(16):
+            port.send(echo, n)
+        await asyncio.sleep(0)
+        assert base.figures()[0].depth == 15
+        while len(handled) < 16:
+            await asyncio.sleep(0)
         await base.aclose()
 
     asyncio.run(main())
