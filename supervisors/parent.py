@@ -1,35 +1,45 @@
 """What every supervisor shares: creating, watching, stopping and killing children, and telling the registry.
 
-Lives here: the hands, not the policy. May import: thespian, structlog, supervisors.{base,messages,specs}.
+Lives here: the hands, not the policy. May import: thespian, structlog, agentcom.runtime's
+`kill_actor`, supervisors.{base,messages,processes,specs}.
 
 Exit notices of the system name an address; they are matched to (child, start) once and then forgotten, so a
 second one, a late one, or one about a stranger changes nothing. One that never comes is replaced by a timer.
+A child with `hang_s` is pinged, one timer each, and killed when an answer is that late.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any, ClassVar
 
 import msgspec
 import structlog
-from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
+from thespian.actors import ActorAddress, ChildActorExited
 
+from agentcom.runtime.killing import kill_actor
 from supervisors.base import Supervised
 from supervisors.messages import (
     AskStop,
     ChildInfo,
     Children,
     Configure,
+    Count,
+    Counts,
     Crashed,
     Exiting,
     Note,
+    OwnProcess,
+    Ping,
+    Pong,
     Ready,
     Register,
     RegistryAt,
     Unregister,
     Which,
 )
+from supervisors.processes import kill_child
 from supervisors.specs import REGISTRY, ChildSpec, load
 
 log = structlog.get_logger()
@@ -52,6 +62,13 @@ class NoticeMissing(Note, frozen=True):
     start: int
 
 
+class Pulse(Note, frozen=True):
+    """Time to see whether the last ping was answered."""
+
+    name: str
+    start: int
+
+
 class Live(msgspec.Struct):
     """One running child. `reason` is its own word on its end, if it could still say one."""
 
@@ -59,10 +76,15 @@ class Live(msgspec.Struct):
     name: str
     start: int
     address: ActorAddress
+    key: str  # in the table of addresses
     incarnation: int = 0
     since: float = 0.0
     reason: str = KILLED
     crashed: bool = False  # said so itself, and was logged
+    pid: int = 0  # of its own process
+    ending: bool = False  # was asked to stop, or killed
+    owes_pong: bool = False
+    hung: bool = False
 
 
 class Parent(Supervised):
@@ -74,7 +96,7 @@ class Parent(Supervised):
     def __init__(self) -> None:
         super().__init__()
         self._live: dict[str, Live] = {}
-        self._names: dict[str, str] = {}  # str(address) -> name
+        self._names: dict[str, str] = {}  # str(address) -> name, as far as that finds it
         self._crashes: dict[str, tuple[str, str]] = {}  # name -> last (reason, traceback)
         self._restarts: dict[str, int] = {}
         self._last_exit: dict[str, str] = {}
@@ -97,21 +119,29 @@ class Parent(Supervised):
 
     def spawn(self, spec: ChildSpec, name: str, start: int) -> None:
         address = self.createActor(load(spec.actor))
-        self._live[name] = Live(spec, name, start, address, since=self.now())
-        self._names[str(address)] = name
+        key = str(address)
+        self._live[name] = Live(spec, name, start, address, key, since=self.now())
+        self._names[key] = name
         registry = None if name == REGISTRY else self._sv_registry
-        self.send(address, Configure(name, start, spec.args, self.myAddress, registry))
+        self.send(address, Configure(name, start, spec.args, self.myAddress, registry, os.getpid()))
         self._arm(spec.readiness_s, Overdue(name, start, "ready"))
 
     def ask_stop(self, name: str, start: int) -> None:
         live = self._live[name]
+        live.ending = True
         self.send(live.address, AskStop())
         self._arm(live.spec.patience_s, Overdue(name, start, "stop"))
 
     def kill(self, name: str, start: int) -> None:
         log.warning("child.killed", supervisor=self.name, child=name, start=start)
-        self.send(self._live[name].address, ActorExitRequest())
+        live = self._live[name]
+        live.ending = True
+        self._end_for_sure(live)
         self.after(self.notice_grace_s, NoticeMissing(name, start))
+
+    def _end_for_sure(self, live: Live) -> None:
+        if not (live.pid and kill_child(live.pid)):
+            kill_actor(self, live.address)
 
     def now(self) -> float:
         return time.monotonic()
@@ -119,6 +149,9 @@ class Parent(Supervised):
     def count_restart(self, name: str) -> None:
         self._restarts[name] = self._restarts.get(name, 0) + 1
         log.info("child.restarted", supervisor=self.name, child=name, reason=self._last_exit.get(name, ""))
+
+    def ran_before(self, name: str) -> bool:
+        return name in self._last_exit
 
     def forget(self, name: str) -> None:
         for table in (self._crashes, self._restarts, self._last_exit):
@@ -136,6 +169,7 @@ class Parent(Supervised):
             last_crash=self._crashes.get(name, ("", ""))[0],
             uptime_s=self.now() - live.since if live else 0.0,
             address=live.address if live else None,
+            pid=live.pid if live else 0,
         )
 
     # ── what arrives ─────────────────────────────────────────────────────────────────────────────
@@ -152,18 +186,25 @@ class Parent(Supervised):
             self._overdue(payload)
         elif isinstance(payload, NoticeMissing):
             self._notice_missing(payload)
+        elif isinstance(payload, Pulse):
+            self._feel_pulse(payload)
 
     def _notice_missing(self, missing: NoticeMissing) -> None:
         live = self._known(missing.name, missing.start)
         if live is not None:
             log.warning("child.notice_missing", supervisor=self.name, child=live.name, start=live.start)
-            self.send(live.address, ActorExitRequest())  # should it live after all, it must not for long
+            self._end_for_sure(live)  # should it live after all, it must not for long
             self._gone(live.name, live.start)
 
     def _overdue(self, overdue: Overdue) -> None:
         live = self._known(overdue.name, overdue.start)
         if live is not None and not (overdue.what == "ready" and live.incarnation):
             self.child_late(overdue.name, overdue.start)
+
+    def _on_own_process(self, msg: OwnProcess) -> None:
+        live = self._known(msg.name, msg.start)
+        if live is not None:
+            live.pid = msg.pid
 
     def _on_ready(self, msg: Ready) -> None:
         live = self._known(msg.name, msg.start)
@@ -173,11 +214,13 @@ class Parent(Supervised):
         if msg.name == REGISTRY:
             self._adopt_registry(live.address)
         self._register(live)
+        if live.spec.hang_s is not None:
+            self._ping(live, live.spec.hang_s)
         self.child_ready(msg.name, msg.start)
 
     def _on_exiting(self, msg: Exiting) -> None:
         live = self._known(msg.name, msg.start)
-        if live is None:
+        if live is None or live.hung:
             return
         live.reason = msg.reason
         if msg.last_crash:
@@ -186,7 +229,7 @@ class Parent(Supervised):
 
     def _on_crashed(self, msg: Crashed) -> None:
         live = self._known(msg.name, msg.start)
-        if live is None:
+        if live is None or live.hung:
             return
         live.reason, live.crashed = msg.reason, True
         self._crashes[msg.name] = (msg.reason, msg.traceback)
@@ -202,16 +245,23 @@ class Parent(Supervised):
         self.after(self.notice_grace_s, NoticeMissing(msg.name, msg.start))
 
     def _on_child_exit(self, msg: ChildActorExited) -> None:
-        name = self._names.get(str(msg.childAddress))
+        live = self._at(msg.childAddress)
+        if live is not None:
+            self._gone(live.name, live.start)
+
+    def _at(self, address: ActorAddress) -> Live | None:
+        name = self._names.get(str(address))
         if name is not None:
-            self._gone(name, self._live[name].start)
+            return self._live[name]
+        # Thespian's process bases print an address otherwise once the child has connected, so only == tells.
+        return next((live for live in self._live.values() if live.address == address), None)
 
     def _gone(self, name: str, start: int) -> None:
         live = self._known(name, start)
         if live is None:
             return
         del self._live[name]
-        self._names.pop(str(live.address), None)
+        self._names.pop(live.key, None)
         self._last_exit[name] = live.reason
         if not live.crashed and live.reason not in ("normal", "shutdown"):
             log.warning("child.exited", supervisor=self.name, child=name, start=start, reason=live.reason)
@@ -227,6 +277,39 @@ class Parent(Supervised):
 
     def _on_which(self, msg: Which) -> None:
         self.send(msg.reply_to, Children(msg.request, self.child_infos()))
+
+    def _on_count(self, msg: Count) -> None:
+        infos = self.child_infos()
+        active = sum(info.address is not None for info in infos)
+        supervisors = sum(info.kind == "supervisor" for info in infos)
+        counts = Counts(msg.request, len(infos), active, supervisors, len(infos) - supervisors)
+        self.send(msg.reply_to, counts)
+
+    # ── hung children ────────────────────────────────────────────────────────────────────────────
+
+    def _ping(self, live: Live, hang_s: float) -> None:
+        live.owes_pong = True
+        self.send(live.address, Ping())
+        self.after(hang_s, Pulse(live.name, live.start))
+
+    def _on_pong(self, msg: Pong) -> None:
+        live = self._known(msg.name, msg.start)
+        if live is not None:
+            live.owes_pong = False
+
+    def _feel_pulse(self, pulse: Pulse) -> None:
+        live = self._known(pulse.name, pulse.start)
+        if live is None or live.ending or live.spec.hang_s is None:
+            return
+        if not live.owes_pong:
+            self._ping(live, live.spec.hang_s)
+            return
+        live.hung, live.reason = True, f"hung: no answer within {live.spec.hang_s:g} s"
+        self._crashes[live.name] = (live.reason, "")
+        log.error("child.hung", supervisor=self.name, child=live.name, start=live.start, reason=live.reason)
+        self.kill(live.name, live.start)
+
+    # ── timers ───────────────────────────────────────────────────────────────────────────────────
 
     def _arm(self, seconds: float | None, payload: object) -> None:
         if seconds is not None:
@@ -266,4 +349,7 @@ _HANDLERS: dict[type, str] = {
     Crashed: "_on_crashed",
     ChildActorExited: "_on_child_exit",
     Which: "_on_which",
+    Count: "_on_count",
+    OwnProcess: "_on_own_process",
+    Pong: "_on_pong",
 }

@@ -62,7 +62,7 @@ def test_a_good_tree_has_no_problems_and_survives_pickling() -> None:
         (one(shutdown=float("nan")), "root/a: expected shutdown"),
         (one(start_timeout_s=0), "root/a: expected start_timeout_s to be a positive number"),
         (one(name=""), "expected a child's name to be a non-empty string"),
-        (one(actor="NotAnActor"), "it is not an Actor class"),
+        (one(actor="NotAnActor"), "it is not a Supervised actor class"),
         (one(actor="Missing"), "cannot use actor 'tests.supervisors.troupe:Missing'"),
         (one(args=lambda: None), "root/a: args cannot be pickled"),
         (one(significant=True), "a permanent child cannot be significant"),

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
-from thespian.actors import Actor, ActorAddress
+from thespian.actors import ActorAddress
 
 from agentcom.runtime import LoopSystemBase
 from supervisors.base import Supervised
@@ -129,7 +129,7 @@ class NotAnActor:
     pass
 
 
-class Plain(Actor):
+class Plain(Supervised):
     pass
 
 
