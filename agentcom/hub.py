@@ -27,7 +27,7 @@ from agentcom.runtime import LoopSystemBase, LoopWatchdog
 from agentcom.store.env import open_environment
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
-from supervisors.root import Root, RootGaveUpError, UnknownNameError
+from supervisors.root import RefusedError, Root, RootGaveUpError, UnknownNameError
 from supervisors.tree import hub_tree
 
 log = structlog.get_logger()
@@ -165,7 +165,7 @@ class Hub:
                     return {"actors": await self._tree()}
                 case _:
                     raise Refused("not_found", f"nothing answers {route}")
-        except UnknownNameError as error:
+        except (UnknownNameError, RefusedError) as error:
             raise Refused("not_found", str(error), path="name") from error
         return {"status": "ok", "name": name}
 

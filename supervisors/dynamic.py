@@ -150,7 +150,7 @@ class DynamicSupervisor(Parent):
             return f"{msg.name} is quarantined"
         if msg.args is not None and member.life.phase not in lives.RUNNING:
             member.spec = msgspec.structs.replace(member.spec, args=msg.args)
-        if member.life.phase == "terminated":
+        if member.life.phase == "terminated" or member.life.after:
             self._event(msg.name, lives.on_stop, "restart", self.now())
         self._event(msg.name, lives.on_wanted, self.now())
         return ""

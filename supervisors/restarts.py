@@ -169,11 +169,13 @@ def on_asked_to_restart(s: Sup, name: str, now: float) -> Outcome:
 
 
 def on_asked_to_start(s: Sup, name: str, now: float) -> Outcome:
-    """OTP's restart_child: one that ended, was terminated, or waits. Whoever runs is left alone."""
+    """OTP's restart_child: one that ended, was terminated or is about to be, or waits. Whoever runs is left alone."""
     child = find(s, name)
-    if child is None or s.ending or child.phase in ALIVE:
+    if child is None or s.ending:
         return s, []
-    return _advance(_put(s, replace(child, phase="down", due=0.0)), now)
+    if child.phase not in ALIVE:
+        return _advance(_put(s, replace(child, phase="down", due=0.0)), now)
+    return (_put(s, replace(child, then="start")) if child.then else s), []
 
 
 def on_asked_to_add(s: Sup, spec: ChildSpec, now: float) -> Outcome:
@@ -298,7 +300,7 @@ def _advance(s: Sup, now: float) -> Outcome:
 
 def _stop_last(s: Sup, child: Child) -> Outcome:
     """Reverse start order, each gone before the next is asked."""
-    if child.phase == "stopping":
+    if any(c.doomed and c.phase == "stopping" for c in s.children):
         return s, []
     return _put(s, replace(child, phase="stopping")), [Stop(child.spec.name, child.start)]
 

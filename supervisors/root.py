@@ -159,6 +159,10 @@ class Root:
         root = NodeInfo(self.name, "", "supervisor", state, 1, 1, 0, "", 0.0, str(self._address))
         return [root, *(_node(info, parent) for parent, info in found)]
 
+    async def children(self) -> dict[str, ChildInfo]:
+        """Every child of the tree as its supervisor sees it, by name."""
+        return {info.name: info for _, info in await self._below(self.name, self._address)}
+
     async def where(self, name: str) -> ActorAddress | None:
         """The address of a living child, static or dynamic."""
         found = await self._find(name)
@@ -226,6 +230,7 @@ class Root:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     async def _below(self, name: str, address: ActorAddress) -> list[tuple[str, ChildInfo]]:
+        """Depth first, with the name of its supervisor. One that does not answer in time shows none."""
         try:
             answer: Children = await self._ask(address, lambda n: Which(self._port.address, n))
         except TimeoutError:
