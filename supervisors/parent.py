@@ -5,7 +5,7 @@ Lives here: the hands, not the policy. May import: thespian, structlog, agentcom
 
 Exit notices of the system name an address; they are matched to (child, start) once and then forgotten, so a
 second one, a late one, or one about a stranger changes nothing. One that never comes is replaced by a timer.
-A child with `hang_s` is pinged, one timer each, and killed when an answer is that late.
+A child with `hang_s` is pinged, one timer each, and killed when its answer is that late.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Live(msgspec.Struct):
     crashed: bool = False  # said so itself, and was logged
     pid: int = 0  # of its own process
     ending: bool = False  # was asked to stop, or killed
-    owes_pong: bool = False
+    owes_pong: int = 0  # pulses since the ping, plus one; 0 once it was answered
     hung: bool = False
 
 
@@ -288,14 +288,14 @@ class Parent(Supervised):
     # ── hung children ────────────────────────────────────────────────────────────────────────────
 
     def _ping(self, live: Live, hang_s: float) -> None:
-        live.owes_pong = True
+        live.owes_pong = 1
         self.send(live.address, Ping())
-        self.after(hang_s, Pulse(live.name, live.start))
+        self.after(hang_s / 2, Pulse(live.name, live.start))
 
     def _on_pong(self, msg: Pong) -> None:
         live = self._known(msg.name, msg.start)
         if live is not None:
-            live.owes_pong = False
+            live.owes_pong = 0
 
     def _feel_pulse(self, pulse: Pulse) -> None:
         live = self._known(pulse.name, pulse.start)
@@ -303,7 +303,14 @@ class Parent(Supervised):
             return
         if not live.owes_pong:
             self._ping(live, live.spec.hang_s)
-            return
+        elif live.owes_pong == 1:
+            # A second look, at half time: if all of us stood still, the child has as long again to answer.
+            live.owes_pong = 2
+            self.after(live.spec.hang_s / 2, pulse)
+        else:
+            self._hung(live)
+
+    def _hung(self, live: Live) -> None:
         live.hung, live.reason = True, f"hung: no answer within {live.spec.hang_s:g} s"
         self._crashes[live.name] = (live.reason, "")
         log.error("child.hung", supervisor=self.name, child=live.name, start=live.start, reason=live.reason)
