@@ -1,7 +1,7 @@
 """What every supervisor shares: creating, watching, stopping and killing children, and telling the registry.
 
-Lives here: the hands, not the policy. May import: thespian, structlog, agentcom.runtime's
-`kill_actor`, supervisors.{base,messages,processes,specs}.
+Lives here: the hands, not the policy. May import: thespian, structlog, agentcom.runtime,
+supervisors.{base,messages,processes,specs}.
 
 Exit notices of the system name an address; they are matched to (child, start) once and then forgotten, so a
 second one, a late one, or one about a stranger changes nothing. One that never comes is replaced by a timer.
@@ -11,14 +11,13 @@ A child with `hang_s` is pinged, one timer each, and killed when its answer is t
 from __future__ import annotations
 
 import os
-import time
 from typing import Any, ClassVar
 
 import msgspec
 import structlog
 from thespian.actors import ActorAddress, ChildActorExited
 
-from agentcom.runtime.killing import kill_actor
+from agentcom.runtime import kill_actor, monotonic_of
 from supervisors.base import Supervised
 from supervisors.messages import (
     AskStop,
@@ -144,7 +143,7 @@ class Parent(Supervised):
             kill_actor(self, live.address)
 
     def now(self) -> float:
-        return time.monotonic()
+        return monotonic_of(self)
 
     def count_restart(self, name: str) -> None:
         self._restarts[name] = self._restarts.get(name, 0) + 1

@@ -29,7 +29,7 @@ class PolicyAgainstModel(RuleBasedStateMachine):
         kinds=st.lists(st.sampled_from(["permanent", "transient", "temporary"]), min_size=1, max_size=5),
         intensity=st.integers(0, 4),
         backoff=st.sampled_from([None, Backoff(base_s=1, cap_s=8)]),
-        significant=st.sets(st.integers(0, 4)),
+        significant=st.one_of(st.just({0, 1, 2, 3, 4}), st.sets(st.integers(0, 4))),
         auto_shutdown=st.sampled_from(["never", "any_significant", "all_significant"]),
     )
     def begin(
@@ -287,6 +287,11 @@ class PolicyAgainstModel(RuleBasedStateMachine):
     @invariant()
     def one_who_stops_finishes_once_all_are_down(self) -> None:
         assert self.finished == (self.stopping and not self.world)
+
+    @invariant()
+    def one_who_stops_is_waiting_for_one_of_them(self) -> None:
+        waited_for = [n for n, child in self.world.items() if child["asked"] or child["killed"]]
+        assert waited_for or not (self.stopping and self.world)
 
     @invariant()
     def who_is_known_is_who_was_not_deleted(self) -> None:
