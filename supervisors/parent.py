@@ -81,7 +81,7 @@ class Live(msgspec.Struct):
     reason: str = KILLED
     crashed: bool = False  # said so itself, and was logged
     pid: int = 0  # of its own process
-    ending: bool = False  # was asked to stop, or killed
+    ending: bool = False  # was asked to stop, was killed, or said that it ends
     owes_pong: int = 0  # pulses since the ping, plus one; 0 once it was answered
     hung: bool = False
 
@@ -221,7 +221,7 @@ class Parent(Supervised):
         live = self._known(msg.name, msg.start)
         if live is None or live.hung:
             return
-        live.reason = msg.reason
+        live.reason, live.ending = msg.reason, True
         if msg.last_crash:
             self._crashes[msg.name] = (msg.reason, msg.last_crash)
         self.after(self.notice_grace_s, NoticeMissing(msg.name, msg.start))
@@ -230,7 +230,7 @@ class Parent(Supervised):
         live = self._known(msg.name, msg.start)
         if live is None or live.hung:
             return
-        live.reason, live.crashed = msg.reason, True
+        live.reason, live.crashed, live.ending = msg.reason, True, True
         self._crashes[msg.name] = (msg.reason, msg.traceback)
         log.error(
             "child.crashed",

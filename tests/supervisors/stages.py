@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from thespian.actors import ActorAddress, ActorSystem
 
-from agentcom.runtime import LoopSystemBase
+from agentcom.runtime import Faults, LoopSystemBase, SimSystemBase
 from supervisors.messages import ChildInfo, CrashNow, To
 from supervisors.root import GaveUp, Root
 from supervisors.specs import ChildSpec, SupervisorSpec, with_registry
@@ -46,6 +46,8 @@ class Stage(ABC):
     """`ordered`: what different players tell comes in the order in which it happened."""
 
     ordered = True
+    hang_s: float | None = None  # of every child
+    deadline_s = DEADLINE_S
     audience: ActorAddress  # hears what the players tell
 
     @abstractmethod
@@ -71,13 +73,18 @@ class Stage(ABC):
 
     def child(self, name: str, *, script: dict[str, Any] | None = None, **spec: Any) -> ChildSpec:
         args = Script(self.audience, **(script or {}))
-        return ChildSpec(name=name, actor="tests.supervisors.troupe:Player", args=args, **spec)
+        return ChildSpec(
+            name=name, actor="tests.supervisors.troupe:Player", args=args, hang_s=self.hang_s, **spec
+        )
 
     def until(self, met: Callable[[Scene], Any], what: str = "the scene") -> Scene:
-        end = time.monotonic() + DEADLINE_S
+        end = self.now() + self.deadline_s
         while not met(scene := self.look()):
-            assert time.monotonic() < end, f"{what} did not come in {DEADLINE_S} s: {scene}"
+            assert self.now() < end, f"{what} did not come in {self.deadline_s} s: {scene}"
         return scene
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def end(self, name: str, how: str) -> None:
         if how == "kill":
@@ -138,6 +145,48 @@ class LoopStage(Stage):
     def close(self) -> None:
         self._runner.run(self._base.aclose())
         self._runner.close()
+
+
+class SimStage(Stage):
+    """SimSystemBase: the seed decides whose turn it is, and what becomes of exit notices. Its seconds cost nothing."""
+
+    deadline_s = 60.0
+
+    def __init__(self, seed: int, faults: Faults | None = None, hang_s: float | None = None) -> None:
+        self.hang_s = hang_s
+        self._sim = SimSystemBase(seed, faults=faults)
+        self._tale: list[Any] = []
+        self._port = self._sim.open_port(lambda msg, _sender: self._tale.append(msg))
+        self.audience = self._port.address
+        self._root: Root | None = None
+
+    def start(self, spec: SupervisorSpec) -> None:
+        self._root = self._sim.run(Root.start(self._sim, spec))
+
+    def now(self) -> float:
+        return self._sim.monotonic()
+
+    def look(self) -> Scene:
+        """A little time passes, in which timers may fire."""
+        assert self._root is not None
+        self._sim.advance(0.5)
+        children = self._sim.run(self._root.children())
+        gave_up = self._root.failed.result() if self._root.failed.done() else None
+        return Scene(children, list(self._tale), gave_up)
+
+    def send(self, name: str, message: object) -> None:
+        self._port.send(self._sim.find(name).address, message)
+
+    def kill(self, name: str) -> None:
+        self._sim.kill(name)
+
+    def stop(self) -> None:
+        assert self._root is not None
+        self._sim.run(self._root.stop())
+
+    def close(self) -> None:
+        self._sim.faults = Faults()
+        self._sim.shutdown()
 
 
 class ProcessStage(Stage):

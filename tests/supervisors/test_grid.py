@@ -6,14 +6,15 @@ What must come of each cell is read from tables that state OTP's documentation a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from agentcom.runtime import Faults
 from supervisors.specs import DynamicSpec, SupervisorSpec, dynamic, supervisor
-from tests.supervisors.stages import LoopStage, ProcessStage, Scene, Stage
+from tests.supervisors.stages import LoopStage, ProcessStage, Scene, SimStage, Stage
 from tests.supervisors.troupe import Say
 
 COMES_BACK = {
@@ -51,13 +52,22 @@ def documented(restart: str, end: str, strategy: str) -> Outcome:
     return Outcome(sorted(along, reverse=True), restarted, {"p.t"} & set(along))
 
 
-@pytest.fixture(params=["loop", "strict", pytest.param("processes", marks=pytest.mark.slow)])
+STAGES: dict[str, Callable[[Path], Stage]] = {
+    "loop": lambda _: LoopStage(strict=False),
+    "strict": lambda _: LoopStage(strict=True),
+    "sim": lambda _: SimStage(7),
+    "sim, notices twice": lambda _: SimStage(7, Faults(notice_twice=1.0)),
+    "sim, notices late": lambda _: SimStage(7, Faults(notice_late=1.0, delays_s=(0.01, 0.1, 2.0))),
+    # Of one that is killed without a word, and without a notice, only a ping without an answer tells.
+    "sim, notices lost": lambda _: SimStage(7, Faults(notice_lost=1.0), hang_s=1.0),
+    "processes": lambda folder: ProcessStage(folder / "thespian.log"),
+}
+SLOW = ("processes",)
+
+
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in STAGES])
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    made: Stage
-    if request.param == "processes":
-        made = ProcessStage(tmp_path / "thespian.log")
-    else:
-        made = LoopStage(strict=request.param == "strict")
+    made = STAGES[request.param](tmp_path)
     try:
         yield made
     finally:

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from supervisors import restarts
 from supervisors.restarts import Booted, Exited, Finished, GiveUp, Kill, Start, Stop, WaitUntil
@@ -200,7 +207,10 @@ class PolicyAgainstModel(RuleBasedStateMachine):
         child = self.world[name]
         child["ready"] = not (child["asked"] or child["killed"])
         self.carry_out(restarts.on_ready(self.s, name, child["start"], self.now))
-        if not child["ready"]:
+        if child["ready"]:
+            late = restarts.on_late(self.s, name, child["start"])
+            assert late == (self.s, []), "the timer of a start that came in time did something"
+        else:
             self.exits(name, "killed")  # too late: it was asked to go
 
     @precondition(lambda self: any(c["asked"] or not c["ready"] for c in self.world.values()))
@@ -217,10 +227,11 @@ class PolicyAgainstModel(RuleBasedStateMachine):
         self.now += seconds
         self.carry_out(restarts.on_due(self.s, self.now))
 
-    @precondition(lambda self: not self.stopping)
+    @precondition(lambda self: not self.finished)
     @rule(sure=st.integers(0, 5))
     def it_is_asked_to_stop(self, sure: int) -> None:
-        if sure == 0:
+        """One that is about to give up still says so."""
+        if sure == 0 or self.stopping:
             self.stopping = True
             self.carry_out(restarts.on_asked_to_stop(self.s, self.now))
 
@@ -298,5 +309,12 @@ class PolicyAgainstModel(RuleBasedStateMachine):
         assert self.stopping or [c.spec.name for c in self.s.children] == self.names
 
 
-PolicyAgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
-TestPolicyAgainstModel = PolicyAgainstModel.TestCase
+def test_whatever_happens_the_policy_does_what_the_model_expects() -> None:
+    run_state_machine_as_test(PolicyAgainstModel, settings=settings(max_examples=60, stateful_step_count=30))
+
+
+@pytest.mark.slow
+def test_the_policy_does_what_the_model_expects_in_long_runs_too() -> None:
+    run_state_machine_as_test(
+        PolicyAgainstModel, settings=settings(max_examples=1_000, stateful_step_count=50)
+    )

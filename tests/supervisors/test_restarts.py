@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from supervisors import restarts
-from supervisors.restarts import Booted, Exited, GiveUp, Start, Stop, WaitUntil
+from supervisors.restarts import Booted, Exited, Finished, GiveUp, Start, Stop, WaitUntil
 from supervisors.specs import Backoff, ChildSpec, SupervisorSpec
 
 
@@ -100,3 +100,44 @@ def test_an_operators_restart_brings_back_a_temporary_child_that_runs() -> None:
     assert actions == [Start("a", 2)]
     s, _ = restarts.on_exit(s, Exited("a", 2, "normal"), 0.0)
     assert s.children == ()
+
+
+def test_one_that_is_being_terminated_stays_down_though_a_sibling_ends_meanwhile() -> None:
+    s, actions = restarts.on_asked_to_end(tree("one_for_all"), "b", "stay down", 1.0)
+    assert actions == [Stop("b", 1)]
+    s, _ = restarts.on_exit(s, Exited("a", 1, "boom"), 1.0)
+    s, actions = restarts.on_exit(s, Exited("b", 1, "shutdown"), 1.0)
+    assert actions == [Stop("c", 1)]
+    s, actions = restarts.on_exit(s, Exited("c", 1, "shutdown"), 1.0)
+    assert actions == [Start("a", 2)]
+    s, actions = restarts.on_ready(s, "a", 2, 1.0)
+    assert actions == [Start("c", 2)]
+
+
+def test_a_start_asked_for_follows_a_termination_under_way() -> None:
+    s, _ = restarts.on_asked_to_end(tree(), "b", "stay down", 1.0)
+    s, actions = restarts.on_asked_to_start(s, "b", 1.0)
+    assert actions == []
+    s, actions = restarts.on_exit(s, Exited("b", 1, "shutdown"), 1.0)
+    assert actions == [Start("b", 2)]
+
+
+def test_an_operators_restart_or_start_does_not_wait_for_the_backoff() -> None:
+    for ask in (restarts.on_asked_to_restart, restarts.on_asked_to_start):
+        s, actions = restarts.on_exit(tree(backoff=Backoff(base_s=60)), Exited("a", 1, "aborted"), 1.0)
+        assert isinstance(actions[0], WaitUntil)
+        _, actions = ask(s, "a", 2.0)
+        assert actions == [Start("a", 2)]
+
+
+def test_a_child_that_was_up_starts_again_at_once_whatever_the_backoff() -> None:
+    _, actions = restarts.on_exit(tree(backoff=Backoff(base_s=60)), Exited("a", 1, "boom"), 1.0)
+    assert actions == [Start("a", 2)]
+
+
+def test_one_that_gives_up_says_so_though_it_is_asked_to_stop_meanwhile() -> None:
+    s, _ = restarts.on_exit(tree(names="ab", intensity=0), Exited("a", 1, "boom"), 1.0)
+    s, actions = restarts.on_asked_to_stop(s, 1.0)
+    assert actions == []
+    _, actions = restarts.on_exit(s, Exited("b", 1, "shutdown"), 1.0)
+    assert actions == [Finished("gave up")]
