@@ -219,7 +219,7 @@ class DynamicSupervisor(Parent):
                     "child.quarantined", supervisor=self.name, child=name, reason=self._last_exit.get(name)
                 )
             case "wait":
-                self.after(member.life.due - self.now(), DueFor(name))
+                self.at(member.life.due, DueFor(name))
             case "forget":
                 self._forget(name, member)
 

@@ -44,6 +44,7 @@ from supervisors.specs import REGISTRY, ChildSpec, load
 log = structlog.get_logger()
 
 KILLED = "killed"
+TICK_S = 0.001
 
 
 class Overdue(Note, frozen=True):
@@ -144,6 +145,11 @@ class Parent(Supervised):
 
     def now(self) -> float:
         return monotonic_of(self)
+
+    def at(self, when: float, payload: object) -> None:
+        """A wakeup at a time of `now()`, or a moment later."""
+        # Rounding may leave a remainder that no longer moves the clock, and a timer would be set again for ever.
+        self.after(max(when - self.now(), TICK_S), payload)
 
     def count_restart(self, name: str) -> None:
         self._restarts[name] = self._restarts.get(name, 0) + 1

@@ -138,7 +138,7 @@ class Supervisor(Parent):
             case restarts.Kill(name, start):
                 self.kill(name, start)
             case restarts.WaitUntil(at):
-                self.after(at - self.now(), Due())
+                self.at(at, Due())
             case restarts.Booted():
                 self.ready()
             case restarts.GiveUp():

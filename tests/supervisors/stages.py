@@ -73,9 +73,8 @@ class Stage(ABC):
 
     def child(self, name: str, *, script: dict[str, Any] | None = None, **spec: Any) -> ChildSpec:
         args = Script(self.audience, **(script or {}))
-        return ChildSpec(
-            name=name, actor="tests.supervisors.troupe:Player", args=args, hang_s=self.hang_s, **spec
-        )
+        fields = {"hang_s": self.hang_s, **spec}
+        return ChildSpec(name=name, actor="tests.supervisors.troupe:Player", args=args, **fields)
 
     def until(self, met: Callable[[Scene], Any], what: str = "the scene") -> Scene:
         end = self.now() + self.deadline_s

@@ -33,7 +33,7 @@ NAMES = [f"c{i}" for i in range(6)]
 class PolicyAgainstModel(RuleBasedStateMachine):
     @initialize(
         strategy=st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
-        kinds=st.lists(st.sampled_from(["permanent", "transient", "temporary"]), min_size=1, max_size=5),
+        kinds=st.lists(st.sampled_from(["permanent", "transient", "temporary"]), min_size=3, max_size=5),
         intensity=st.integers(0, 4),
         backoff=st.sampled_from([None, Backoff(base_s=1, cap_s=8)]),
         significant=st.one_of(st.just({0, 1, 2, 3, 4}), st.sets(st.integers(0, 4))),
