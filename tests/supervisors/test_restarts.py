@@ -141,3 +141,19 @@ def test_one_that_gives_up_says_so_though_it_is_asked_to_stop_meanwhile() -> Non
     assert actions == []
     _, actions = restarts.on_exit(s, Exited("b", 1, "shutdown"), 1.0)
     assert actions == [Finished("gave up")]
+
+
+def test_significant_children_end_their_supervisor_with_the_first_or_the_last() -> None:
+    for mode, ends_with in (("any_significant", "a"), ("all_significant", "b"), ("never", "")):
+        lead = [
+            ChildSpec(name=name, actor="x:Y", restart="transient", significant=mode != "never")
+            for name in "ab"
+        ]
+        s, _ = restarts.begin(SupervisorSpec(auto_shutdown=mode, children=(*lead, child("c"))), 0.0)
+        for name in "abc":
+            s, _ = restarts.on_ready(s, name, 1, 0.0)
+        for name in "ab":
+            s, actions = restarts.on_exit(s, Exited(name, 1, "normal"), 1.0)
+            assert actions == ([Stop("c", 1)] if name == ends_with else []), (mode, name)
+            if actions:
+                break

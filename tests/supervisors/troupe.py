@@ -148,6 +148,16 @@ class BornDead(Supervised):
         raise RuntimeError("no such life")
 
 
+def _made() -> type[Supervised]:
+    class Local(Supervised):
+        pass
+
+    return Local
+
+
+Homeless = _made()  # another process could not find it by the name it has of itself
+
+
 class NotAnActor:
     pass
 
