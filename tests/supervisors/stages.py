@@ -192,6 +192,7 @@ class ProcessStage(Stage):
     """Thespian's stock multiprocTCPBase: each actor a process, killed by signal; a host actor holds the root."""
 
     ordered = False
+    deadline_s = 60.0  # for a machine that has little time for a dozen processes
 
     def __init__(self, log: Path) -> None:
         os.environ["THESPLOG_FILE"] = str(log)
@@ -206,7 +207,7 @@ class ProcessStage(Stage):
         """A late answer to an earlier question is no answer to this one."""
         self._asked += 1
         answer = self._asys.ask(self.audience, (self._asked, question), 2.0)
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + self.deadline_s
         while not (isinstance(answer, tuple) and answer[0] == self._asked):
             assert time.monotonic() < end, f"the host does not answer {question}"
             answer = self._asys.listen(1.0) or self._asys.ask(self.audience, (self._asked, question), 1.0)
