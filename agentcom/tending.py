@@ -14,7 +14,7 @@ import structlog
 
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import ActorFigures, LoopSystemBase
-from supervisors.root import Root, UnknownNameError
+from supervisors.root import RefusedError, Root, UnknownNameError
 
 log = structlog.get_logger()
 
@@ -52,6 +52,8 @@ class Tending:
         except UnknownNameError as error:
             names = [node["name"] for node in await self._nodes()]
             raise Refused("not_found", unknown(name, names)) from error
+        except RefusedError as error:
+            raise Refused("invalid_state", str(error)) from error
         return {"status": "ok", "name": name}
 
     async def _nodes(self) -> list[Node]:

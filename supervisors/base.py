@@ -2,7 +2,7 @@
 
 Lives here: the actor's side of supervision: configuration, waiting for what it needs, readiness, crash
 reports, orderly exits. Private names start with `_sv_`, so that no subclass takes one by accident.
-May import: thespian's public API, structlog, supervisors.messages. Knows nothing of any domain.
+May import: thespian's public API, structlog, supervisors.{messages,processes}. Knows nothing of any domain.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from supervisors.messages import (
     Enrolled,
     Exiting,
     MaySleep,
+    OwnProcess,
+    Ping,
+    Pong,
     Ready,
     RegistryAt,
     SleepGranted,
@@ -32,6 +35,7 @@ from supervisors.messages import (
     Up,
     answer_unavailable,
 )
+from supervisors.processes import settle_in
 
 log = structlog.get_logger()
 
@@ -168,6 +172,8 @@ class Supervised(Actor):
         self._sv_supervisor, self._sv_registry = msg.supervisor, msg.registry
         self.incarnation = msg.start
         self._sv_phase = "waiting"
+        if msg.pid and (own := settle_in(msg.pid)):
+            self._sv_report(OwnProcess(self.name, self.start, own))
         if self._sv_registry is None:
             self._sv_start_if_met()
         else:
@@ -223,6 +229,9 @@ class Supervised(Actor):
     def _sv_sleep_granted(self, _msg: SleepGranted) -> None:
         self.on_sleep()
 
+    def _sv_pinged(self, _msg: Ping) -> None:
+        self._sv_report(Pong(self.name, self.start))
+
     def _sv_crash_now(self, _msg: CrashNow) -> None:
         raise InjectedCrash("crash asked for")
 
@@ -264,6 +273,7 @@ _CONTROL: dict[type, str] = {
     AskStop: "_sv_asked_to_stop",
     WakeupMessage: "_sv_woken",
     SleepGranted: "_sv_sleep_granted",
+    Ping: "_sv_pinged",
     CrashNow: "_sv_crash_now",
     ActorExitRequest: "_sv_killed",
 }

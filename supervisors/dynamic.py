@@ -60,6 +60,7 @@ class DynamicSupervisor(Parent):
         self._spec: DynamicSpec
         self._members: dict[str, Member] = {}
         self._running = 0
+        self._forgotten = 0  # highest start of a child that was forgotten: one of the same name counts on
         self._stopping = False
 
     def on_start(self, args: DynamicSpec) -> None:
@@ -141,6 +142,8 @@ class DynamicSupervisor(Parent):
         return ""
 
     def _start_child(self, msg: StartChild) -> str:
+        if msg.spec is not None:
+            return f"{self.name} has children of one template: give args, not a spec"
         member = self._admit(msg.name)
         if member is None:
             return f"{msg.name} is refused: not a name here, too many children, or stopping"
@@ -148,7 +151,7 @@ class DynamicSupervisor(Parent):
             return f"{msg.name} is quarantined"
         if msg.args is not None and member.life.phase not in lives.RUNNING:
             member.spec = msgspec.structs.replace(member.spec, args=msg.args)
-        if member.life.phase == "terminated":
+        if member.life.phase == "terminated" or member.life.after:
             self._event(msg.name, lives.on_stop, "restart", self.now())
         self._event(msg.name, lives.on_wanted, self.now())
         return ""
@@ -159,7 +162,8 @@ class DynamicSupervisor(Parent):
         if self._stopping or not (runs or self._has_room(name)):
             return None
         if member is None:
-            member = Member(msgspec.structs.replace(self._spec.template, name=name))
+            spec = msgspec.structs.replace(self._spec.template, name=name)
+            member = Member(spec, lives.Life(start=self._forgotten))
             self._members[name] = member
         return member
 
@@ -216,12 +220,12 @@ class DynamicSupervisor(Parent):
                     "child.quarantined", supervisor=self.name, child=name, reason=self._last_exit.get(name)
                 )
             case "wait":
-                self.after(member.life.due - self.now(), DueFor(name))
+                self.at(member.life.due, DueFor(name))
             case "forget":
                 self._forget(name, member)
 
     def _start(self, name: str, member: Member) -> None:
-        if member.life.start > 1 and self._last_exit.get(name) != "normal":
+        if self.ran_before(name) and self._last_exit[name] != "normal":
             self.count_restart(name)
         self.spawn(member.spec, name, member.life.start)
 
@@ -229,6 +233,7 @@ class DynamicSupervisor(Parent):
         """Mail that came while it ended still deserves a child; without mail nothing of it is kept."""
         if not member.waiting:
             del self._members[name]
+            self._forgotten = max(self._forgotten, member.life.start)
             self.forget(name)
 
     def leave_registry(self, live: Live) -> None:

@@ -40,6 +40,15 @@ class Configure(Note, frozen=True):
     args: Any
     supervisor: ActorAddress
     registry: ActorAddress | None = None
+    pid: int = 0  # the supervisor's process; 0 if it has nothing to say about processes
+
+
+class OwnProcess(Note, frozen=True):
+    """The child has a process of its own, which its supervisor may kill."""
+
+    name: str
+    start: int
+    pid: int
 
 
 class Ready(Note, frozen=True):
@@ -69,6 +78,15 @@ class Crashed(Note, frozen=True):
     reason: str
     traceback: str
     message: str
+
+
+class Ping(Note, frozen=True):
+    """A child with `hang_s` answers this, after the mail that came before it, or counts as hung."""
+
+
+class Pong(Note, frozen=True):
+    name: str
+    start: int
 
 
 class CrashNow(Note, frozen=True):
@@ -168,9 +186,11 @@ class Request(Note, frozen=True):
 
 
 class StartChild(Request, frozen=True):
-    """Idempotent by name. `args` replaces the template's."""
+    """Idempotent by name. `args`, for a dynamic child, replaces the template's; `spec`, for a supervisor of fixed
+    children, adds a child after the others."""
 
     args: Any = None
+    spec: Any = None
 
 
 class TerminateChild(Request, frozen=True):
@@ -204,6 +224,24 @@ class Which(Note, frozen=True):
         return Children(self.request, ())
 
 
+class Count(Note, frozen=True):
+    reply_to: ActorAddress
+    request: int = 0
+
+    def unavailable(self) -> Counts:
+        return Counts(self.request, 0, 0, 0, 0)
+
+
+class Counts(Note, frozen=True):
+    """OTP's `count_children`: known children, those of them that run, and, running or not, how many of each kind."""
+
+    request: int
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
 class ChildInfo(Note, frozen=True):
     """One child as its supervisor sees it. `restarts` counts all it ever had under this supervisor."""
 
@@ -216,6 +254,7 @@ class ChildInfo(Note, frozen=True):
     last_crash: str
     uptime_s: float
     address: ActorAddress | None
+    pid: int = 0  # of its own process; 0 where it shares its supervisor's
 
 
 class Children(Note, frozen=True):

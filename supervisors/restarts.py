@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from supervisors.specs import Backoff, ChildSpec, Restart, SupervisorSpec
 
 Phase = Literal["down", "starting", "up", "stopping", "gone"]
+Then = Literal["", "start", "stay down", "forget"]
 
 ALIVE = ("starting", "up", "stopping")
 ORDERLY = ("normal", "shutdown")
@@ -31,7 +32,7 @@ class Child(msgspec.Struct, frozen=True):
     phase: Phase = "down"
     start: int = 0
     doomed: bool = False
-    revive: bool = False  # an operator asked for it by name, so even a temporary one comes back
+    then: Then = ""  # what was asked for by name, once it is down; "": what its restart type says
     due: float = 0.0  # not to be started before
     failures: int = 0  # in a row, for backoff
     ready_at: float = 0.0
@@ -43,6 +44,7 @@ class Sup(msgspec.Struct, frozen=True):
     window: tuple[float, ...] = ()  # when restarts were counted
     booted: bool = False
     ending: str | None = None  # the reason it will exit with, once its children are down
+    forgotten: int = 0  # highest start of a child that was forgotten: one of the same name counts on from it
 
 
 class Exited(msgspec.Struct, frozen=True):
@@ -134,10 +136,10 @@ def on_exit(s: Sup, exited: Exited, now: float, draw: float = 0.0) -> Outcome:
     if child is None:
         return s, []
     if child.doomed:
-        return _advance(_put(s, _laid_down(child)), now)
+        return _advance(_laid_down(s, child), now)
     reason = LATE if child.phase == "stopping" else exited.reason
     if not wants_restart(child.spec.restart, reason):
-        return _advance(_after_last_exit(_put(s, replace(child, phase="gone")), child), now)
+        return _advance(_after_last_exit(_ended(s, child), child), now)
     return _restart(s, child, reason, now, draw)
 
 
@@ -163,7 +165,34 @@ def on_asked_to_restart(s: Sup, name: str, now: float) -> Outcome:
     child = find(s, name)
     if child is None or s.ending:
         return s, []
-    return _advance(_doom(s, _group(s, child), revive=name), now)
+    return _advance(_doom(s, _group(s, child), asked_for=name), now)
+
+
+def on_asked_to_start(s: Sup, name: str, now: float) -> Outcome:
+    """OTP's restart_child: one that ended, was terminated or is about to be, or waits. Whoever runs is left alone."""
+    child = find(s, name)
+    if child is None or s.ending:
+        return s, []
+    if child.phase not in ALIVE:
+        return _advance(_put(s, replace(child, phase="down", due=0.0)), now)
+    return (_put(s, replace(child, then="start")) if child.then else s), []
+
+
+def on_asked_to_add(s: Sup, spec: ChildSpec, now: float) -> Outcome:
+    """OTP's start_child: after the others."""
+    if s.ending or find(s, spec.name) is not None:
+        return s, []
+    return _advance(replace(s, children=(*s.children, Child(spec, start=s.forgotten))), now)
+
+
+def on_asked_to_end(s: Sup, name: str, then: Then, now: float) -> Outcome:
+    """OTP's terminate_child ("stay down") and delete_child ("forget"). Counts nowhere, and no sibling follows."""
+    child = find(s, name)
+    if child is None or s.ending:
+        return s, []
+    if child.phase in ALIVE:
+        return _advance(_put(s, replace(child, doomed=True, then=then)), now)
+    return _advance(_forget(s, child) if then == "forget" else _ended(s, child), now)
 
 
 def find(s: Sup, name: str) -> Child | None:
@@ -200,25 +229,45 @@ def _group(s: Sup, child: Child) -> tuple[str, ...]:
     return names[at:] if s.spec.strategy == "rest_for_one" else names[at : at + 1]
 
 
-def _doom(s: Sup, names: tuple[str, ...], revive: str = "") -> Sup:
+def _doom(s: Sup, names: tuple[str, ...], asked_for: str = "") -> Sup:
     """All of them go down and come up again; temporary ones only if asked for by name."""
-    return replace(s, children=tuple(_doomed(c, revive) if c.spec.name in names else c for c in s.children))
-
-
-def _doomed(child: Child, revive: str) -> Child:
-    if child.phase in ALIVE:
-        return replace(child, doomed=True, due=0.0, revive=child.spec.name == revive)
-    if child.spec.name == revive:
-        return replace(child, phase="down", due=0.0)
-    return (
-        child if child.spec.restart == "temporary" and child.phase == "gone" else replace(child, phase="down")
+    return replace(
+        s, children=tuple(_doomed(c, asked_for) if c.spec.name in names else c for c in s.children)
     )
 
 
-def _laid_down(child: Child) -> Child:
+def _doomed(child: Child, asked_for: str) -> Child:
+    asked = child.spec.name == asked_for
+    if child.phase in ALIVE:
+        # What was asked for earlier, and is still on its way, stands.
+        return replace(child, doomed=True, due=0.0, then="start" if asked else child.then)
+    return replace(child, phase="down", due=0.0 if asked else child.due)
+
+
+def _laid_down(s: Sup, child: Child) -> Sup:
+    match child.then:
+        case "forget":
+            return _forget(s, child)
+        case "stay down":
+            return _ended(s, child)
+        case "start":
+            return _put(s, replace(child, phase="down", doomed=False, then=""))
     # OTP: a temporary child is never restarted, not even when a sibling's exit took it down.
-    stays_down = child.spec.restart == "temporary" and not child.revive
-    return replace(child, phase="gone" if stays_down else "down", doomed=False, revive=False)
+    if child.spec.restart == "temporary":
+        return _forget(s, child)
+    return _put(s, replace(child, phase="down", doomed=False))
+
+
+def _ended(s: Sup, child: Child) -> Sup:
+    """It stays down; of a temporary one nothing is kept."""
+    if child.spec.restart == "temporary":
+        return _forget(s, child)
+    return _put(s, replace(child, phase="gone", doomed=False, then=""))
+
+
+def _forget(s: Sup, child: Child) -> Sup:
+    rest = tuple(c for c in s.children if c.spec.name != child.spec.name)
+    return replace(s, children=rest, forgotten=max(s.forgotten, child.start))
 
 
 def _after_last_exit(s: Sup, child: Child) -> Sup:
@@ -251,7 +300,7 @@ def _advance(s: Sup, now: float) -> Outcome:
 
 def _stop_last(s: Sup, child: Child) -> Outcome:
     """Reverse start order, each gone before the next is asked."""
-    if child.phase == "stopping":
+    if any(c.doomed and c.phase == "stopping" for c in s.children):
         return s, []
     return _put(s, replace(child, phase="stopping")), [Stop(child.spec.name, child.start)]
 

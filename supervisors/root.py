@@ -21,19 +21,32 @@ from supervisors.messages import (
     ChildInfo,
     Children,
     Configure,
+    Count,
+    Counts,
     Crashed,
     CrashNow,
+    DeleteChild,
     Done,
     Down,
     Exiting,
     Ready,
     RegistryAt,
+    Request,
     Restart,
+    StartChild,
+    TerminateChild,
     Up,
     Watch,
     Which,
 )
-from supervisors.specs import InvalidSpecError, SupervisorSpec, problems, with_registry
+from supervisors.specs import (
+    ChildSpec,
+    InvalidSpecError,
+    SupervisorSpec,
+    names_in,
+    problems,
+    with_registry,
+)
 from supervisors.supervisor import Supervisor
 
 log = structlog.get_logger()
@@ -90,6 +103,10 @@ class RootGaveUpError(RuntimeError):
 
 class UnknownNameError(LookupError):
     """No such name in the tree."""
+
+
+class RefusedError(RuntimeError):
+    """A supervisor refused what was asked of one of its children, and said why."""
 
 
 class Root:
@@ -153,6 +170,10 @@ class Root:
             raise UnknownNameError(f"no actor named {name} in the tree")
         return answer.details
 
+    async def children(self) -> dict[str, ChildInfo]:
+        """Every child of the tree as its supervisor sees it, by name."""
+        return {info.name: info for _, info in await self._below(self.name, self._address)}
+
     async def where(self, name: str) -> ActorAddress | None:
         """The address of a living child, static or dynamic."""
         found = await self._find(name)
@@ -169,11 +190,47 @@ class Root:
     # ── acting ───────────────────────────────────────────────────────────────────────────────────
 
     async def restart(self, name: str) -> None:
-        """Outside every budget, out of quarantine. Returns when it has begun. Raises UnknownNameError."""
-        parent, _ = await self._must_find(name)
-        done: Done = await self._ask(parent, lambda n: Restart(name, self._port.address, n))
+        """Outside every budget, out of quarantine. Returns when it has begun, as the next three do.
+
+        All of them raise UnknownNameError, and RefusedError where the supervisor says no.
+        """
+        await self._request(Restart, name)
+
+    async def terminate(self, name: str) -> None:
+        """Stops one child, whatever its restart type; it comes back by `restart` or with its siblings."""
+        await self._request(TerminateChild, name)
+
+    async def delete(self, name: str) -> None:
+        """Stops one child if it runs, and forgets its spec."""
+        await self._request(DeleteChild, name)
+
+    async def start_child(self, parent: str, spec: ChildSpec) -> None:
+        """Adds a child after the others of a supervisor of fixed children. Raises InvalidSpecError as well."""
+        _, info = await self._must_find(parent)
+        names = {node.name for node in await self.tree()}
+        wrong = problems(spec, parent, up=names)
+        if wrong := wrong or [f"the name {name} is used already" for name in names_in(spec) if name in names]:
+            raise InvalidSpecError(wrong)
+        if info.kind != "supervisor" or info.address is None:
+            raise RefusedError(f"{parent} is no supervisor that runs")
+        await self._say(info.address, lambda n: StartChild(spec.name, self._port.address, n, spec=spec))
+
+    async def count(self, name: str) -> Counts:
+        """How many children a supervisor has. Raises UnknownNameError, RefusedError if it is none that runs."""
+        _, info = await self._must_find(name)
+        if info.kind != "supervisor" or info.address is None:
+            raise RefusedError(f"{name} is no supervisor that runs")
+        counts: Counts = await self._ask(info.address, lambda n: Count(self._port.address, n))
+        return counts
+
+    async def _request(self, kind: type[Request], name: str) -> None:
+        parent, _ = await self._must_find(name, below=True)
+        await self._say(parent, lambda n: kind(name, self._port.address, n))
+
+    async def _say(self, target: ActorAddress, message: Callable[[int], object]) -> None:
+        done: Done = await self._ask(target, message)
         if not done.ok:
-            raise UnknownNameError(done.text)
+            raise RefusedError(done.text)
 
     async def crash(self, name: str) -> None:
         """Chaos and tests: the actor of this name crashes as if by a bug. Raises UnknownNameError."""
@@ -184,6 +241,7 @@ class Root:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     async def _below(self, name: str, address: ActorAddress) -> list[tuple[str, ChildInfo]]:
+        """Depth first, with the name of its supervisor. One that does not answer in time shows none."""
         try:
             answer: Children = await self._ask(address, lambda n: Which(self._port.address, n))
         except TimeoutError:
@@ -204,7 +262,11 @@ class Root:
                 addresses[info.name] = info.address
         return None
 
-    async def _must_find(self, name: str) -> tuple[ActorAddress, ChildInfo]:
+    async def _must_find(self, name: str, *, below: bool = False) -> tuple[ActorAddress, ChildInfo]:
+        """`below`: the root itself does not do."""
+        if name == self.name and not below and not self._ended.done():
+            info = ChildInfo(name, "supervisor", "up", 1, 1, 0, "", 0.0, self._address)
+            return self._port.address, info
         found = await self._find(name)
         if found is None:
             raise UnknownNameError(f"no actor named {name} in the tree")
@@ -227,7 +289,7 @@ class Root:
         match msg:
             case Ready():
                 _settle(self._ready, None)
-            case Children(request, _) | Done(request, _, _):
+            case Children(request) | Done(request) | Counts(request):
                 if request in self._requests:
                     _settle(self._requests[request], msg)
             case Inspected(request):

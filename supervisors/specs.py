@@ -1,19 +1,21 @@
 """Child and supervisor specs: data that prints, pickles and is checked before anything starts.
 
 Lives here: the specs, by OTP's names, and the sentences that refuse a wrong one.
-May import: msgspec, stdlib, thespian's Actor (to check a class). Importing or building a spec starts nothing.
+May import: msgspec, stdlib, supervisors.base (to check a class). Importing or building a spec starts nothing.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import msgspec
-from thespian.actors import Actor
+
+from supervisors.base import Supervised
 
 REGISTRY = "registry"
 SUPERVISOR = "supervisors.supervisor:Supervisor"
@@ -59,16 +61,20 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "worker"
     significant: bool = False
     start_timeout_s: float = 30.0
+    hang_s: float | None = (
+        None  # a child that is up answers a ping within this, or is killed; None: not asked
+    )
 
     @property
     def patience_s(self) -> float | None:
         """Seconds to end in after being asked; a supervisor has as long as its own children need."""
-        return None if self.kind == "supervisor" else self.shutdown
+        return None if self.kind == "supervisor" or math.isinf(self.shutdown) else self.shutdown
 
     @property
     def readiness_s(self) -> float | None:
         """Seconds to get ready in; a supervisor's children each have their own."""
-        return None if self.kind == "supervisor" else self.start_timeout_s
+        limitless = self.kind == "supervisor" or math.isinf(self.start_timeout_s)
+        return None if limitless else self.start_timeout_s
 
 
 class SupervisorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,14 +99,14 @@ class DynamicSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 1_000  # messages kept for one child while it starts or drains
 
 
-def load(actor: str) -> type[Actor]:
+def load(actor: str) -> type[Supervised]:
     """The class that "package.module:Class" names. Raises what importing does, TypeError or ValueError."""
     module, sep, name = actor.partition(":")
     if not sep or not module or not name:
         raise ValueError("expected package.module:Class")
     found = getattr(importlib.import_module(module), name)
-    if not (isinstance(found, type) and issubclass(found, Actor)):
-        raise TypeError("it is not an Actor class")
+    if not (isinstance(found, type) and issubclass(found, Supervised)):
+        raise TypeError("it is not a Supervised actor class")
     return found
 
 
@@ -116,7 +122,7 @@ def dynamic(name: str, spec: DynamicSpec, **fields: Any) -> ChildSpec:
 
 def with_registry(spec: SupervisorSpec) -> SupervisorSpec:
     """The same tree with the registry as its first child, if it named none."""
-    if any(child.name == REGISTRY for child in spec.children):
+    if any(getattr(child, "name", "") == REGISTRY for child in spec.children):
         return spec
     registry = ChildSpec(name=REGISTRY, actor="supervisors.registry:Registry")
     return msgspec.structs.replace(spec, children=(registry, *spec.children))
@@ -125,13 +131,18 @@ def with_registry(spec: SupervisorSpec) -> SupervisorSpec:
 # ── what is wrong with a spec ────────────────────────────────────────────────────────────────────
 
 
-def problems(spec: SupervisorSpec | DynamicSpec | ChildSpec) -> list[str]:
-    """Every reason why this tree must not start; empty when it may."""
-    found = list(_wrong(spec, "root"))
+def problems(
+    spec: SupervisorSpec | DynamicSpec | ChildSpec, where: str = "root", up: Iterable[str] | None = ()
+) -> list[str]:
+    """Every reason why this tree must not start; empty when it may.
+
+    `up` are names that start before it; None: whether its needs are met is not asked.
+    """
+    found = list(_wrong(spec, where))
     if not found:
         found += _duplicates(spec)
         found += _misplaced_registry(spec)
-        found += _unmet_needs(spec, set())
+        found += [] if up is None else _unmet_needs(spec, set(up))
     return found
 
 
@@ -152,7 +163,10 @@ def _wrong_supervisor(spec: SupervisorSpec, where: str) -> Iterator[str]:
     yield from _wrong_budget(spec.intensity, spec.period_s, where)
     yield from _wrong_backoff(spec.backoff, where)
     for child in spec.children:
-        yield from _wrong(child, where)
+        if not isinstance(child, ChildSpec):
+            yield f"{where}: expected children to be ChildSpecs, got: {type(child).__name__}"
+            continue
+        yield from _wrong_child(child, where)
         if spec.auto_shutdown == "never" and getattr(child, "significant", False):
             yield f"{where}: child {child.name} is significant, but auto_shutdown is never"
 
@@ -160,9 +174,12 @@ def _wrong_supervisor(spec: SupervisorSpec, where: str) -> Iterator[str]:
 def _wrong_dynamic(spec: DynamicSpec, where: str) -> Iterator[str]:
     yield from _wrong_budget(spec.intensity, spec.period_s, where)
     yield from _wrong_backoff(spec.backoff, where)
-    yield from _wrong(spec.template, where)
     yield from _at_least(where, "max_children", spec.max_children, 1)
     yield from _at_least(where, "max_waiting", spec.max_waiting, 0)
+    if not isinstance(spec.template, ChildSpec):
+        yield f"{where}: expected template to be a ChildSpec, got: {type(spec.template).__name__}"
+        return
+    yield from _wrong_child(spec.template, where)
     if spec.template.significant:
         yield f"{where}: the template of dynamic children cannot be significant"
     if spec.template.kind != "worker":
@@ -170,13 +187,15 @@ def _wrong_dynamic(spec: DynamicSpec, where: str) -> Iterator[str]:
 
 
 def _wrong_child(spec: ChildSpec, where: str) -> Iterator[str]:
-    if not spec.name:
-        yield f"{where}: expected a child's name to be a non-empty string"
+    if not (isinstance(spec.name, str) and spec.name):
+        yield f"{where}: expected a child's name to be a non-empty string, got: {spec.name!r}"
     place = f"{where}/{spec.name}"
     yield from _one_of(place, "restart", spec.restart, Restart)
     yield from _one_of(place, "kind", spec.kind, Kind)
     yield from _at_least(place, "shutdown", spec.shutdown, 0)
     yield from _positive(place, "start_timeout_s", spec.start_timeout_s)
+    if spec.hang_s is not None:
+        yield from _finite(place, "hang_s", spec.hang_s)
     if spec.significant and spec.restart == "permanent":
         yield f"{place}: a permanent child cannot be significant"
     yield from _wrong_actor(spec, place)
@@ -197,8 +216,8 @@ def _wrong_nested(spec: ChildSpec, place: str) -> Iterator[str]:
 
 def _wrong_actor(spec: ChildSpec, place: str) -> Iterator[str]:
     try:
-        load(spec.actor)
-    except (ImportError, AttributeError, TypeError, ValueError) as exc:
+        pickle.dumps(load(spec.actor))  # as a base with processes has to
+    except Exception as exc:  # noqa: BLE001 - importing runs the module's own code, which may raise anything
         yield f"{place}: cannot use actor {spec.actor!r}: {exc}"
 
 
@@ -216,7 +235,7 @@ def _wrong_budget(intensity: int, period_s: float, where: str) -> Iterator[str]:
 
 def _wrong_backoff(backoff: Backoff | None, where: str) -> Iterator[str]:
     if backoff is not None:
-        yield from _positive(where, "backoff.base_s", backoff.base_s)
+        yield from _finite(where, "backoff.base_s", backoff.base_s)
         yield from _at_least(where, "backoff.cap_s", backoff.cap_s, backoff.base_s)
 
 
@@ -226,31 +245,43 @@ def _one_of(where: str, field: str, value: object, allowed: Any) -> Iterator[str
 
 
 def _at_least(where: str, field: str, value: float, least: float) -> Iterator[str]:
-    if not value >= least:
+    if not _is_number(value) or not value >= least:
         yield f"{where}: expected {field} to be at least {least}, got: {value!r}"
 
 
 def _positive(where: str, field: str, value: float) -> Iterator[str]:
-    if not value > 0:
+    if not _is_number(value) or not value > 0:
         yield f"{where}: expected {field} to be a positive number, got: {value!r}"
 
 
-def _names(spec: Any) -> Iterator[str]:
+def _finite(where: str, field: str, value: float) -> Iterator[str]:
+    """Becomes a timer, which cannot wait for ever."""
+    yield from _positive(where, field, value)
+    if value == math.inf:
+        yield f"{where}: expected {field} to be finite, got: {value!r}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def names_in(spec: Any) -> Iterator[str]:
+    """Every name of a tree, children before their supervisor."""
     if isinstance(spec, ChildSpec):
-        yield from _names(spec.args)
+        yield from names_in(spec.args)
         yield spec.name
     for child in spec.children if isinstance(spec, SupervisorSpec) else ():
-        yield from _names(child)
+        yield from names_in(child)
 
 
 def _duplicates(spec: Any) -> list[str]:
-    counted = Counter(_names(spec))
+    counted = Counter(names_in(spec))
     return [f"the name {name} is used {n} times in the tree" for name, n in counted.items() if n > 1]
 
 
 def _misplaced_registry(spec: Any) -> list[str]:
     first = isinstance(spec, SupervisorSpec) and spec.children and spec.children[0].name == REGISTRY
-    if REGISTRY in _names(spec) and not first:
+    if REGISTRY in names_in(spec) and not first:
         return [f"the {REGISTRY} must be the first child of the root"]
     return []
 

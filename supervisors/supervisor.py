@@ -1,7 +1,7 @@
 """The supervisor of a fixed list of children.
 
 Lives here: a shell that feeds `supervisors.restarts` and carries out its actions. Holds no policy.
-May import: supervisors.{inspection,parent,restarts,messages,specs}, structlog, stdlib.
+May import: supervisors.{inspection,parent,restarts,messages,specs}, msgspec, structlog, stdlib.
 """
 
 from __future__ import annotations
@@ -9,13 +9,24 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import structlog
 
 from supervisors import restarts
 from supervisors.inspection import Budget, budget
-from supervisors.messages import ChildInfo, Done, Exiting, Note, Restart
+from supervisors.messages import (
+    ChildInfo,
+    DeleteChild,
+    Done,
+    Exiting,
+    Note,
+    Request,
+    Restart,
+    StartChild,
+    TerminateChild,
+)
 from supervisors.parent import Parent
-from supervisors.specs import ChildSpec, SupervisorSpec
+from supervisors.specs import ChildSpec, SupervisorSpec, problems
 
 log = structlog.get_logger()
 
@@ -40,8 +51,8 @@ class Supervisor(Parent):
         self._carry_out(restarts.on_asked_to_stop(self._state, self.now()))
 
     def on_message(self, msg: Any, sender: Any) -> None:
-        if isinstance(msg, Restart):
-            self._restart(msg)
+        if isinstance(msg, Request):
+            self._asked(msg)
         else:
             super().on_message(msg, sender)
 
@@ -58,6 +69,11 @@ class Supervisor(Parent):
         exited = restarts.Exited(name, start, reason)
         # Jitter only spreads load; nobody gains by guessing it.
         self._carry_out(restarts.on_exit(self._state, exited, self.now(), random.random()))  # noqa: S311
+        self._forget_if_gone(name)
+
+    def _forget_if_gone(self, name: str) -> None:
+        if restarts.find(self._state, name) is None:
+            self.forget(name)
 
     def child_late(self, name: str, start: int) -> None:
         self._carry_out(restarts.on_late(self._state, name, start))
@@ -72,13 +88,47 @@ class Supervisor(Parent):
         left = budget(self._state.window, self.now(), spec.intensity, spec.period_s, shared=True)
         return None if child is None else (child.spec, left)
 
-    def _restart(self, msg: Restart) -> None:
-        text = f"{self.name} is stopping" if self._state.ending else ""
-        if restarts.find(self._state, msg.name) is None:
-            text = f"no child {msg.name}"
-        self._carry_out(restarts.on_asked_to_restart(self._state, msg.name, self.now()))
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+    def _asked(self, msg: Request) -> None:
+        text = self._refusal(msg)
+        if not text:
+            self._carry_out(self._decided(msg))
+            self._forget_if_gone(msg.name)
         if msg.reply_to is not None:
             self.send(msg.reply_to, Done(msg.request, not text, text))
+
+    def _refusal(self, msg: Request) -> str:
+        """Empty, or why not."""
+        if self._state.ending:
+            return f"{self.name} is stopping"
+        if isinstance(msg, StartChild) and msg.args is not None:
+            return f"{self.name} has children of its own specs: give a spec, not args"
+        known = restarts.find(self._state, msg.name)
+        if isinstance(msg, StartChild) and msg.spec is not None:
+            return f"{self.name} already has a child {msg.name}" if known else self._wrong(msg)
+        return "" if known else f"no child {msg.name}"
+
+    def _wrong(self, msg: StartChild) -> str:
+        if not isinstance(msg.spec, ChildSpec) or msg.spec.name != msg.name:
+            return f"{self.name}: expected the ChildSpec of {msg.name}, got: {msg.spec!r}"
+        with_it = msgspec.structs.replace(self._state.spec, children=(msg.spec,))
+        return "; ".join(problems(with_it, self.name, up=None))
+
+    def _decided(self, msg: Request) -> restarts.Outcome:
+        state, now = self._state, self.now()
+        match msg:
+            case StartChild(spec=ChildSpec() as spec):
+                return restarts.on_asked_to_add(state, spec, now)
+            case StartChild(name):
+                return restarts.on_asked_to_start(state, name, now)
+            case TerminateChild(name):
+                return restarts.on_asked_to_end(state, name, "stay down", now)
+            case DeleteChild(name):
+                return restarts.on_asked_to_end(state, name, "forget", now)
+            case Restart(name):
+                return restarts.on_asked_to_restart(state, name, now)
+        return state, []
 
     def _carry_out(self, outcome: restarts.Outcome) -> None:
         self._state, actions = outcome
@@ -94,7 +144,7 @@ class Supervisor(Parent):
             case restarts.Kill(name, start):
                 self.kill(name, start)
             case restarts.WaitUntil(at):
-                self.after(at - self.now(), Due())
+                self.at(at, Due())
             case restarts.Booted():
                 self.ready()
             case restarts.GiveUp():
@@ -105,7 +155,7 @@ class Supervisor(Parent):
     def _start(self, name: str, start: int) -> None:
         child = restarts.find(self._state, name)
         assert child is not None, "actions name children of the state"
-        if start > 1:
+        if self.ran_before(name):
             self.count_restart(name)
         self.spawn(child.spec, name, start)
 

@@ -62,7 +62,33 @@ def test_a_good_tree_has_no_problems_and_survives_pickling() -> None:
         (one(shutdown=float("nan")), "root/a: expected shutdown"),
         (one(start_timeout_s=0), "root/a: expected start_timeout_s to be a positive number"),
         (one(name=""), "expected a child's name to be a non-empty string"),
-        (one(actor="NotAnActor"), "it is not an Actor class"),
+        (one(name=5), "expected a child's name to be a non-empty string, got: 5"),
+        (one(hang_s=0), "root/a: expected hang_s to be a positive number, got: 0"),
+        (one(hang_s=float("inf")), "root/a: expected hang_s to be finite"),
+        (SupervisorSpec(intensity="3"), "root: expected intensity to be at least 0, got: '3'"),  # type: ignore[arg-type]
+        (SupervisorSpec(intensity=True), "root: expected intensity to be at least 0, got: True"),
+        (SupervisorSpec(period_s=float("nan")), "root: expected period_s to be a positive number, got: nan"),
+        (
+            SupervisorSpec(backoff=Backoff(base_s=float("inf"), cap_s=float("inf"))),
+            "backoff.base_s to be finite",
+        ),
+        (SupervisorSpec(children=(GOOD,)), "root: expected children to be ChildSpecs, got: SupervisorSpec"),  # type: ignore[arg-type]
+        (SupervisorSpec(children=("a",)), "root: expected children to be ChildSpecs, got: str"),  # type: ignore[arg-type]
+        (
+            SupervisorSpec(children=(dynamic("x", DynamicSpec(template=GOOD)),)),  # type: ignore[arg-type]
+            "root/x: expected template to be a ChildSpec, got: SupervisorSpec",
+        ),
+        (
+            SupervisorSpec(auto_shutdown="sometimes", children=(child(),)),  # type: ignore[arg-type]
+            "root: expected auto_shutdown to be one of never, any_significant, all_significant, got: 'sometimes'",
+        ),
+        (one(actor="Homeless"), "cannot use actor 'tests.supervisors.troupe:Homeless': Can't pickle"),
+        (
+            SupervisorSpec(children=(ChildSpec(name="a", actor="tests.supervisors.wreck:Any"),)),
+            "root/a: cannot use actor 'tests.supervisors.wreck:Any': this module cannot be imported",
+        ),
+        (SupervisorSpec(children=(ChildSpec(name="a", actor="nowhere"),)), "expected package.module:Class"),
+        (one(actor="NotAnActor"), "it is not a Supervised actor class"),
         (one(actor="Missing"), "cannot use actor 'tests.supervisors.troupe:Missing'"),
         (one(args=lambda: None), "root/a: args cannot be pickled"),
         (one(significant=True), "a permanent child cannot be significant"),

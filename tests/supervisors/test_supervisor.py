@@ -1,57 +1,17 @@
-"""OTP's grid, and the orders it promises, on the strict loop base."""
+"""A tree of fixed children and the orders it promises, on the strict loop base. OTP's grid is in test_grid."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 import pytest
-from thespian.actors import ActorExitRequest, ChildActorExited
+from thespian.actors import ChildActorExited
 
 from supervisors.messages import Crashed, Exiting
 from supervisors.parent import Parent
 from supervisors.root import RootGaveUpError, UnknownNameError
 from supervisors.specs import Backoff, SupervisorSpec, supervisor
 from tests.supervisors.troupe import Boom, Leave, Say, Stage, Unavailable, play
-
-ENDS = {
-    "normal": Leave("normal"),
-    "shutdown": Leave("shutdown"),
-    "crash": Boom(),
-    "kill": ActorExitRequest(),
-}
-TAKES_ALONG = {"one_for_one": "b", "rest_for_one": "bc", "one_for_all": "abc"}
-RESTARTS = {
-    "permanent": {"normal", "shutdown", "crash", "kill"},
-    "transient": {"crash", "kill"},
-    "temporary": set(),
-}
-GRID = list(itertools.product(RESTARTS, ENDS, TAKES_ALONG, (False, True)))
-
-
-@pytest.mark.parametrize(("restart", "end", "strategy", "nested"), GRID)
-def test_the_grid_of_otp(restart: str, end: str, strategy: str, nested: bool) -> None:
-    async def scene(s: Stage) -> None:
-        trio = SupervisorSpec(
-            strategy=strategy,
-            children=(s.child("a"), s.child("b", restart=restart), s.child("c")),
-        )
-        await s.raise_curtain(SupervisorSpec(children=(supervisor("trio", trio),)) if nested else trio)
-        await s.send("b", ENDS[end])
-        restarted = TAKES_ALONG[strategy] if end in RESTARTS[restart] else ""
-        state_of_b = "up" if restarted else "gone"
-        starts = {name: 1 + (name in restarted) for name in "abc"}
-
-        def at_rest(tree):
-            return tree["b"].state == state_of_b and all(
-                tree[n].start == starts[n] and tree[n].state in ("up", "gone") for n in "abc"
-            )
-
-        await s.tree_until(at_rest)
-        assert [name for name, _ in s.told("started")] == [*"abc", *restarted]
-        assert [name for name, _ in s.told("stopping")] == [n for n in reversed(restarted) if n != "b"]
-
-    play(scene)
 
 
 def test_children_start_in_order_and_stop_in_reverse() -> None:
@@ -311,7 +271,7 @@ def test_a_tree_that_has_ended_says_so_at_once() -> None:
 
 def test_the_tree_shows_every_actor_under_its_parent() -> None:
     async def scene(s: Stage) -> None:
-        inner = SupervisorSpec(children=(s.child("b"), s.child("c", restart="temporary")))
+        inner = SupervisorSpec(children=(s.child("b"), s.child("c", restart="transient")))
         root = await s.raise_curtain(SupervisorSpec(children=(s.child("a"), supervisor("inner", inner))))
         await s.send("c", Leave("normal"))
         await s.tree_until(lambda t: t["c"].state == "gone")

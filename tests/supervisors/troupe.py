@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
-from thespian.actors import Actor, ActorAddress
+from thespian.actors import ActorAddress
 
 from agentcom.runtime import LoopSystemBase
 from supervisors.base import Supervised
-from supervisors.messages import Note
+from supervisors.messages import Children, Note, Ping, To
 from supervisors.root import NodeInfo, Root
 from supervisors.specs import ChildSpec, SupervisorSpec
 
@@ -104,6 +104,29 @@ class Player(Supervised):
         self.send(self.args.tale, Told(self.name, what, detail))
 
 
+class Stuck(Player):
+    """Stands for one that handles nothing any more: on a loop a real one would hold up the test as well."""
+
+    def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
+        if not isinstance(msg, Ping):
+            super().receiveMessage(msg, sender)
+
+
+class StuckOnce(Stuck):
+    def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
+        if self.start > 1:
+            Player.receiveMessage(self, msg, sender)
+        else:
+            super().receiveMessage(msg, sender)
+
+
+class Counts(Player):
+    def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
+        if isinstance(msg, Ping):
+            self.tell_tale("pinged")
+        super().receiveMessage(msg, sender)
+
+
 class NeedsA(Player):
     needs = ("a",)
 
@@ -125,11 +148,21 @@ class BornDead(Supervised):
         raise RuntimeError("no such life")
 
 
+def _made() -> type[Supervised]:
+    class Local(Supervised):
+        pass
+
+    return Local
+
+
+Homeless = _made()  # another process could not find it by the name it has of itself
+
+
 class NotAnActor:
     pass
 
 
-class Plain(Actor):
+class Plain(Supervised):
     pass
 
 
@@ -161,6 +194,16 @@ class Stage:
                 self._news.clear()
                 await self._news.wait()
 
+    def answered(self, request: int) -> bool:
+        return any(isinstance(t, Children) and t.request == request for t in self.tale)
+
+    async def to(self, supervisor: str, name: str, *messages: object) -> None:
+        """Mail for a dynamic child."""
+        address = await self.root.where(supervisor)
+        assert address is not None
+        for message in messages:
+            self.port.send(address, To(name, message))
+
     async def tree_until(self, met: Callable[[dict[str, NodeInfo]], Any]) -> dict[str, NodeInfo]:
         async with asyncio.timeout(DEADLINE_S):
             while not met(tree := await self.tree()):
@@ -180,6 +223,10 @@ class Stage:
     ) -> ChildSpec:
         args = Script(self.port.address, **(script or {}))
         return ChildSpec(name=name, actor=f"tests.supervisors.troupe:{actor}", args=args, **spec)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Work that the scene does not wait for yet."""
+        return asyncio.ensure_future(work)
 
     async def raise_curtain(self, spec: SupervisorSpec) -> Root:
         self.root = await Root.start(self.base, spec)
