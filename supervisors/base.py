@@ -146,18 +146,20 @@ class Supervised(Actor):
     # ── the shell ────────────────────────────────────────────────────────────────────────────────
 
     def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
-        if self._sv_phase == "ended":
-            # State is suspect from here on: nothing is handled, and whoever waits is told.
-            answer_unavailable(self.send, msg)
-            return
         try:
-            self._sv_receive(msg, sender)
+            if self._sv_phase == "ready" and type(msg) not in _CONTROL:  # nearly all mail
+                self.on_message(msg, sender)
+            else:
+                self._sv_receive(msg, sender)
         except Exception as exc:  # noqa: BLE001 - the one place where an exception becomes a crash report
             self._sv_crash(exc, msg)
 
     def _sv_receive(self, msg: Any, sender: ActorAddress) -> None:
         control = _CONTROL.get(type(msg))
-        if control is not None:
+        if self._sv_phase == "ended":
+            # State is suspect from here on: nothing is handled, and whoever waits is told.
+            answer_unavailable(self.send, msg)
+        elif control is not None:
             getattr(self, control)(msg)
         elif self._sv_phase in UNSTARTED:
             # Its address is not announced yet: this is mail for a stranger that had the address before.

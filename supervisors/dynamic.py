@@ -68,9 +68,10 @@ class DynamicSupervisor(Parent):
         self.ready()
 
     def on_message(self, msg: Any, sender: ActorAddress) -> None:
+        if type(msg) is To:  # nearly all mail
+            self._forward(msg.name, msg.message)
+            return
         match msg:
-            case To(name, message):
-                self._forward(name, message)
             case MaySleep(name):
                 self._event(name, lives.on_may_sleep)
             case StayAwake(name):

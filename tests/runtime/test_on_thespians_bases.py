@@ -9,7 +9,9 @@ from thespian.actors import Actor, ActorSystem, WakeupMessage
 from agentcom.runtime import BlockingDone, BlockingFailed, TimedOut, monotonic_of, run_blocking
 
 DEADLINE_S = 20
-QUIET = {"version": 1, "root": {"level": "CRITICAL", "handlers": []}}
+QUIET = {"version": 1, "disable_existing_loggers": False, "root": {"level": "CRITICAL", "handlers": []}}
+AS_IT_IS = {"version": 1, "incremental": True}
+"""A base inside this process must leave the other tests' logging alone."""
 
 
 class Works(Actor):
@@ -58,8 +60,11 @@ BASES = ["simpleSystemBase", pytest.param("multiprocTCPBase", marks=pytest.mark.
 
 @pytest.fixture(params=BASES)
 def asys(request):
-    capabilities = {"Admin Port": free_port()} if request.param == "multiprocTCPBase" else {}
-    asys = ActorSystem(request.param, capabilities, logDefs=QUIET, transientUnique=True)
+    processes = request.param == "multiprocTCPBase"
+    capabilities = {"Admin Port": free_port()} if processes else {}
+    asys = ActorSystem(
+        request.param, capabilities, logDefs=QUIET if processes else AS_IT_IS, transientUnique=True
+    )
     yield asys
     asys.shutdown()
 

@@ -272,7 +272,6 @@ async def _echo_server():
 def test_the_watchdog_shows_what_blocks_the_loop_and_calls_for_help(system, caplog):
     from threading import Event
 
-    caplog.set_level("WARNING", logger="agentcom.runtime")  # whatever an earlier test has configured
     release, hung = Event(), Event()
     watchdog = LoopWatchdog(system.base.loop, warn_s=0.02, hang_s=0.05, on_hang=hung.set)
     watchdog.start()
