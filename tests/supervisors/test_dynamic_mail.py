@@ -20,6 +20,7 @@ from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, d
 from tests.supervisors.troupe import Boom, GoToSleep, Leave, Say, Script, Told, Unavailable
 
 SENDERS = ("ann", "bob")
+PAUSES = st.lists(st.integers(0, 6), min_size=40, max_size=40)
 MAIL = st.tuples(st.sampled_from(SENDERS), st.just("say"))
 TROUBLE = st.tuples(
     st.just(""), st.sampled_from(["sleep", "sleep", "boom", "aborted", "kill", "restart", "wait", "let go"])
@@ -73,6 +74,11 @@ class Post:
         ]:
             self.audience.send(found[0].address, ActorExitRequest())
 
+    def go_on(self, steps: int) -> None:
+        """Some of what is on its way arrives before the next thing happens."""
+        for _ in range(steps):
+            self.sim.step()
+
     def close(self) -> None:
         self.sim.advance(10.0)
         self.sim.run(self.root.stop())
@@ -82,13 +88,19 @@ class Post:
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32),
+    pauses=PAUSES,
     steps=st.lists(st.one_of(MAIL, TROUBLE), min_size=5, max_size=30),
     refuses_sleep=st.booleans(),
     crashes=st.integers(0, 1),
     budget=st.sampled_from([1, 100]),
 )
 def test_mail_is_handled_or_answered_once_and_in_order_per_sender(
-    seed: int, steps: list[tuple[str, str]], refuses_sleep: bool, crashes: int, budget: int
+    seed: int,
+    pauses: list[int],
+    steps: list[tuple[str, str]],
+    refuses_sleep: bool,
+    crashes: int,
+    budget: int,
 ) -> None:
     post = Post(seed, refuses_sleep=refuses_sleep, crashes=crashes, budget=budget)
     sent = []
@@ -98,6 +110,7 @@ def test_mail_is_handled_or_answered_once_and_in_order_per_sender(
             sent.append(f"{sender} {number:03}")
         else:
             post.trouble(what)
+        post.go_on(pauses[number])
     post.close()
     assert Counter(post.handled + post.refused) == Counter(sent)
     for sender in SENDERS:
@@ -108,11 +121,12 @@ def test_mail_is_handled_or_answered_once_and_in_order_per_sender(
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32),
+    pauses=PAUSES,
     steps=st.lists(st.one_of(MAIL, st.just(("", "sleep")), st.just(("", "let go"))), min_size=5, max_size=40),
     refuses_sleep=st.booleans(),
 )
 def test_without_crashes_sleep_and_wake_refuse_nothing(
-    seed: int, steps: list[tuple[str, str]], refuses_sleep: bool
+    seed: int, pauses: list[int], steps: list[tuple[str, str]], refuses_sleep: bool
 ) -> None:
     post = Post(seed, refuses_sleep=refuses_sleep, crashes=0, budget=0)
     for number, (sender, what) in enumerate(steps):
@@ -120,6 +134,7 @@ def test_without_crashes_sleep_and_wake_refuse_nothing(
             post.say(sender, number)
         else:
             post.trouble(what)
+        post.go_on(pauses[number])
     post.close()
     for name in SENDERS:
         expected = [f"{name} {n:03}" for n, (sender, _) in enumerate(steps) if sender == name]

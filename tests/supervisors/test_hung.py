@@ -23,11 +23,17 @@ def test_a_child_that_does_not_answer_in_time_is_killed_and_started_again() -> N
     play(scene)
 
 
-def test_a_hung_child_spends_the_budget_whatever_it_says_at_last() -> None:
+def test_a_hung_child_counts_as_crashed_whatever_it_says_at_last(monkeypatch: Any) -> None:
+    monkeypatch.setattr("supervisors.parent.Parent.notice_grace_s", 10 * SOON)
+    monkeypatch.setattr("supervisors.parent.kill_actor", lambda actor, address: None)
+
     async def scene(s: Stage) -> None:
         stuck = s.child("a", "Stuck", hang_s=SOON, restart="transient")
-        root = await s.raise_curtain(SupervisorSpec(intensity=0, children=(stuck,)))
-        assert "hung" in (await root.failed).reason
+        inner = supervisor("inner", SupervisorSpec(intensity=0, children=(stuck,)))
+        root = await s.raise_curtain(SupervisorSpec(intensity=0, children=(inner,)))
+        await s.tree_until(lambda t: "a" in t and "hung" in t["a"].last_crash)
+        s.port.send(await s.root.where("inner"), Exiting("a", 1, "normal"))
+        assert "gave up on a: hung" in (await root.failed).reason
 
     play(scene)
 

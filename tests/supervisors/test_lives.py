@@ -63,6 +63,11 @@ def test_a_child_that_crashes_while_it_drains_did_not_fall_asleep() -> None:
     assert lives.on_exit(draining, SPEC, "boom", 0.0, 1.0)[0].phase == "starting"
 
 
+def test_one_who_stays_awake_gets_the_mail_that_came_meanwhile() -> None:
+    assert lives.on_stay_awake(Life(phase="draining")) == (Life(phase="up"), ("deliver",))
+    assert lives.on_stay_awake(Life(phase="asleep")) == (Life(phase="asleep"), ())
+
+
 def test_a_stop_that_was_asked_for_counts_nowhere() -> None:
     for after, phase in (("restart", "starting"), ("down", "terminated"), ("forget", "down")):
         life, acts = lives.on_stop(Life(phase="up", start=1, window=(1.0,)), after, 2.0)  # type: ignore[arg-type]

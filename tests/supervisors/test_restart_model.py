@@ -315,6 +315,4 @@ def test_whatever_happens_the_policy_does_what_the_model_expects() -> None:
 
 @pytest.mark.slow
 def test_the_policy_does_what_the_model_expects_in_long_runs_too() -> None:
-    run_state_machine_as_test(
-        PolicyAgainstModel, settings=settings(max_examples=1_000, stateful_step_count=50)
-    )
+    run_state_machine_as_test(PolicyAgainstModel, settings=settings(max_examples=300, stateful_step_count=50))

@@ -246,7 +246,7 @@ def play(scene: Callable[[Stage], Awaitable[None]]) -> None:
     """Runs one scene on a fresh stage."""
 
     async def main() -> None:
-        async with stage() as s:
+        async with stage() as s, asyncio.timeout(6 * DEADLINE_S):
             await scene(s)
 
     asyncio.run(main())
