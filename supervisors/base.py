@@ -147,14 +147,17 @@ class Supervised(Actor):
 
     def receiveMessage(self, msg: Any, sender: ActorAddress) -> None:
         try:
-            if self._sv_phase == "ready" and type(msg) not in _CONTROL:  # nearly all mail
-                self.on_message(msg, sender)
-            else:
-                self._sv_receive(msg, sender)
+            self._sv_receive(msg, sender)
         except Exception as exc:  # noqa: BLE001 - the one place where an exception becomes a crash report
             self._sv_crash(exc, msg)
 
     def _sv_receive(self, msg: Any, sender: ActorAddress) -> None:
+        if self._sv_phase == "ready" and type(msg) not in _CONTROL:  # nearly all mail
+            self.on_message(msg, sender)
+        else:
+            self._sv_receive_other(msg, sender)
+
+    def _sv_receive_other(self, msg: Any, sender: ActorAddress) -> None:
         control = _CONTROL.get(type(msg))
         if self._sv_phase == "ended":
             # State is suspect from here on: nothing is handled, and whoever waits is told.
