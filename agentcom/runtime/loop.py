@@ -81,9 +81,9 @@ class LoopSystemBase:
         self._inbox_armed = False
         self._ready: deque[Cell] = deque()
         self._turn_armed = False
+        self._turn_end = 0.0
         self._idle: list[tuple[Cell, object]] = []
         self._idle_due = 0.0
-        self._turn_end = 0.0
         self._timers = TimerHeap(_is_dead)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0

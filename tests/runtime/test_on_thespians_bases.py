@@ -10,8 +10,6 @@ from agentcom.runtime import BlockingDone, BlockingFailed, TimedOut, monotonic_o
 
 DEADLINE_S = 20
 QUIET = {"version": 1, "disable_existing_loggers": False, "root": {"level": "CRITICAL", "handlers": []}}
-AS_IT_IS = {"version": 1, "incremental": True}
-"""A base inside this process must leave the other tests' logging alone."""
 
 
 class Works(Actor):
@@ -60,11 +58,10 @@ BASES = ["simpleSystemBase", pytest.param("multiprocTCPBase", marks=pytest.mark.
 
 @pytest.fixture(params=BASES)
 def asys(request):
-    processes = request.param == "multiprocTCPBase"
-    capabilities = {"Admin Port": free_port()} if processes else {}
-    asys = ActorSystem(
-        request.param, capabilities, logDefs=QUIET if processes else AS_IT_IS, transientUnique=True
-    )
+    other_process = request.param == "multiprocTCPBase"
+    capabilities = {"Admin Port": free_port()} if other_process else {}
+    log_defs = QUIET if other_process else False  # in this process, logging is pytest's
+    asys = ActorSystem(request.param, capabilities, logDefs=log_defs, transientUnique=True)
     yield asys
     asys.shutdown()
 
