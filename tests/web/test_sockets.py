@@ -190,6 +190,53 @@ def test_a_client_without_our_subprotocol_is_told_what_to_offer(play):
             await connect(hub, subprotocols=None)
         assert refused.value.response.status_code == 400
         assert b"agentcom.v2.json" in refused.value.response.body
+        assert refused.value.response.headers["content-type"] == "application/json"
+
+    play(scene)
+
+
+def test_an_upgrade_that_is_refused_is_no_error_in_the_log(play, caplog):
+    async def scene(hub):
+        hub.edge.sockets.refuse()
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(hub)
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.headers["retry-after"] == "1"
+
+    play(scene)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_crowded_gateway_stops_the_reading_and_loses_nothing(play, monkeypatch):
+    async def scene(hub):
+        client = await session(hub)
+        monkeypatch.setattr(sockets, "CROWDED", -1)
+        for n in range(20):
+            await client.say(type="heartbeat", id=str(n))
+        protocols = [c for c in hub.edge._server.server_state.connections if isinstance(c, WebSocketProtocol)]
+        async with asyncio.timeout(10):
+            while not protocols[0].read_paused:
+                await asyncio.sleep(0.001)
+        monkeypatch.setattr(sockets, "CROWDED", 2_000)
+        assert [(await client.hear())["re"] for _ in range(20)] == [str(n) for n in range(20)]
+
+    play(scene)
+
+
+def test_a_message_in_several_frames_arrives_whole(play):
+    async def scene(hub):
+        client = await session(hub)
+        await client.ws.send(['{"type":"heart', 'beat","id":', '"5"}'])
+        assert (await client.hear())["re"] == "5"
+
+    play(scene)
+
+
+def test_text_that_is_no_utf_8_is_answered_as_bad_json(play):
+    async def scene(hub):
+        client = await session(hub)
+        await client.ws.send(b'{"type":"heartbeat","id":"\xff"}', text=True)
+        assert (await client.hear())["code"] == "bad_json"
 
     play(scene)
 
