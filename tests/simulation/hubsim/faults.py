@@ -1,0 +1,192 @@
+"""What a fault does to the world. Each says in `world.seen` when it took effect, so that coverage is what happened."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hubsim.plan import Fault
+from hubsim.sidecars import Sidecar
+from supervisors.base import InjectedCrash, Supervised
+
+JUMPS_S = (-20.0, -2.0, 2.0, 30.0, 600.0)
+_table: dict[str, Callable[[Any, int], None]] = {}
+
+
+def strike(world: Any, fault: Fault) -> None:
+    _table[fault.kind](world, fault.pick)
+
+
+def fault(*kinds: str) -> Callable[[Any], Any]:
+    def register(act: Callable[..., None]) -> Callable[..., None]:
+        for kind in kinds:
+            _table[kind] = lambda world, pick, kind=kind: act(world, pick, kind)
+        return act
+
+    return register
+
+
+def _pick(of: list[Any], pick: int) -> Any:
+    return of[pick % len(of)] if of else None
+
+
+# --- actors ------------------------------------------------------------------------------------------
+
+
+def _victims(world: Any) -> list[Any]:
+    return [cell for cell in world.cells() if isinstance(cell.instance, Supervised) and cell.instance.name != "?"]
+
+
+@fault("crash_before", "crash_during", "crash_after")
+def _crash(world: Any, pick: int, kind: str) -> None:
+    """It befalls the actor at its next message."""
+    cell = _pick(_victims(world), pick)
+    if cell is not None:
+        cell.instance.receiveMessage = _crashing(world, cell.instance, kind, pick // 64)
+
+
+def _crashing(world: Any, actor: Any, kind: str, pick: int) -> Any:
+    def crash(message: Any) -> None:
+        if actor._sv_phase != "ended":
+            world.seen[kind] += 1
+            actor._sv_crash(InjectedCrash(kind), message)
+
+    def receive(message: Any, sender: Any) -> None:
+        del actor.receiveMessage
+        if kind == "crash_before" and actor._sv_phase != "new":
+            crash(message)
+            return
+        if kind == "crash_during":
+            _break_send(world, actor, 1 + pick % 4)
+        actor.receiveMessage(message, sender)
+        if kind == "crash_after":
+            crash(message)
+        elif actor.__dict__.pop("send", None) is not None and kind == "crash_during":
+            crash(message)  # it sent less than that
+
+    return receive
+
+
+def _break_send(world: Any, actor: Any, at: int) -> None:
+    left = at
+
+    def send(target: Any, message: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left > 0:
+            type(actor).send(actor, target, message)
+            return
+        del actor.send
+        if actor._sv_phase != "ended":
+            world.seen["crash_during"] += 1
+        raise InjectedCrash("in the middle of a message")
+
+    actor.send = send
+
+
+@fault("kill")
+def _kill(world: Any, pick: int, kind: str) -> None:
+    """Gone without a word, with all below it."""
+    victims = [cell for cell in _victims(world) if cell.parent is not None]
+    cell = _pick(victims, pick)
+    if cell is not None:
+        world.seen[kind] += 1
+        world.process.base.dispatcher.kill(cell)
+
+
+@fault("stall")
+def _stall(world: Any, pick: int, kind: str) -> None:
+    cell = _pick(_victims(world), pick)
+    if cell is not None:
+        world.seen[kind] += 1
+        world.stall(cell, (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
+
+
+# --- the process and its machine -----------------------------------------------------------------------
+
+
+@fault("lose_process")
+def _lose(world: Any, pick: int, kind: str) -> None:
+    world.seen[kind] += 1
+    world.lose_process(kind)
+
+
+@fault("stand_still")
+def _stand_still(world: Any, pick: int, kind: str) -> None:
+    world.seen[kind] += 1
+    world.frozen_until = world.clock.monotonic() + (2.0, 8.0, 20.0, 60.0)[pick % 4]
+
+
+@fault("jump_clock")
+def _jump(world: Any, pick: int, kind: str) -> None:
+    world.seen[kind] += 1
+    world.clock.set_wall(JUMPS_S[pick % len(JUMPS_S)])
+
+
+@fault("fail_commit")
+def _fail_commit(world: Any, pick: int, kind: str) -> None:
+    world.around.weather.fail_next = 1
+
+
+@fault("break_disk")
+def _break_disk(world: Any, pick: int, kind: str) -> None:
+    world.around.weather.broken = True
+
+
+@fault("fill_disk")
+def _fill_disk(world: Any, pick: int, kind: str) -> None:
+    weather = world.around.weather
+    weather.full, weather.map_full = True, bool(pick % 2)
+
+    def room_again() -> None:
+        weather.full = False
+
+    world.agenda.after((0.3, 2.0, 8.0)[pick // 2 % 3], room_again)
+
+
+# --- the network and its clients -----------------------------------------------------------------------
+
+
+@fault("disconnect")
+def _disconnect(world: Any, pick: int, kind: str) -> None:
+    if line := _pick(world.net.lines, pick):
+        world.seen[kind] += 1
+        line.cut(lose=bool(pick // 16 % 2))
+
+
+@fault("half_open")
+def _half_open(world: Any, pick: int, kind: str) -> None:
+    if line := _pick(world.net.lines, pick):
+        world.seen[kind] += 1
+        line.go_silent()
+
+
+@fault("delay_line")
+def _delay_line(world: Any, pick: int, kind: str) -> None:
+    if line := _pick(world.net.lines, pick):
+        world.seen[kind] += 1
+        pipe = line.to_client if pick // 16 % 2 else line.to_hub
+        pipe.slower_s = (0.3, 2.0, 9.0)[pick // 32 % 3]
+
+
+@fault("drop_request", "drop_answer", "duplicate_request", "delay_request")
+def _mishap(world: Any, pick: int, kind: str) -> None:
+    for n in range(1 + pick % 3):
+        world.net.mishaps.append((kind, (0.0, 0.005, 0.5, 4.0)[(pick // 4 + n) % 4]))
+
+
+@fault("restart_sidecar")
+def _restart_sidecar(world: Any, pick: int, kind: str) -> None:
+    sidecar = _pick([of for of in world.sidecars if not of.retired], pick)
+    if sidecar is not None:
+        world.seen[kind] += 1
+        sidecar.restart()
+
+
+@fault("second_instance")
+def _second_instance(world: Any, pick: int, kind: str) -> None:
+    """Somebody starts the same agent's sidecar on another machine."""
+    first = _pick(world.sidecars, pick)
+    instance = f"more-{len(world.sidecars)}"
+    second = Sidecar(world.outside, first.agent, instance, tuple(first.capabilities), first.codec)
+    world.sidecars.append(second)
+    world.seen[kind] += 1
+    second.dial(takeover=bool(pick // 16 % 2))

@@ -1,0 +1,301 @@
+"""One run: the hub, its clients and its faults in one virtual time, step by step, with the rules looked at in between.
+
+A step is one message handled by one actor. `run(plan)` returns what happened or raises `Violation`.
+"""
+
+import gc
+import shutil
+import tempfile
+from collections import Counter
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agentcom.config import Blocked, Config, Lease, Scheduler, Store, Tasks
+from agentcom.protocol.rows import FINAL, TaskState
+from agentcom.store.env import open_environment, opened, reader_of
+from agentcom.store.reader import Reader
+from hubsim import faults
+from hubsim.agenda import NEVER, Agenda, VirtualClock
+from hubsim.boot import Process, Surroundings, prepare
+from hubsim.edge import SimEdge
+from hubsim.inspection import Windows, check_supervision
+from hubsim.ledger import Ledger, Violation, holds
+from hubsim.machine import Machine
+from hubsim.network import Network
+from hubsim.oracle import Oracle
+from hubsim.people import People
+from hubsim.plan import Plan, chooser_of
+from hubsim.sidecars import Outside, Sidecar
+from supervisors.messages import Restart
+
+AGENTS: dict[str, tuple[str, ...]] = {"ada": ("python",), "bob": ("python", "rust"), "cy": ()}
+CONFIG = Config(
+    lease=Lease(accept_s=8, work_s=20, grace_s=10, heartbeat_s=4, reconnect_jitter_s=2, stop_s=12),
+    tasks=Tasks(backoff_base_s=1, backoff_cap_s=4, exclude_base_s=2, exclude_cap_s=8),
+    scheduler=Scheduler(window=4, max_signatures=16, breaker_rest_s=5, ageing_share=3),
+    blocked=Blocked(max_s=60),
+    store=Store(sync="interval"),
+)
+"""Times short, so that a run passes few quiet seconds; windows small, so that they are refilled."""
+STORM_S, CALM_S, STOP_S = 400.0, 400.0, 60.0
+MAX_STEPS = 200_000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    steps: int
+    seconds: float  #: virtual
+    trace: str  #: equal traces: the same run
+    seen: dict[str, int]
+    phases: dict[str, int]
+
+
+class World:
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.clock = VirtualClock()
+        self.agenda = Agenda(self.clock)
+        self.seen: Counter[str] = Counter()
+        self.around = Surroundings(self.clock, plan.random("hub"), folder)
+        self.machine = Machine(self.clock, chooser_of(plan), plan.random("disk"), strict=plan.strict)
+        self.ledger = Ledger(self._lane_age, CONFIG.lease.grace_s, self.clock.monotonic)
+        self.oracle = Oracle(self.ledger, self._absorb)
+        self.net = Network(self.agenda, plan.random("network"), self.seen, lambda: self.edge)
+        self.outside = Outside(self.agenda, self.net, self.oracle, plan.random("minds"))
+        self.outside.heartbeat_s = CONFIG.lease.heartbeat_s
+        self.people = People(self.agenda, self.net, self.oracle, plan.random("people"))
+        self.sidecars = [
+            Sidecar(self.outside, name, "first", caps, "json" if name == "ada" else "msgpack")
+            for name, caps in AGENTS.items()
+        ]
+        self.windows = Windows()
+        self.edge = SimEdge(self.agenda, self.oracle)
+        self.edge.lost()  # until a process is there
+        self.process: Process | None = None
+        self.frozen_until = 0.0
+        self.steps = 0
+        self._trace = blake2b(digest_size=8)
+        self._faults = list(reversed(plan.faults))
+        self._strike_at = plan.faults[0].after if plan.faults else 0
+        self._unsupervised_checked = -1
+
+    # --- the process -------------------------------------------------------------------------------
+
+    def start_process(self) -> None:
+        self.around.weather.broken = False
+        self.edge = SimEdge(self.agenda, self.oracle)
+        self.process = Process(self.around, self.machine.new_base(), CONFIG, self.edge)
+
+    def lose_process(self, why: str) -> None:
+        """It is gone between two steps; what restarts it does so soon."""
+        if self.process is None:
+            return
+        self.process.lose()
+        self.process = None
+        self.machine.lose()
+        self.around.log.append(f"{self.clock.monotonic():10.3f}  the process is lost: {why}")
+        self.agenda.after(self.around.draw.uniform(0.05, 1.0), self.start_process)
+
+    def cells(self) -> list[Any]:
+        return list(self.process.base.dispatcher) if self.process else []
+
+    def actor(self, name: str) -> Any:
+        """The newest living actor of this name, or None."""
+        found = [cell.instance for cell in self.cells() if getattr(cell.instance, "name", "") == name]
+        return found[-1] if found else None
+
+    def _lane_age(self, name: str) -> float:
+        """How long the lane that wrote this has lived."""
+        found = [cell for cell in self.cells() if getattr(cell.instance, "name", "") == name]
+        return self.clock.monotonic() - found[-1].started if found else NEVER
+
+    def stall(self, cell: Any, seconds: float) -> None:
+        self.machine.stall(cell, self.clock.monotonic() + seconds)
+
+    # --- steps -------------------------------------------------------------------------------------
+
+    def once(self) -> None:
+        """One step of the hub, one event of the outside, or time passes."""
+        if self.agenda.run_due():
+            return
+        if self.process is not None and self.frozen_until <= self.clock.monotonic():
+            if why := self.process.must_end:
+                self.seen["process ended itself"] += 1
+                self.lose_process(why)
+                return
+            if self._step():
+                return
+        self._let_time_pass()
+
+    def _step(self) -> bool:
+        cell = self.machine.step(self._noted)
+        if cell is None:
+            return False
+        self.steps += 1
+        holds(self.steps < MAX_STEPS, "it never comes to rest")
+        self._look(cell)
+        while self._faults and self.steps >= self._strike_at:
+            faults.strike(self, self._faults.pop())
+            self._strike_at = self.steps + (self._faults[-1].after if self._faults else 0)
+        return True
+
+    def _noted(self, cell: Any, message: Any) -> None:
+        self._trace.update(f"{cell.address.number} {type(message).__name__};".encode())
+
+    def _look(self, cell: Any) -> None:
+        """The rules, after every step."""
+        self._absorb()
+        self.windows.look(cell.instance)
+
+    def _absorb(self) -> None:
+        env = opened(self.around.folder)
+        if env is not None:
+            self.ledger.absorb(Reader(env))
+
+    def _let_time_pass(self) -> None:
+        due = self.agenda.next_at()
+        if self.process is not None:
+            if self.frozen_until > self.clock.monotonic():
+                due = min(due, self.frozen_until)
+            else:
+                due = min(due, self.machine.next_due())
+                if not self.machine.is_stalling:
+                    check_supervision(self.cells())
+        holds(due < NEVER, "nothing will ever happen again")
+        self.clock.pass_until(due)
+
+    def run_until(self, done: Any, limit_s: float) -> bool:
+        end = self.clock.monotonic() + limit_s
+        while not done():
+            if self.clock.monotonic() > end:
+                return False
+            self.once()
+        return True
+
+    # --- a run -------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        self.start_process()
+        for sidecar in self.sidecars:
+            self.agenda.after(self.outside.draw.uniform(0.0, 1.0), sidecar.dial)
+        self.people.begin(self.plan.work, self.plan.meddling)
+        self._storm()
+        self._calm()
+        self._end()
+        seen = self.seen + Counter(self.around.weather.seen)
+        phases = Counter(task.phase for task in self.ledger.tasks.values())
+        return Outcome(self.steps, self.clock.monotonic() - 1_000.0, self.trace, dict(seen), dict(phases))
+
+    @property
+    def trace(self) -> str:
+        return self._trace.hexdigest()
+
+    def _storm(self) -> None:
+        work_s = sum(of.after for of in self.plan.work) + 5.0
+        calm_at = self.clock.monotonic() + max(work_s, sum(of.after for of in self.plan.meddling) + 5.0)
+        self.run_until(lambda: not self._faults and self.clock.monotonic() >= calm_at, STORM_S)
+
+    def _calm(self) -> None:
+        """Faults stop; every Mind does its work, operators answer every question: now all must come to rest."""
+        self._faults.clear()
+        self.around.weather.clear()
+        self.net.mishaps.clear()
+        self.frozen_until = 0.0
+        self.machine.release()
+        self.outside.calm = True
+        for sidecar in self.sidecars:
+            sidecar.nudge()
+        self._care()
+        self._resting_for = 0
+        self.agenda.after(1.0, self._rest_look)
+        self.run_until(lambda: self._resting_for > 1, CALM_S)
+        unrest = self.unrest()
+        holds(not unrest, "it does not come to rest:", *unrest[:6])
+
+    def _rest_look(self) -> None:
+        self._resting_for = 0 if self.unrest() else self._resting_for + 1
+        self.agenda.after(1.0, self._rest_look)
+
+    def _care(self) -> None:
+        """What people do while they wait."""
+        for name in AGENTS:
+            of = [sidecar for sidecar in self.sidecars if sidecar.agent == name]
+            if not any(sidecar.line for sidecar in of) and all(sidecar.retired for sidecar in of):
+                of[0].dial(takeover=True)
+        for task in self.ledger.tasks.values():
+            if task.phase == "blocked":
+                self.people.act("answer", task.id)
+        agents = self.actor("agents")
+        for name, member in getattr(agents, "_members", {}).items():
+            if member.life.phase == "quarantined":
+                self.seen["operator restarts an agent"] += 1
+                self.process.root.tell(agents.myAddress, Restart(name))
+        self.agenda.after(4.0, self._care)
+
+    def unrest(self) -> list[str]:
+        """What is not as it should be when everybody is well."""
+        if self.process is None or not self.process.root.ready:
+            return ["the hub is not up"]
+        found = [f"nobody answered {key}" for key in sorted(self.people.pending)]
+        found += [f"{task.id} is {task.phase}" for task in self.ledger.tasks.values() if not self._explained(task)]
+        scheduler = self.actor("scheduler")
+        if scheduler is None or scheduler._sv_phase != "ready":
+            return [*found, "the scheduler is not up"]
+        found += [f"an offer hangs: {flight}" for flight in scheduler.core._flights.values()]
+        for name in AGENTS:
+            agent = self.actor(f"agent.{name}")
+            state = agent.agent.state(self._now()) if hasattr(agent, "agent") else "not up"
+            found += [] if state == "idle" else [f"{name} is {state}"]
+        return found
+
+    def _now(self) -> Any:
+        from actors.durable import now
+
+        return now()
+
+    def _explained(self, task: TaskState) -> bool:
+        body = reader_of(str(self.around.folder)).get("body", (task.id,))
+        fits = any(set(body.needed) <= set(caps) and task.target in ("", name) for name, caps in AGENTS.items())
+        return task.phase in FINAL or (task.phase == "queued" and not fits)
+
+    def _end(self) -> None:
+        assert self.process is not None
+        reader = reader_of(str(self.around.folder))
+        self.ledger.check_whole(reader)
+        self.oracle.check_words()
+        root = self.process.root
+        self.edge.stopping()
+        root.stop()
+        holds(self.run_until(lambda: root.ended, STOP_S), "the tree does not stop")
+        holds(opened(self.around.folder) is None, "the tree has stopped and left the store open")
+        env = open_environment(self.around.folder, sync=False)
+        holds(env.was_clean, "an orderly end left no clean mark")
+        env.close()
+
+
+def run(plan: Plan) -> Outcome:
+    """Carry it out. A `Violation`, or whatever else was raised, carries the log's newest lines as a note."""
+    folder = Path(tempfile.mkdtemp(prefix="hubsim-", dir=_memory()))
+    world = World(plan, folder)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with world.around.in_place():
+            prepare(folder, AGENTS, world.clock.now)
+            return world.run()
+    except BaseException as error:
+        error.add_note(f"step {world.steps}, {world.clock.monotonic() - 1000:.3f} s, trace {world.trace}; the log's end:")
+        error.add_note("\n".join(world.around.log))
+        raise
+    finally:
+        if world.process is not None:
+            world.process.lose()
+        shutil.rmtree(folder, ignore_errors=True)
+        if collecting:
+            gc.enable()
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
