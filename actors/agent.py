@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from actors.durable import Durable, now
+from actors.durable import Durable
 from agentcom.core.agent import Agent
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
@@ -32,15 +32,15 @@ class AgentActor(Durable):
         self.ready()
 
     def on_news(self, msg: Any, sender: Any) -> None:
-        self.carry_out(self.agent.handle(msg, now()), msg)
+        self.carry_out(self.agent.handle(msg, self.now()), msg)
         self._arm()
 
     def on_peer_up(self, name: str) -> None:
-        self.carry_out(self.agent.up(name, now()))
+        self.carry_out(self.agent.up(name, self.now()))
 
     def on_peer_down(self, name: str) -> None:
         if name == "gateway":
-            self.carry_out(self.agent.gateway_down(now()))
+            self.carry_out(self.agent.gateway_down(self.now()))
 
     def on_time(self, payload: Any) -> None:
         if payload == "idle?":
@@ -49,7 +49,7 @@ class AgentActor(Durable):
                 self.may_sleep()
             return
         self.armed_for = float("inf")
-        self.carry_out(self.agent.tick(now()))
+        self.carry_out(self.agent.tick(self.now()))
         self._arm()
 
     def on_sleep(self) -> None:
@@ -59,7 +59,7 @@ class AgentActor(Durable):
             self.stay_awake()
 
     def _arm(self) -> None:
-        clock = now().mono
+        clock = self.now().mono
         wake = self.agent.next_wake(clock)
         if wake < self.armed_for - 0.001:
             self.armed_for = wake

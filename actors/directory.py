@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from actors.durable import Durable, now
+from actors.durable import Durable
 from agentcom.config import Config
 from agentcom.core.directory import decide
 from agentcom.core.messages import Administer
@@ -30,4 +30,4 @@ class DirectoryActor(Durable):
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
             registration = self.args.config.registration
-            self.carry_out([decide(msg, now().ms, self.rows, SystemSecrets(), registration)], msg)
+            self.carry_out([decide(msg, self.now().ms, self.rows, SystemSecrets(), registration)], msg)

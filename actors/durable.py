@@ -4,7 +4,6 @@ It opens its incarnation with the store, sends tickets, and lets outputs go as t
 failed ticket it exits `aborted` and starts again from rows.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
 from agentcom.core.output_commit import OutputCommit
 from agentcom.protocol.ops import Op
+from agentcom.runtime import clock_of
 from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
@@ -23,10 +23,6 @@ from supervisors.base import Supervised
 log = structlog.get_logger()
 
 _STOP = "stop when answered"
-
-
-def now() -> Now:
-    return Now(time.time_ns() // 1_000_000, time.monotonic())
 
 
 class Durable(Supervised):
@@ -127,6 +123,10 @@ class Durable(Supervised):
         if self.store_status.overloaded or self.store_status.stuck:
             return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
         return None
+
+    def now(self) -> Now:
+        clock = clock_of(self)
+        return Now(int(clock.now() * 1000), clock.monotonic())
 
     # --- decisions ---------------------------------------------------------------------------------
 

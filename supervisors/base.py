@@ -52,6 +52,9 @@ class Supervised(Actor):
     #: Names it can serve without; they may start later, and come and go by `on_up` and `on_down`.
     soft_needs: ClassVar[tuple[str, ...]] = ()
 
+    #: Where a simulation lets an injected exception rise, so that it is reported as any other.
+    crash_point: ClassVar[str] = "_sv_receive"
+
     name = "?"
     start = 0
     incarnation = 0

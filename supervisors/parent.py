@@ -1,6 +1,7 @@
 """What every supervisor shares: creating, watching, stopping and killing children, and telling the registry.
 
-Lives here: the hands, not the policy. May import: thespian, structlog, supervisors.{base,messages,specs}.
+Lives here: the hands, not the policy. May import: thespian, structlog,
+agentcom.runtime, supervisors.{base,messages,specs}.
 
 Exit notices of the system name an address; they are matched to (child, start) once and then forgotten, so a
 second one, a late one, or one about a stranger changes nothing. One that never comes is replaced by a timer.
@@ -8,13 +9,13 @@ second one, a late one, or one about a stranger changes nothing. One that never 
 
 from __future__ import annotations
 
-import time
 from typing import Any, ClassVar
 
 import msgspec
 import structlog
 from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 
+from agentcom.runtime import monotonic_of
 from supervisors.base import Supervised
 from supervisors.messages import (
     AskStop,
@@ -114,7 +115,7 @@ class Parent(Supervised):
         self.after(self.notice_grace_s, NoticeMissing(name, start))
 
     def now(self) -> float:
-        return time.monotonic()
+        return monotonic_of(self)
 
     def count_restart(self, name: str) -> None:
         self._restarts[name] = self._restarts.get(name, 0) + 1

@@ -5,9 +5,14 @@ Knows nothing of tasks or agents; imports Thespian, msgspec and uvloop.
 
 from agentcom.runtime.blocking import BlockingDone, BlockingFailed, TimedOut, run_blocking
 from agentcom.runtime.cell import ActorFigures
-from agentcom.runtime.clock import Clock, ManualClock, SystemClock
+from agentcom.runtime.chooser import Chooser, RandomChooser, ScriptedChooser
+from agentcom.runtime.clock import Clock, ManualClock, SystemClock, clock_of, monotonic_of
+from agentcom.runtime.faults import Faults, InjectedCrash, Planned
 from agentcom.runtime.killing import kill_actor
-from agentcom.runtime.loop import LoopSystemBase, Port
+from agentcom.runtime.loop import LoopSystemBase
+from agentcom.runtime.ports import Port
+from agentcom.runtime.sim import NeverIdleError, SimSystemBase
+from agentcom.runtime.sim_loop import NothingLeftError
 from agentcom.runtime.watchdog import LoopWatchdog
 from agentcom.runtime.workers import DaemonExecutor
 
@@ -15,14 +20,25 @@ __all__ = [
     "ActorFigures",
     "BlockingDone",
     "BlockingFailed",
+    "Chooser",
     "Clock",
     "DaemonExecutor",
+    "Faults",
+    "InjectedCrash",
     "LoopSystemBase",
     "LoopWatchdog",
     "ManualClock",
+    "NeverIdleError",
+    "NothingLeftError",
+    "Planned",
     "Port",
+    "RandomChooser",
+    "ScriptedChooser",
+    "SimSystemBase",
     "SystemClock",
     "TimedOut",
+    "clock_of",
     "kill_actor",
+    "monotonic_of",
     "run_blocking",
 ]

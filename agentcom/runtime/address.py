@@ -26,8 +26,9 @@ class Sink(Protocol):
 class Space:
     """The live addresses of one dispatcher."""
 
-    def __init__(self) -> None:
-        self.token = uuid4().hex
+    def __init__(self, prefix: str = "") -> None:
+        """Four characters of `prefix` make addresses print the same in every run."""
+        self.token = prefix + uuid4().hex
         self._next = 0
         self._live: WeakValueDictionary[int, LocalAddress] = WeakValueDictionary()
         _spaces[self.token] = self
@@ -44,6 +45,11 @@ class Space:
     def find(self, number: int) -> LocalAddress:
         found = self._live.get(number)
         return LocalAddress(self.token, number, None) if found is None else found
+
+    def close(self) -> None:
+        """All of them are dead."""
+        for address in list(self._live.values()):
+            address.sink = None
 
 
 class LocalAddress(ActorAddress):

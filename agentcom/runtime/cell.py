@@ -13,10 +13,11 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from thespian.actors import ActorAddress, WakeupMessage
+from thespian.actors import ActorAddress, ChildActorExited, WakeupMessage
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
+from agentcom.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from agentcom.runtime.dispatcher import Dispatcher
@@ -31,6 +32,9 @@ RUNNING, EXITING, DEAD = "running", "exiting", "dead"
 class Host(Protocol):
     """What a base provides: time, turns, and the world outside."""
 
+    @property
+    def clock(self) -> Clock: ...
+
     def ready(self, cell: Cell) -> None:
         """The cell has mail and is in no queue: give it a turn."""
 
@@ -38,6 +42,9 @@ class Host(Protocol):
         """Calls back on the actors' thread. Safe from any thread."""
 
     def monotonic(self) -> float: ...
+
+    def exit_notice(self, parent: Cell, notice: ChildActorExited) -> None:
+        """Put it into the parent's mailbox."""
 
     def wake_after(self, cell: Cell, seconds: float, message: WakeupMessage) -> None: ...
 
@@ -131,6 +138,11 @@ class Cell:
     @property
     def depth(self) -> int:
         return len(self._mailbox) if self._mailbox else 0
+
+    @property
+    def clock(self) -> Clock:
+        """Read by `agentcom.runtime.clock_of`."""
+        return self.dispatcher.host.clock
 
     # -- what Thespian's Actor calls ----------------------------------------------------------------------
 
@@ -227,11 +239,18 @@ def copied(message: Any) -> Any:
     return pickle.loads(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - our own bytes
 
 
+def label_of(cell: Cell) -> str:
+    """What people call the actor: its global name, the name its supervisor gave it, or its class."""
+    instance = cell.instance
+    given = getattr(instance, "label", None) or getattr(instance, "name", None)
+    return cell.globalName or (given if isinstance(given, str) else "") or type(instance).__name__
+
+
 def figures_of(cell: Cell, now: float) -> ActorFigures:
     return ActorFigures(
         address=str(cell.address),
         class_name=type(cell.instance).__name__,
-        label=cell.globalName or str(getattr(cell.instance, "label", "")),
+        label=label_of(cell),
         parent=str(cell.parent.address) if cell.parent else "",
         depth=cell.depth,
         handled=cell.handled,

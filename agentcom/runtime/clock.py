@@ -1,7 +1,7 @@
-"""Time comes in through the door: what anything in the project may know about clocks. Imports nothing."""
+"""Time comes in through the door: what anything in the project may know about clocks. Imports nothing of ours."""
 
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -41,6 +41,26 @@ class ManualClock:
         self._wall += seconds
         self._passed += seconds
 
+    def reach(self, monotonic: float) -> None:
+        """Exactly there, so that what is due then is due."""
+        if monotonic > self._passed:
+            self._wall += monotonic - self._passed
+            self._passed = monotonic
+
     def jump(self, seconds: float) -> None:
         """Moves the wall clock alone, as an operator or a time server does."""
         self._wall += seconds
+
+
+_SYSTEM = SystemClock()
+
+
+def clock_of(actor: Any) -> Clock:
+    """The clock of the base that the actor runs on: virtual in a simulation, the machine's on Thespian's bases."""
+    clock: Clock = getattr(actor._myRef, "clock", _SYSTEM)
+    return clock
+
+
+def monotonic_of(actor: Any) -> float:
+    """Seconds of the actor's clock, for windows and deadlines."""
+    return clock_of(actor).monotonic()

@@ -1,10 +1,11 @@
 """From what createActor was given to an actor object: class, capabilities, arguments."""
 
+import sys
 from functools import lru_cache
 from inspect import signature
 from typing import Any
 
-from thespian.actors import InvalidActorSpecification, NoCompatibleSystemForActor
+from thespian.actors import InvalidActorSpecification, NoCompatibleSystemForActor, ThespianGeneration
 from thespian.system.utilis import actualActorClass
 
 Capabilities = dict[str, Any]
@@ -47,3 +48,16 @@ def _wanted(actor_class: Any) -> tuple[str, ...]:
     except (ValueError, TypeError):
         return ()
     return tuple(name for name in ("capabilities", "requirements") if name in named)
+
+
+def our_capabilities(name: str, *, watch: bool) -> Capabilities:
+    """What Thespian's own bases say of themselves."""
+    return {
+        "Python Version": tuple(sys.version_info),
+        "Thespian Generation": ThespianGeneration,
+        "Thespian Version": "0",
+        "Thespian ActorSystem Name": name,
+        "Thespian ActorSystem Version": 1,
+        "Thespian Watch Supported": watch,
+        "AllowRemoteActorSources": "No",
+    }

@@ -62,12 +62,14 @@ _NO_DEAD_LETTER = (
 class Dispatcher:
     """All actors of one base."""
 
-    def __init__(self, host: Host, capabilities: Capabilities, *, strict: bool, thread: int) -> None:
+    def __init__(
+        self, host: Host, capabilities: Capabilities, *, strict: bool, thread: int, space: Space | None = None
+    ) -> None:
         self.host = host
         self.capabilities = capabilities
         self.strict = strict
         self.thread = thread
-        self.space = Space()
+        self.space = Space() if space is None else space
         self.dead_letters = 0
         self._cell_class = StrictCell if strict else Cell
         self._cells: dict[int, Cell] = {}
@@ -126,7 +128,7 @@ class Dispatcher:
         cell.state = DEAD
         if cell.parent is not None:
             log.warning("actor %s could not be created", spec, exc_info=True)
-            cell.parent.put(ChildActorExited(cell.address), cell.address)
+            self.host.exit_notice(cell.parent, ChildActorExited(cell.address))
 
     # -- mail ---------------------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Dispatcher:
                 if isinstance(message, ActorSystemMessage):
                     self._system(cell, message, sender)
                 elif cell.state is RUNNING:
-                    try:  # as in _receive, without the call: this line is the hot path
+                    try:  # as in receive, without the call: this line is the hot path
                         result = cell.instance.receiveMessage(message, sender)
                     except BaseException as exc:  # noqa: BLE001
                         result = self._failed(cell, message, sender, exc)
@@ -171,7 +173,8 @@ class Dispatcher:
                 if len(self._spare) < 256:
                     self._spare.append(mailbox)
 
-    def _receive(self, cell: Cell, message: object, sender: ActorAddress) -> None:
+    def receive(self, cell: Cell, message: object, sender: ActorAddress) -> None:
+        """Handled at once, past the mailbox."""
         try:
             result = cell.instance.receiveMessage(message, sender)
         except BaseException as exc:  # noqa: BLE001
@@ -222,16 +225,16 @@ class Dispatcher:
         elif isinstance(message, ActorExitRequest):
             self._exit(cell, message, sender)
         elif isinstance(message, ChildActorExited):
-            self._receive(cell, message, sender)
-            self._bereave(cell, message.childAddress)
+            self.receive(cell, message, sender)
+            self.bereave(cell, message.childAddress)
         elif isinstance(message, Thespian_StatusReq):
             self.deliver(sender, self._status(cell), cell.address)
         elif isinstance(message, WatchMessage):
             self.host.watch_delivered(cell)
             if message.ready:  # empty if the watch was taken back while this was on its way
-                self._receive(cell, message, sender)
+                self.receive(cell, message, sender)
         elif cell.state is RUNNING:
-            self._receive(cell, message, sender)
+            self.receive(cell, message, sender)
         else:
             self.dead_letter(cell.address, message, sender)
 
@@ -254,7 +257,8 @@ class Dispatcher:
         for child in list(cell.children.values()):
             self.deliver(child, ActorExitRequest(recursive=True), cell.address)
 
-    def _bereave(self, cell: Cell, child: ActorAddress) -> None:
+    def bereave(self, cell: Cell, child: ActorAddress) -> None:
+        """The child is no more; whoever waited for it to exit goes on."""
         if cell.children is not None and isinstance(child, LocalAddress):
             cell.children.pop(child.number, None)
         if cell.state is EXITING and not cell.children:
@@ -281,7 +285,7 @@ class Dispatcher:
         self._return_mail(cell)
         cell.instance = None
         if cell.parent is not None and cell.parent.state is not DEAD:
-            cell.parent.put(ChildActorExited(cell.address), cell.address)
+            self.host.exit_notice(cell.parent, ChildActorExited(cell.address))
         cell.parent = cell.children = None
 
     def _return_mail(self, cell: Cell) -> None:
@@ -314,6 +318,16 @@ class Dispatcher:
         origin: Sink | None = getattr(sender, "sink", None)
         if origin is not None:
             origin.undelivered()
+
+    def drop_everything(self) -> None:
+        """As the end of the process: nobody is asked or told, and every address leads nowhere."""
+        for cell in self:
+            cell.state, cell.instance, cell._mailbox = DEAD, None, None
+            cell.parent = cell.children = None
+        self.space.close()
+        self._cells.clear()
+        self._names.clear()
+        self._handler = None
 
     # -- the whole ----------------------------------------------------------------------------------------
 

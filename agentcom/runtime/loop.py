@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,19 +23,21 @@ from thespian.actors import (
     ActorExitRequest,
     ActorSystemFailure,
     ActorSystemRequestTimeout,
-    ThespianGeneration,
+    ChildActorExited,
     WakeupMessage,
 )
 from thespian.system.timing import ExpirationTimer
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
-from agentcom.runtime.cell import DEAD, ActorFigures, Cell, PortCell, copied, no_source
+from agentcom.runtime.cell import DEAD, ActorFigures, Cell, copied, no_source
 from agentcom.runtime.clock import Clock, SystemClock
+from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
 from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
+from agentcom.runtime.ports import Port
 from agentcom.runtime.timers import Fire, TimerHeap
 from agentcom.runtime.watches import Watches
 
@@ -47,22 +48,6 @@ TURN_S = 0.002  # so that the actors together do not starve the sockets
 TIMER_SLACK_S = 0.001  # Thespian's @transient computes its own deadline after it set the wakeup
 CREATE_TIMEOUT_S = 50.0  # Thespian's
 STOP_TIMEOUT_S = 10.0  # Thespian's
-
-
-class Port:
-    """An address whose mail goes to a plain function on the loop. For the loop's thread only."""
-
-    def __init__(self, dispatcher: Dispatcher, cell: PortCell) -> None:
-        self._dispatcher = dispatcher
-        self._cell = cell
-        self.address: LocalAddress = cell.address
-
-    def send(self, target: ActorAddress, message: object) -> None:
-        self._dispatcher.assert_own_thread("Port.send")
-        self._cell.actor_send(target, copied(message) if self._dispatcher.strict else message)
-
-    def close(self) -> None:
-        self._dispatcher.close_port(self._cell)
 
 
 class LoopSystemBase:
@@ -88,7 +73,7 @@ class LoopSystemBase:
         self.loop = loop or self._own_loop()
         thread = self._own.ident if self._own else get_ident()
         self.capabilities = {} if capabilities is None else capabilities
-        self.capabilities.update(_our_capabilities())
+        self.capabilities.update(our_capabilities("AgentComLoop", watch=True))
         self.dispatcher = Dispatcher(self, self.capabilities, strict=strict, thread=thread)
         self._inbox: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._inbox_armed = False
@@ -304,6 +289,9 @@ class LoopSystemBase:
         now = self.monotonic()
         return [(cell.address, ExpirationTimer(max(0.0, due - now))) for due in self._timers.dues_of(cell)]
 
+    def exit_notice(self, parent: Cell, notice: ChildActorExited) -> None:
+        parent.put(notice, notice.childAddress)
+
     def watch(self, cell: Cell, filenos: list[int]) -> None:
         self._watches.watch(cell, filenos)
 
@@ -364,15 +352,3 @@ def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(call())
     except BaseException as exc:  # noqa: BLE001 - it belongs to the thread that waits
         future.set_exception(exc)
-
-
-def _our_capabilities() -> dict[str, Any]:
-    return {
-        "Python Version": tuple(sys.version_info),
-        "Thespian Generation": ThespianGeneration,
-        "Thespian Version": "0",
-        "Thespian ActorSystem Name": "AgentComLoop",
-        "Thespian ActorSystem Version": 1,
-        "Thespian Watch Supported": True,
-        "AllowRemoteActorSources": "No",
-    }
