@@ -16,13 +16,10 @@ from unittest import mock
 import msgspec
 import structlog
 
-import actors.directory
-import actors.durable
 import actors.lane
 import actors.store
 import agentcom.runtime.clock
 import supervisors.dynamic
-import supervisors.parent
 import supervisors.supervisor
 from agentcom.config import Config
 from agentcom.core.directory import digest
@@ -33,9 +30,9 @@ from agentcom.store import env as store_env
 from agentcom.store.commits import Engine
 from agentcom.store.env import open_environment
 from agentcom.store.messages import Commit, Open
-from hubsim.agenda import VirtualClock
 from hubsim.disk import Weather, WeatheredDisk
 from hubsim.edge import SimEdge
+from supervisors.base import Supervised
 from supervisors.messages import AskStop, Configure, Crashed, Down, Exiting, Ready, RegistryAt, Up, Watch
 from supervisors.specs import ChildSpec, DynamicSpec, SupervisorSpec, with_registry
 from supervisors.supervisor import Supervisor
@@ -53,27 +50,36 @@ class SeededEntropy(SystemEntropy):
 class Surroundings:
     """What outlives a process: the clock, the dice, the folder and its disk, and the newest lines of the log."""
 
-    def __init__(self, clock: VirtualClock, draw: Random, folder: Path) -> None:
+    def __init__(self, clock: Any, draw: Random, folder: Path) -> None:
         self.clock, self.draw, self.folder = clock, draw, folder
         self.weather = Weather()
+        self.touched_lanes: list[Any] = []
         self.log: deque[str] = deque(maxlen=LOG_LINES)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        clock, draw = self.clock, self.draw
-        time = SimpleNamespace(
-            time=clock.now, monotonic=clock.monotonic, time_ns=lambda: int(clock.now() * 1e9), perf_counter=clock.monotonic
-        )  # fmt: skip
+        draw = self.draw
+        time = SimpleNamespace(time=self.clock.now, monotonic=self.clock.monotonic)
         dice = SimpleNamespace(random=draw.random)
         with ExitStack() as stack:
-            for module in (actors.durable, supervisors.parent, agentcom.runtime.clock):
-                stack.enter_context(mock.patch.object(module, "time", time))
+            stack.enter_context(mock.patch.object(agentcom.runtime.clock, "time", time))
             for module in (supervisors.supervisor, supervisors.dynamic):
                 stack.enter_context(mock.patch.object(module, "random", dice))
             stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", lambda: SeededEntropy(draw)))
             stack.enter_context(mock.patch.object(actors.store, "Disk", self._disk))
+            stack.enter_context(mock.patch.object(actors.lane.LaneActor, "receiveMessage", self._noted()))
             stack.enter_context(quiet(self._note))
             yield
+
+    def _noted(self) -> Any:
+        """A lane that handles a message may have changed its windows."""
+        touched = self.touched_lanes
+
+        def receive(actor: Any, message: Any, sender: Any) -> None:
+            touched.append(actor)
+            Supervised.receiveMessage(actor, message, sender)
+
+        return receive
 
     def _disk(self, settings: Any, thread: Any) -> WeatheredDisk:
         return WeatheredDisk(settings, thread, self.weather, self.clock)

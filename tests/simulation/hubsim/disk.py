@@ -8,7 +8,7 @@ from agentcom.store.commits import Answer, Engine, Prepared
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.env import WriteTransaction
 from agentcom.store.errors import StorageFull
-from agentcom.store.messages import Failed, Open
+from agentcom.store.messages import Committed, Failed, Open
 
 
 class Weather:
@@ -19,6 +19,8 @@ class Weather:
         self.map_full = False  #: full found out by the transaction, not by the look before it
         self.fail_next = 0
         self.seen: list[str] = []
+        self.wrote = False
+        self.writers: dict[int, int] = {}  #: journal seq to the incarnation that wrote it
 
     def clear(self) -> None:
         self.full = self.broken = self.map_full = False
@@ -78,7 +80,11 @@ class WeatheredDisk(Disk):
         if self._weather.broken:
             self._weather.seen.append("break_disk")
             raise OSError(errno.EIO, "the simulated disk is broken")
+        self._weather.wrote = True
         done = super().apply(items)
+        for item, answer in zip(items, done.answers, strict=True):
+            if isinstance(answer, Committed) and isinstance(item, Prepared):
+                self._weather.writers[answer.seq] = item.incarnation
         codes: list[Answer] = [of for of in done.answers if getattr(of, "code", "") == "storage_full"]
         if codes:
             self._weather.seen.append("fill_disk")

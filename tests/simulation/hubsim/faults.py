@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from agentcom.runtime.cell import RUNNING
+from agentcom.runtime.faults import set_trap
 from hubsim.plan import Fault
 from hubsim.sidecars import Sidecar
-from supervisors.base import InjectedCrash, Supervised
+from supervisors.base import Supervised
 
 JUMPS_S = (-20.0, -2.0, 2.0, 30.0, 600.0)
 _table: dict[str, Callable[[Any, int], None]] = {}
@@ -39,47 +41,36 @@ def _victims(world: Any) -> list[Any]:
 def _crash(world: Any, pick: int, kind: str) -> None:
     """It befalls the actor at its next message."""
     cell = _pick(_victims(world), pick)
-    if cell is not None:
-        cell.instance.receiveMessage = _crashing(world, cell.instance, kind, pick // 64)
+    if cell is None:
+        return
+
+    def sprung() -> None:
+        world.seen[kind] += 1
+
+    if kind == "crash_after":
+        _crash_after_the_next(world, cell, sprung)
+    else:
+        set_trap(cell.instance, None if kind == "crash_before" else pick // 64 % 5, sprung)
 
 
-def _crashing(world: Any, actor: Any, kind: str, pick: int) -> Any:
-    def crash(message: Any) -> None:
-        if actor._sv_phase != "ended":
-            world.seen[kind] += 1
-            actor._sv_crash(InjectedCrash(kind), message)
+def _crash_after_the_next(world: Any, cell: Any, sprung: Callable[[], None]) -> None:
+    actor = cell.instance
 
     def receive(message: Any, sender: Any) -> None:
         del actor.receiveMessage
-        if kind == "crash_before" and actor._sv_phase != "new":
-            crash(message)
-            return
-        if kind == "crash_during":
-            _break_send(world, actor, 1 + pick % 4)
         actor.receiveMessage(message, sender)
-        if kind == "crash_after":
-            crash(message)
-        elif actor.__dict__.pop("send", None) is not None and kind == "crash_during":
-            crash(message)  # it sent less than that
+        if cell.state is RUNNING and actor._sv_phase != "ended":
+            sprung()
+            world.base.crash(cell)
 
-    return receive
+    actor.receiveMessage = receive
 
 
-def _break_send(world: Any, actor: Any, at: int) -> None:
-    left = at
-
-    def send(target: Any, message: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left > 0:
-            type(actor).send(actor, target, message)
-            return
-        del actor.send
-        if actor._sv_phase != "ended":
-            world.seen["crash_during"] += 1
-        raise InjectedCrash("in the middle of a message")
-
-    actor.send = send
+def disarm(cells: list[Any]) -> None:
+    """Traps that nobody stepped into."""
+    for cell in cells:
+        for name in ("receiveMessage", "_sv_receive", "send"):
+            getattr(cell.instance, "__dict__", {}).pop(name, None)
 
 
 @fault("kill")
@@ -89,7 +80,7 @@ def _kill(world: Any, pick: int, kind: str) -> None:
     cell = _pick(victims, pick)
     if cell is not None:
         world.seen[kind] += 1
-        world.process.base.dispatcher.kill(cell)
+        world.base.kill(cell)
 
 
 @fault("stall")
@@ -97,7 +88,7 @@ def _stall(world: Any, pick: int, kind: str) -> None:
     cell = _pick(_victims(world), pick)
     if cell is not None:
         world.seen[kind] += 1
-        world.stall(cell, (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
+        world.base.stall(cell, (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
 
 
 # --- the process and its machine -----------------------------------------------------------------------
@@ -111,14 +102,20 @@ def _lose(world: Any, pick: int, kind: str) -> None:
 
 @fault("stand_still")
 def _stand_still(world: Any, pick: int, kind: str) -> None:
+    """The hub alone, while its clients go on; or the whole machine, them included."""
     world.seen[kind] += 1
-    world.frozen_until = world.clock.monotonic() + (2.0, 8.0, 20.0, 60.0)[pick % 4]
+    seconds = (2.0, 8.0, 20.0, 60.0)[pick % 4]
+    if pick // 4 % 2:
+        world.clock.advance(seconds)
+    else:
+        for cell in world.cells():
+            world.base.stall(cell, seconds)
 
 
 @fault("jump_clock")
 def _jump(world: Any, pick: int, kind: str) -> None:
     world.seen[kind] += 1
-    world.clock.set_wall(JUMPS_S[pick % len(JUMPS_S)])
+    world.clock.jump(JUMPS_S[pick % len(JUMPS_S)])
 
 
 @fault("fail_commit")

@@ -32,9 +32,11 @@ class Windows:
 
 
 def check_windows(actor: LaneActor) -> None:
-    """A task that was moved here and not taken in yet may be missing."""
+    """What is not adopted yet may be missing: a task that was moved here, or one whose commit may be refused."""
     name = actor.lane.name
     arriving = {key[1] for key, _ in actor.rows.scan("moves", (name,), limit=1_000)}
+    refusable = [ticket.decision for ticket in actor.tickets._queue if ticket.decision.must]
+    arriving |= {op.key[4] for decision in refusable for op in decision.ops if op.table == "ready"}
     for bucket, of in actor.lane.windows.resident.items():
         found = actor.rows.scan("ready", (name, *bucket), limit=1_000)
         heads = [(key[3], key[4]) for key, _ in found if key[4] not in arriving]

@@ -27,7 +27,7 @@ def holds(truth: object, *words: object) -> None:
 class Ledger:
     """`absorb` reads what the journal has beyond what it knows; a rule that an entry breaks raises `Violation`."""
 
-    def __init__(self, lane_age: Callable[[str], float], grace_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, lane_age: Callable[[int], float], grace_s: float, monotonic: Callable[[], float]) -> None:
         self.seq = 0
         self.rows: dict[tuple[int, bytes], bytes] = {}
         self.tasks: dict[str, TaskState] = {}
@@ -64,7 +64,7 @@ class Ledger:
         results: list[tuple[str, Result]] = []
         for number, key, value in entry.ops:
             if number == _TASK and value is not None:
-                self._task(decode_row(TABLES["task"], value, key), entry)
+                self._task(decode_row(TABLES["task"], value, key))
             elif number == _RESULT and value is not None:
                 table, result = TABLES["result"], decode_row(TABLES["result"], value, key)
                 results.append((str(decode_key(table, key)[0]), result))
@@ -79,10 +79,10 @@ class Ledger:
 
     # --- one task's next state ---------------------------------------------------------------------
 
-    def _task(self, new: TaskState, entry: Journal) -> None:
+    def _task(self, new: TaskState) -> None:
         old = self.tasks.get(new.id)
         if old is not None:
-            self._step(old, new, entry)
+            self._step(old, new)
         elif new.idempotency_key:
             key = (new.submitter, new.idempotency_key)
             first = self.keys.setdefault(key, new.id)
@@ -98,7 +98,7 @@ class Ledger:
         self.said.setdefault(new.id, set()).add((new.generation, new.phase, new.holder))
         self.lanes.setdefault(new.id, set()).add(new.lane)
 
-    def _step(self, old: TaskState, new: TaskState, entry: Journal) -> None:
+    def _step(self, old: TaskState, new: TaskState) -> None:
         holds(new.generation >= old.generation, new.id, "went back to generation", new.generation)
         legal = new.phase == old.phase or new.phase in NEXT[old.phase].values()
         holds(legal, new.id, "went from", old.phase, "to", new.phase)
@@ -107,14 +107,14 @@ class Ledger:
             holds(fresh, new.id, "was assigned anew while", old.phase, "by", old.holder)
             self._assigned_at[new.id, new.generation] = self._monotonic()
         if old.phase in HELD and len(new.past) and new.past[-1:] != old.past[-1:]:
-            self._lost_fairly(old, new, entry)
+            self._lost_fairly(old, new)
 
-    def _lost_fairly(self, old: TaskState, new: TaskState, entry: Journal) -> None:
+    def _lost_fairly(self, old: TaskState, new: TaskState) -> None:
         """A lane that started again gives who held before a grace to come back."""
         last = new.past[-1]
         if last.outcome not in ("loss", "accept_timeout") or (last.reason or "not accepted in time") not in TIMED_OUT:
             return
-        age = self._lane_age(entry.stream)
+        age = self._lane_age(self.seq)
         held = self._monotonic() - self._assigned_at.get((old.id, old.generation), 0.0)
         holds(
             held <= age or age >= self._grace_s,

@@ -58,8 +58,12 @@ class People:
         self._send_submit(route, {"idempotency-key": key}, msgspec.json.encode(body), keys)
 
     def _send_submit(self, route: str, args: dict[str, str], body: bytes, keys: list[str]) -> None:
-        def again(_: Any = None) -> None:
-            if self.pending & set(keys):
+        asked = False
+
+        def again() -> None:
+            nonlocal asked
+            if not asked and self.pending & set(keys):
+                asked = True
                 self._send_submit(route, args, body, keys)
 
         def answered(answer: Answer | None) -> None:
@@ -79,6 +83,8 @@ class People:
                 self._oracle.acknowledged(key, entry.task_id)
             elif isinstance(entry, ErrorBody) and entry.error in CALLER_LATER:
                 missing = True
+            elif isinstance(entry, ErrorBody) and entry.path == "complete_by":
+                self.pending.discard(key)  # sent again too late
             else:
                 raise Violation(f"a good submit with key {key} is answered {entry}")
         return missing

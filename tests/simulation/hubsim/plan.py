@@ -4,9 +4,11 @@ A plan made from a seed is random in all its parts; one made by Hypothesis is sm
 """
 
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+
+from agentcom.runtime import ScriptedChooser
 
 FaultKind = Literal[
     "crash_before", "crash_during", "crash_after", "kill", "lose_process", "stall", "stand_still", "jump_clock",
@@ -56,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     work: tuple[Work, ...]
     faults: tuple[Fault, ...]
     meddling: tuple[Meddling, ...] = ()
-    schedule: tuple[int, ...] | None = None  #: picks at choice points, then the first; None: all by the seed
+    schedule: tuple[int, ...] | None = None  #: the script of a `ScriptedChooser`; None: all by the seed
     strict: bool = False  #: every message is pickled on its way
 
     def random(self, purpose: str) -> Random:
@@ -100,27 +102,5 @@ def _fault(draw: Random) -> Fault:
     return Fault(after, kind, draw.randrange(1 << 16))
 
 
-class SeededChooser:
-    """Any of them, by the seed; mostly near the front, so that long races happen as well as short ones."""
-
-    def __init__(self, draw: Random) -> None:
-        self._draw = draw
-
-    def choose(self, count: int) -> int:
-        return int(self._draw.random() * count) if count > 1 else 0
-
-
-class ListedChooser:
-    """The picks of a list, then always the first: what Hypothesis leaves out, it need not explain."""
-
-    def __init__(self, picks: tuple[int, ...]) -> None:
-        self._picks = list(reversed(picks))
-
-    def choose(self, count: int) -> int:
-        return self._picks.pop() % count if count > 1 and self._picks else 0
-
-
-def chooser_of(plan: Plan) -> Any:
-    if plan.schedule is None:
-        return SeededChooser(plan.random("schedule"))
-    return ListedChooser(plan.schedule)
+def chooser_of(plan: Plan) -> Random | ScriptedChooser:
+    return plan.random("schedule") if plan.schedule is None else ScriptedChooser(plan.schedule)

@@ -7,23 +7,23 @@ import gc
 import shutil
 import tempfile
 from collections import Counter
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agentcom.config import Blocked, Config, Lease, Scheduler, Store, Tasks
+from agentcom.runtime import Faults, SimSystemBase
 from agentcom.protocol.rows import FINAL, TaskState
 from agentcom.store.env import open_environment, opened, reader_of
 from agentcom.store.reader import Reader
 from hubsim import faults
-from hubsim.agenda import NEVER, Agenda, VirtualClock
+from hubsim.agenda import NEVER, Agenda
 from hubsim.boot import Process, Surroundings, prepare
 from hubsim.edge import SimEdge
+from hubsim.faults import disarm
 from hubsim.inspection import Windows, check_supervision
 from hubsim.ledger import Ledger, Violation, holds
-from hubsim.machine import Machine
 from hubsim.network import Network
 from hubsim.oracle import Oracle
 from hubsim.people import People
@@ -41,7 +41,13 @@ CONFIG = Config(
 )
 """Times short, so that a run passes few quiet seconds; windows small, so that they are refilled."""
 STORM_S, CALM_S, STOP_S = 400.0, 400.0, 60.0
-MAX_STEPS = 200_000
+STEP_S = 0.00005
+"""What a step takes, so that the outside may come in between two of them."""
+MAX_DELIVERIES = 200_000
+RESTLESS = Faults(
+    job_slow=0.6, timer_late=0.01, notice_late=0.05, notice_twice=0.05, delays_s=(0.0005, 0.003, 0.02, 0.3, 3.0)
+)
+"""What is never quite as it should be: disks, timers, exit notices."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -55,13 +61,13 @@ class Outcome(msgspec.Struct, frozen=True):
 class World:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
-        self.clock = VirtualClock()
-        self.agenda = Agenda(self.clock)
+        self.base = SimSystemBase(chooser_of(plan), faults=RESTLESS, strict=plan.strict)
+        self.clock = self.base.clock
+        self.agenda = Agenda(self.base)
         self.seen: Counter[str] = Counter()
         self.around = Surroundings(self.clock, plan.random("hub"), folder)
-        self.machine = Machine(self.clock, chooser_of(plan), plan.random("disk"), strict=plan.strict)
         self.ledger = Ledger(self._lane_age, CONFIG.lease.grace_s, self.clock.monotonic)
-        self.oracle = Oracle(self.ledger, self._absorb)
+        self.oracle = Oracle(self.ledger, self._fresh)
         self.net = Network(self.agenda, plan.random("network"), self.seen, lambda: self.edge)
         self.outside = Outside(self.agenda, self.net, self.oracle, plan.random("minds"))
         self.outside.heartbeat_s = CONFIG.lease.heartbeat_s
@@ -74,19 +80,16 @@ class World:
         self.edge = SimEdge(self.agenda, self.oracle)
         self.edge.lost()  # until a process is there
         self.process: Process | None = None
-        self.frozen_until = 0.0
-        self.steps = 0
-        self._trace = blake2b(digest_size=8)
         self._faults = list(reversed(plan.faults))
         self._strike_at = plan.faults[0].after if plan.faults else 0
-        self._unsupervised_checked = -1
+        self._resting_for = 0
 
     # --- the process -------------------------------------------------------------------------------
 
     def start_process(self) -> None:
         self.around.weather.broken = False
         self.edge = SimEdge(self.agenda, self.oracle)
-        self.process = Process(self.around, self.machine.new_base(), CONFIG, self.edge)
+        self.process = Process(self.around, self.base, CONFIG, self.edge)
 
     def lose_process(self, why: str) -> None:
         """It is gone between two steps; what restarts it does so soon."""
@@ -94,77 +97,63 @@ class World:
             return
         self.process.lose()
         self.process = None
-        self.machine.lose()
+        self.base.lose()
         self.around.log.append(f"{self.clock.monotonic():10.3f}  the process is lost: {why}")
         self.agenda.after(self.around.draw.uniform(0.05, 1.0), self.start_process)
 
     def cells(self) -> list[Any]:
-        return list(self.process.base.dispatcher) if self.process else []
+        return list(self.base.dispatcher)
 
     def actor(self, name: str) -> Any:
         """The newest living actor of this name, or None."""
         found = [cell.instance for cell in self.cells() if getattr(cell.instance, "name", "") == name]
         return found[-1] if found else None
 
-    def _lane_age(self, name: str) -> float:
-        """How long the lane that wrote this has lived."""
-        found = [cell for cell in self.cells() if getattr(cell.instance, "name", "") == name]
-        return self.clock.monotonic() - found[-1].started if found else NEVER
-
-    def stall(self, cell: Any, seconds: float) -> None:
-        self.machine.stall(cell, self.clock.monotonic() + seconds)
+    def _lane_age(self, seq: int) -> float:
+        """How long the lane that wrote this journal entry has lived; for ever, if it is gone."""
+        wrote = self.around.weather.writers.get(seq)
+        for cell in self.cells():
+            if getattr(cell.instance, "store_incarnation", 0) == wrote:
+                return self.clock.monotonic() - cell.started
+        return NEVER
 
     # --- steps -------------------------------------------------------------------------------------
 
     def once(self) -> None:
-        """One step of the hub, one event of the outside, or time passes."""
-        if self.agenda.run_due():
-            return
-        if self.process is not None and self.frozen_until <= self.clock.monotonic():
-            if why := self.process.must_end:
-                self.seen["process ended itself"] += 1
-                self.lose_process(why)
-                return
-            if self._step():
-                return
-        self._let_time_pass()
+        """One step of the hub or of the outside; or time passes, when nothing is left to do at this one."""
+        if self.process is not None and (why := self.process.must_end):
+            self.seen["process ended itself"] += 1
+            self.lose_process(why)
+        elif self.base.step():
+            self._look()
+            self.clock.advance(STEP_S)
+            holds(self.base.deliveries < MAX_DELIVERIES, "it is busy for ever")
+            while self._faults and self.base.deliveries >= self._strike_at:
+                faults.strike(self, self._faults.pop())
+                self._strike_at = self.base.deliveries + (self._faults[-1].after if self._faults else 0)
+        else:
+            if not self.base._stalled:
+                check_supervision(self.cells())
+            holds(self.base.move_on(), "nothing will ever happen again")
 
-    def _step(self) -> bool:
-        cell = self.machine.step(self._noted)
-        if cell is None:
-            return False
-        self.steps += 1
-        holds(self.steps < MAX_STEPS, "it never comes to rest")
-        self._look(cell)
-        while self._faults and self.steps >= self._strike_at:
-            faults.strike(self, self._faults.pop())
-            self._strike_at = self.steps + (self._faults[-1].after if self._faults else 0)
-        return True
-
-    def _noted(self, cell: Any, message: Any) -> None:
-        self._trace.update(f"{cell.address.number} {type(message).__name__};".encode())
-
-    def _look(self, cell: Any) -> None:
+    def _look(self) -> None:
         """The rules, after every step."""
-        self._absorb()
-        self.windows.look(cell.instance)
+        if self.around.weather.wrote:
+            self._absorb()
+        if touched := self.around.touched_lanes:
+            for lane in touched:
+                self.windows.look(lane)
+            touched.clear()
 
     def _absorb(self) -> None:
         env = opened(self.around.folder)
         if env is not None:
+            self.around.weather.wrote = False
             self.ledger.absorb(Reader(env))
 
-    def _let_time_pass(self) -> None:
-        due = self.agenda.next_at()
-        if self.process is not None:
-            if self.frozen_until > self.clock.monotonic():
-                due = min(due, self.frozen_until)
-            else:
-                due = min(due, self.machine.next_due())
-                if not self.machine.is_stalling:
-                    check_supervision(self.cells())
-        holds(due < NEVER, "nothing will ever happen again")
-        self.clock.pass_until(due)
+    def _fresh(self) -> None:
+        if self.around.weather.wrote:
+            self._absorb()
 
     def run_until(self, done: Any, limit_s: float) -> bool:
         end = self.clock.monotonic() + limit_s
@@ -184,13 +173,11 @@ class World:
         self._storm()
         self._calm()
         self._end()
-        seen = self.seen + Counter(self.around.weather.seen)
+        seen = self.seen + self.base.fault_counts + Counter(self.around.weather.seen)
         phases = Counter(task.phase for task in self.ledger.tasks.values())
-        return Outcome(self.steps, self.clock.monotonic() - 1_000.0, self.trace, dict(seen), dict(phases))
-
-    @property
-    def trace(self) -> str:
-        return self._trace.hexdigest()
+        return Outcome(
+            self.base.deliveries, self.clock.monotonic(), self.base.trace.hash(), dict(seen), dict(phases)
+        )
 
     def _storm(self) -> None:
         work_s = sum(of.after for of in self.plan.work) + 5.0
@@ -202,24 +189,27 @@ class World:
         self._faults.clear()
         self.around.weather.clear()
         self.net.mishaps.clear()
-        self.frozen_until = 0.0
-        self.machine.release()
+        self.base.faults = Faults()
+        disarm(self.cells())
         self.outside.calm = True
         for sidecar in self.sidecars:
             sidecar.nudge()
         self._care()
-        self._resting_for = 0
         self.agenda.after(1.0, self._rest_look)
         self.run_until(lambda: self._resting_for > 1, CALM_S)
         unrest = self.unrest()
         holds(not unrest, "it does not come to rest:", *unrest[:6])
 
     def _rest_look(self) -> None:
+        if self._resting_for > 1:
+            return
         self._resting_for = 0 if self.unrest() else self._resting_for + 1
         self.agenda.after(1.0, self._rest_look)
 
     def _care(self) -> None:
         """What people do while they wait."""
+        if self._resting_for > 1:
+            return
         for name in AGENTS:
             of = [sidecar for sidecar in self.sidecars if sidecar.agent == name]
             if not any(sidecar.line for sidecar in of) and all(sidecar.retired for sidecar in of):
@@ -246,14 +236,9 @@ class World:
         found += [f"an offer hangs: {flight}" for flight in scheduler.core._flights.values()]
         for name in AGENTS:
             agent = self.actor(f"agent.{name}")
-            state = agent.agent.state(self._now()) if hasattr(agent, "agent") else "not up"
+            state = agent.agent.state(agent.now()) if hasattr(agent, "agent") else "not up"
             found += [] if state == "idle" else [f"{name} is {state}"]
         return found
-
-    def _now(self) -> Any:
-        from actors.durable import now
-
-        return now()
 
     def _explained(self, task: TaskState) -> bool:
         body = reader_of(str(self.around.folder)).get("body", (task.id,))
@@ -286,8 +271,8 @@ def run(plan: Plan) -> Outcome:
             prepare(folder, AGENTS, world.clock.now)
             return world.run()
     except BaseException as error:
-        error.add_note(f"step {world.steps}, {world.clock.monotonic() - 1000:.3f} s, trace {world.trace}; the log's end:")
-        error.add_note("\n".join(world.around.log))
+        error.add_note(f"the end of its {world.base.deliveries} deliveries:\n{world.base.trace.tail(30)}")
+        error.add_note("the end of its log:\n" + "\n".join(world.around.log))
         raise
     finally:
         if world.process is not None:
