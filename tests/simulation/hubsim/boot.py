@@ -4,6 +4,7 @@ Everything the hub takes from the machine it runs on is replaced here and nowher
 secrets, the disk's weather, the log. What is replaced is put back when the run ends.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,7 @@ from supervisors.supervisor import Supervisor
 from supervisors.tree import hub_tree
 
 LOG_LINES = 60
+CRASHES = {"child.crashed", "root.crashed", "crash.last_words_failed", "runtime.failed", "gateway.unreadable"}
 
 
 class SeededEntropy(SystemEntropy):
@@ -53,6 +55,7 @@ class Surroundings:
     def __init__(self, clock: Any, draw: Random, folder: Path) -> None:
         self.clock, self.draw, self.folder = clock, draw, folder
         self.weather = Weather()
+        self.bugs: list[str] = []
         self.touched_lanes: list[Any] = []
         self.log: deque[str] = deque(maxlen=LOG_LINES)
 
@@ -85,6 +88,9 @@ class Surroundings:
         return WeatheredDisk(settings, thread, self.weather, self.clock)
 
     def _note(self, event: str, fields: dict[str, Any]) -> None:
+        """A crash that nobody injected is a bug, and so is an exception that was only logged."""
+        if event in CRASHES and "InjectedCrash" not in str(fields):
+            self.bugs.append(f"{event}: {fields.get('reason') or fields.get('error')}")
         told = " ".join(f"{name}={str(value)[-600:]}" for name, value in fields.items())
         self.log.append(f"{self.clock.monotonic():10.3f}  {event} {told}")
 
@@ -98,12 +104,29 @@ def quiet(note: Any) -> Iterator[None]:
             note(event.pop("event", ""), event)
         raise structlog.DropEvent
 
-    before = structlog.get_config()
+    before, handler = structlog.get_config(), RuntimeLog(note)
+    runtime = logging.getLogger("agentcom.runtime")
     structlog.configure(processors=[keep], cache_logger_on_first_use=False)
+    runtime.addHandler(handler)
+    runtime.propagate, propagates = False, runtime.propagate
     try:
         yield
     finally:
+        runtime.removeHandler(handler)
+        runtime.propagate = propagates
         structlog.configure(**before)
+
+
+class RuntimeLog(logging.Handler):
+    """What the runtime says: an exception that reached it left an actor's own shell."""
+
+    def __init__(self, note: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._note("runtime.failed" if error else "runtime.warned", {"text": record.getMessage(), "error": repr(error)})
 
 
 # --- the folder -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from agentcom.protocol.frames import Goodbye
 from agentcom.web.edge import BACKSTOP_S, RESTARTING, RETRY_MS, SWEEP_S, TIMED_OUT
 from hubsim.agenda import Agenda
 from hubsim.network import PROTOCOL_ERROR, Line
-from hubsim.oracle import Oracle
+from hubsim.oracle import Oracle, Violation
 
 _encode: dict[str, Callable[[Any], bytes]] = {
     "json": msgspec.json.Encoder().encode,
@@ -131,8 +131,15 @@ class SimEdge:
     # --- what actors say ---------------------------------------------------------------------------
 
     def _receive(self, message: Any, _sender: Any) -> None:
+        """A port keeps its owner's exceptions to itself, so a verdict is handed on by the oracle."""
         if self._dead:
             return
+        try:
+            self._take(message)
+        except Violation as verdict:
+            self._oracle.broken.append(verdict)
+
+    def _take(self, message: Any) -> None:
         match message:
             case Reply(request, _):
                 self._answer(request, message)

@@ -11,8 +11,8 @@ from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, decode_key, decod
 
 TIMED_OUT = {"no news of it for too long", "not accepted in time"}
 INDEXES = ("ready", "due", "deadline", "waiting", "by_phase", "by_agent")
-_TASK, _RESULT, _IDEMPOTENCY = (TABLES[name].number for name in ("task", "result", "idempotency"))
-_MAILBOX = TABLES["mailbox"].number
+_TASK, _BODY, _RESULT = (TABLES[name].number for name in ("task", "body", "result"))
+_IDEMPOTENCY, _MAILBOX = (TABLES[name].number for name in ("idempotency", "mailbox"))
 
 
 class Violation(AssertionError):
@@ -38,6 +38,7 @@ class Ledger:
         self.held: dict[str, set[str]] = {}
         self.completed: dict[str, tuple[int, str]] = {}
         self.keys: dict[tuple[str, str], str] = {}
+        self.needs: dict[str, frozenset[str]] = {}
         self._assigned_at: dict[tuple[str, int], float] = {}
         self._lane_age, self._grace_s, self._monotonic = lane_age, grace_s, monotonic
 
@@ -69,6 +70,9 @@ class Ledger:
                 table, result = TABLES["result"], decode_row(TABLES["result"], value, key)
                 results.append((str(decode_key(table, key)[0]), result))
                 holds(not result.accepted or (number, key) not in self.rows, "an outcome is written twice", key)
+            elif number == _BODY and value is not None:
+                task_id = str(decode_key(TABLES["body"], key)[0])
+                self.needs[task_id] = frozenset(decode_row(TABLES["body"], value, key).needed)
             elif number == _IDEMPOTENCY:
                 self._key(key, value)
             if number == _MAILBOX and value is not None:

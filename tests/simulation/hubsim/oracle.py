@@ -24,6 +24,7 @@ class Oracle:
 
     def __init__(self, ledger: Ledger, fresh: Any) -> None:
         self.ledger, self._fresh = ledger, fresh
+        self.broken: list[Violation] = []  #: found where it could not be raised
         self.acked: dict[str, str] = {}  #: key to task
         self.ends: dict[tuple[str, int], tuple[str, str]] = {}  #: what an agent was told of its final report
         self.starts: dict[tuple[str, int], str] = {}

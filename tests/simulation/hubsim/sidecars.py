@@ -215,12 +215,15 @@ class Sidecar:
                 }
 
     def _assigned(self, assign: frames.TaskAssign) -> None:
-        others = [
-            of for of in self.state.tasks if of != assign.task_id and not self.state.is_reported(of)
-        ]
+        """An assignment may be late, and stale by then; but who works is given nothing else."""
+        others = [of for of in self.works if of != assign.task_id and self._goes_on(of)]
         if others:
-            raise Violation(f"{self!r} is given {assign.task_id} while it lists {others}")
+            raise Violation(f"{self!r} is given {assign.task_id} while it works on {others}")
         self._after(0.01, 0.5, self._decide, assign.task_id, assign.generation)
+
+    def _goes_on(self, task_id: str) -> bool:
+        entry = self.state.tasks.get(task_id)
+        return entry is not None and not entry.stop and not self.state.is_reported(task_id)
 
     def _decide(self, task_id: str, generation: int) -> None:
         """Take it, as a rule."""

@@ -138,6 +138,9 @@ class World:
 
     def _look(self) -> None:
         """The rules, after every step."""
+        if self.oracle.broken:
+            raise self.oracle.broken[0]
+        holds(not self.around.bugs, "a crash that nobody injected:", *self.around.bugs)
         if self.around.weather.wrote:
             self._absorb()
         if touched := self.around.touched_lanes:
@@ -241,8 +244,8 @@ class World:
         return found
 
     def _explained(self, task: TaskState) -> bool:
-        body = reader_of(str(self.around.folder)).get("body", (task.id,))
-        fits = any(set(body.needed) <= set(caps) and task.target in ("", name) for name, caps in AGENTS.items())
+        needed = self.ledger.needs[task.id]
+        fits = any(needed <= set(caps) and task.target in ("", name) for name, caps in AGENTS.items())
         return task.phase in FINAL or (task.phase == "queued" and not fits)
 
     def _end(self) -> None:
