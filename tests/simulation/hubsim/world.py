@@ -82,7 +82,8 @@ class World:
         self.process: Process | None = None
         self._faults = list(reversed(plan.faults))
         self._strike_at = plan.faults[0].after if plan.faults else 0
-        self._resting_for = 0
+        self._resting_for = self._lulls = 0
+        self._births = (0, 0)
 
     # --- the process -------------------------------------------------------------------------------
 
@@ -132,8 +133,7 @@ class World:
                 faults.strike(self, self._faults.pop())
                 self._strike_at = self.base.deliveries + (self._faults[-1].after if self._faults else 0)
         else:
-            if not self.base._stalled:
-                check_supervision(self.cells())
+            self._look_at_the_tree()
             holds(self.base.move_on(), "nothing will ever happen again")
 
     def _look(self) -> None:
@@ -147,6 +147,14 @@ class World:
             for lane in touched:
                 self.windows.look(lane)
             touched.clear()
+
+    def _look_at_the_tree(self) -> None:
+        """When nothing is under way; at length only if somebody was born or died, or not for a while."""
+        births = self.base.dispatcher.space._next, len(self.base.dispatcher)
+        self._lulls += 1
+        if (births != self._births or self._lulls % 50 == 0) and not self.base._stalled:
+            self._births = births
+            check_supervision(self.cells())
 
     def _absorb(self) -> None:
         env = opened(self.around.folder)
