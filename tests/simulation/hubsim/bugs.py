@@ -12,9 +12,9 @@ import msgspec
 
 from agentcom.core import agent_state, leases, reports, tasks
 from agentcom.core.decision import Decision
-from agentcom.core.lane import Lane
 from agentcom.core.output_commit import OutputCommit
 from agentcom.core.windows import Windows
+from agentcom.protocol.rows import HELD
 from agentcom.store import commits
 
 Patch = tuple[Any, str, Any]
@@ -76,7 +76,7 @@ def no_fencing() -> list[Patch]:
         earlier = reports._earlier(task, report)
         if earlier is not None:
             return reports._repeat(task, report, earlier, ctx)
-        if task.phase in reports.HELD:
+        if task.phase in HELD:
             return reports._from_holder(task, report, ctx)
         return reports._from_last_holder(task, report, ctx)
 
@@ -89,7 +89,7 @@ def double_claim() -> list[Patch]:
     why_not = tasks.why_not
 
     def blind(task: Any, agent: str, now_ms: int) -> str:
-        return "" if task.phase == "assigned" else why_not(task, agent, now_ms)
+        return "" if task.phase in HELD else why_not(task, agent, now_ms)
 
     def assign(task: Any, agent: str, now_ms: int) -> Any:
         return really(msgspec.structs.replace(task, phase="queued"), agent, now_ms)
@@ -135,8 +135,3 @@ def precondition_skipped() -> list[Patch]:
     """The store does not look whether what must hold for a commit does."""
     return [(commits, "_unmet", lambda batch, commit: None)]
 
-
-@bug
-def moved_task_not_taken_in() -> list[Patch]:
-    """A lane ignores the tasks that were moved to it while it was down."""
-    return [(Lane, "_arrivals", lambda self, now: iter(()))]

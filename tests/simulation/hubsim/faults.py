@@ -1,6 +1,7 @@
 """What a fault does to the world. Each says in `world.seen` when it took effect, so that coverage is what happened."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agentcom.runtime.cell import RUNNING
@@ -33,14 +34,17 @@ def _pick(of: list[Any], pick: int) -> Any:
 # --- actors ------------------------------------------------------------------------------------------
 
 
-def _victims(world: Any) -> list[Any]:
-    return [cell for cell in world.cells() if isinstance(cell.instance, Supervised) and cell.instance.name != "?"]
+def _victims(world: Any, pick: int) -> list[Any]:
+    """Every second time among those with mail, if there are any: that is where races are."""
+    found = [cell for cell in world.cells() if isinstance(cell.instance, Supervised) and cell.instance.name != "?"]
+    busy = [cell for cell in found if cell.depth]
+    return busy if busy and pick // 1024 % 2 else found
 
 
 @fault("crash_before", "crash_during", "crash_after")
 def _crash(world: Any, pick: int, kind: str) -> None:
     """It befalls the actor at its next message."""
-    cell = _pick(_victims(world), pick)
+    cell = _pick(_victims(world, pick), pick)
     if cell is None:
         return
 
@@ -76,7 +80,7 @@ def disarm(cells: list[Any]) -> None:
 @fault("kill")
 def _kill(world: Any, pick: int, kind: str) -> None:
     """Gone without a word, with all below it."""
-    victims = [cell for cell in _victims(world) if cell.parent is not None]
+    victims = [cell for cell in _victims(world, pick) if cell.parent is not None]
     cell = _pick(victims, pick)
     if cell is not None:
         world.seen[kind] += 1
@@ -85,10 +89,46 @@ def _kill(world: Any, pick: int, kind: str) -> None:
 
 @fault("stall")
 def _stall(world: Any, pick: int, kind: str) -> None:
-    cell = _pick(_victims(world), pick)
+    cell = _pick(_victims(world, pick), pick)
     if cell is not None:
         world.seen[kind] += 1
         world.base.stall(cell, (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
+
+
+@fault("ambush")
+def _ambush(world: Any, pick: int, kind: str) -> None:
+    """Where two could have one task: it strikes as soon as an offer or a claim is under way."""
+    world.ambushes.append((_claimer if pick % 2 else _offerer, (0.5, 3.0, 12.0)[pick // 2 % 3]))
+
+
+def spring(world: Any) -> None:
+    """Ambushes whose moment has come."""
+    world.ambushes = [(strikes, seconds) for strikes, seconds in world.ambushes if not strikes(world, seconds)]
+
+
+def _claimer(world: Any, seconds: float) -> bool:
+    """Its claim waits in a lane that stands still; the agent's actor crashes."""
+    for cell in world.cells():
+        reserved = getattr(getattr(cell.instance, "agent", None), "reserved", None)
+        if reserved is not None and (lane := world.cell_of(f"lane.{reserved.lane}")) is not None and lane.depth:
+            world.seen["ambush"] += 1
+            world.base.stall(lane, seconds)
+            world.base.crash(cell)
+            return True
+    return False
+
+
+def _offerer(world: Any, seconds: float) -> bool:
+    """The agent's actor stands still with an offer before it; the scheduler crashes and forgets that it made it."""
+    scheduler = world.cell_of("scheduler")
+    for flight in getattr(getattr(getattr(scheduler, "instance", None), "core", None), "_flights", {}).values():
+        cell = world.cell_of(f"agent.{flight.agent_id}")
+        if cell is not None and cell.depth:
+            world.seen["ambush"] += 1
+            world.base.stall(cell, seconds)
+            world.base.crash(scheduler)
+            return True
+    return False
 
 
 # --- the process and its machine -----------------------------------------------------------------------
@@ -176,6 +216,26 @@ def _restart_sidecar(world: Any, pick: int, kind: str) -> None:
     if sidecar is not None:
         world.seen[kind] += 1
         sidecar.restart()
+
+
+@fault("isolate")
+def _isolate(world: Any, pick: int, kind: str) -> None:
+    """For a time; or until somebody else has what it works on, when its last word is worth the least."""
+    world.seen[kind] += 1
+    sidecar = _pick([of for of in world.sidecars if of.works] or world.sidecars, pick)
+    if pick // 16 % 3:
+        sidecar.isolate(60.0)
+        world.ambushes.append((partial(_return_when_replaced, sidecar), 0.0))
+    else:
+        sidecar.isolate((5.0, 15.0, 30.0, 45.0)[pick // 64 % 4])
+
+
+def _return_when_replaced(sidecar: Sidecar, world: Any, _: float) -> bool:
+    tasks = world.ledger.tasks
+    if any(tasks[task_id].generation > generation for task_id, generation in sidecar.works.items()):
+        sidecar.come_back()
+        return True
+    return False
 
 
 @fault("second_instance")

@@ -152,6 +152,11 @@ class Ledger:
             first = self.keys.setdefault((str(submitter), str(text)), task_id)
             holds(first == task_id, "key", text, "was given to", task_id, "after", first)
 
+    def moves(self) -> list[Any]:
+        """Tasks on their way to another lane."""
+        table = TABLES["moves"]
+        return [decode_key(table, key) for number, key in self.rows if number == table.number]
+
     # --- whole -------------------------------------------------------------------------------------
 
     def check_whole(self, reader: Any) -> None:

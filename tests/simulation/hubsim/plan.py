@@ -14,13 +14,14 @@ FaultKind = Literal[
     "crash_before", "crash_during", "crash_after", "kill", "lose_process", "stall", "stand_still", "jump_clock",
     "fail_commit", "fill_disk", "break_disk", "disconnect", "half_open", "delay_line", "drop_request", "drop_answer",
     "duplicate_request", "delay_request", "restart_sidecar", "second_instance",
+    "isolate", "ambush",
 ]  # fmt: skip
 FAULT_KINDS: tuple[FaultKind, ...] = FaultKind.__args__  # type: ignore[attr-defined]
 WEIGHTS = {
     "crash_before": 4, "crash_during": 5, "crash_after": 4, "kill": 3, "lose_process": 4, "stall": 3,
     "stand_still": 1, "jump_clock": 1, "fail_commit": 2, "fill_disk": 1, "break_disk": 1, "disconnect": 3,
     "half_open": 2, "delay_line": 2, "drop_request": 1, "drop_answer": 2, "duplicate_request": 3, "delay_request": 2,
-    "restart_sidecar": 2, "second_instance": 1,
+    "restart_sidecar": 2, "second_instance": 1, "isolate": 3, "ambush": 3,
 }  # fmt: skip
 LEAST_TASKS, LEAST_FAULTS = 20, 5
 
@@ -77,9 +78,10 @@ def plan_of(seed: int) -> Plan:
     while sum(of.count for of in work) < LEAST_TASKS:
         work.append(_work(draw))
     faults = tuple(_fault(draw) for _ in range(LEAST_FAULTS + draw.randrange(8)))
+    favourites = [draw.randrange(1 << 16) for _ in range(3)]
     meddling = tuple(
-        Meddling(draw.uniform(0.0, 6.0), draw.choice(VERBS), draw.randrange(1 << 16))
-        for _ in range(draw.randrange(10))
+        Meddling(draw.choice((0.0, 0.01, 0.5, 4.0)) * draw.random(), draw.choice(VERBS), draw.choice(favourites))
+        for _ in range(draw.randrange(16))
     )
     return Plan(seed, tuple(work), faults, meddling, strict=draw.random() < 0.1)
 
@@ -97,7 +99,8 @@ def _work(draw: Random) -> Work:
 
 
 def _fault(draw: Random) -> Fault:
-    after = draw.choice((1, 10, 50, 150, 300)) + draw.randrange(50)
+    after = draw.choice((1, 3, 10, 60, 200, 400))
+    after += draw.randrange(after)
     [kind] = draw.choices(FAULT_KINDS, [WEIGHTS[of] for of in FAULT_KINDS])
     return Fault(after, kind, draw.randrange(1 << 16))
 

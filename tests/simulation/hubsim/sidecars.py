@@ -52,7 +52,7 @@ class Sidecar:
         self.state = SessionState()
         self.line: Line | None = None
         self.welcomed = self.retired = False
-        self.heard = 0.0
+        self.heard = self.away_until = 0.0
         self.works: dict[str, int] = {}  #: running Minds: task to the generation it was assigned with
         self.continued: set[tuple[str, int]] = set()
         self._life = 0  #: timers of an earlier one mean nothing
@@ -70,6 +70,9 @@ class Sidecar:
 
     def dial(self, *, takeover: bool = False) -> None:
         if self.line is not None:
+            return
+        if (wait := self.away_until - self.world.agenda.clock.monotonic()) > 0 and not self.world.calm:
+            self._after(wait, wait + 0.01, self.dial)
             return
         if self.retired:
             self._new_life()
@@ -137,6 +140,16 @@ class Sidecar:
         self.state.tick()
         self.flush()
         self._after(self.world.heartbeat_s, self.world.heartbeat_s, self._beat, line)
+
+    def isolate(self, seconds: float) -> None:
+        """No network for so long; its Minds go on, and their reports wait."""
+        self.away_until = self.world.agenda.clock.monotonic() + seconds
+        if self.line is not None:
+            self.line.cut(lose=True)
+
+    def come_back(self) -> None:
+        self.away_until = 0.0
+        self.dial()
 
     # --- lives -------------------------------------------------------------------------------------
 

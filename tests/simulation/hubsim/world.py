@@ -80,6 +80,7 @@ class World:
         self.edge = SimEdge(self.agenda, self.oracle)
         self.edge.lost()  # until a process is there
         self.process: Process | None = None
+        self.ambushes: list[Any] = []
         self._faults = list(reversed(plan.faults))
         self._strike_at = plan.faults[0].after if plan.faults else 0
         self._resting_for = self._lulls = 0
@@ -105,10 +106,12 @@ class World:
     def cells(self) -> list[Any]:
         return list(self.base.dispatcher)
 
+    def cell_of(self, name: str) -> Any:
+        """Where the newest living actor of this name lives, or None."""
+        return next((cell for cell in reversed(self.cells()) if getattr(cell.instance, "name", "") == name), None)
+
     def actor(self, name: str) -> Any:
-        """The newest living actor of this name, or None."""
-        found = [cell.instance for cell in self.cells() if getattr(cell.instance, "name", "") == name]
-        return found[-1] if found else None
+        return getattr(self.cell_of(name), "instance", None)
 
     def _lane_age(self, seq: int) -> float:
         """How long the lane that wrote this journal entry has lived; for ever, if it is gone."""
@@ -128,6 +131,8 @@ class World:
         elif self.base.step():
             self._look()
             self.clock.advance(STEP_S)
+            if self.ambushes:
+                faults.spring(self)
             holds(self.base.deliveries < MAX_DELIVERIES, "it is busy for ever")
             while self._faults and self.base.deliveries >= self._strike_at:
                 faults.strike(self, self._faults.pop())
@@ -198,6 +203,7 @@ class World:
     def _calm(self) -> None:
         """Faults stop; every Mind does its work, operators answer every question: now all must come to rest."""
         self._faults.clear()
+        self.ambushes.clear()
         self.around.weather.clear()
         self.net.mishaps.clear()
         self.base.faults = Faults()
@@ -241,6 +247,7 @@ class World:
             return ["the hub is not up"]
         found = [f"nobody answered {key}" for key in sorted(self.people.pending)]
         found += [f"{task.id} is {task.phase}" for task in self.ledger.tasks.values() if not self._explained(task)]
+        found += [f"moved and not taken in: {left}" for left in self.ledger.moves()]
         scheduler = self.actor("scheduler")
         if scheduler is None or scheduler._sv_phase != "ready":
             return [*found, "the scheduler is not up"]
