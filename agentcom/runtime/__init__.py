@@ -10,6 +10,8 @@ from agentcom.runtime.clock import Clock, ManualClock, SystemClock, clock_of, mo
 from agentcom.runtime.faults import Faults, InjectedCrash, Planned
 from agentcom.runtime.killing import kill_actor
 from agentcom.runtime.loop import LoopSystemBase
+from agentcom.runtime.names import register
+from agentcom.runtime.pickling import UnpicklableError
 from agentcom.runtime.ports import Port
 from agentcom.runtime.sim import NeverIdleError, SimSystemBase
 from agentcom.runtime.sim_loop import NothingLeftError
@@ -37,8 +39,11 @@ __all__ = [
     "SimSystemBase",
     "SystemClock",
     "TimedOut",
+    "UnpicklableError",
     "clock_of",
     "kill_actor",
     "monotonic_of",
     "run_blocking",
 ]
+
+register()

@@ -19,7 +19,7 @@ class Sink(Protocol):
 
     def put(self, message: object, sender: ActorAddress) -> None: ...
 
-    def undelivered(self) -> None:
+    def undelivered(self, target: ActorAddress) -> None:
         """A message that this sink's address had sent found its target dead."""
 
 

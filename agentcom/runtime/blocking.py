@@ -1,6 +1,7 @@
 """Work that may block, off the loop, with its result as a message. Knows actors only by their base's hook.
 
-A base offers it by a method `run_blocking(job)` on what Thespian calls an actor's `_myRef`.
+Our bases offer it by a method `run_blocking(job)` on what Thespian calls an actor's `_myRef`; on Thespian's own
+it is done by a thread and wakeups.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ def run_blocking(
 ) -> None:
     """Runs `fn(*args)` elsewhere; the actor gets BlockingDone, BlockingFailed or TimedOut from itself."""
     hook = getattr(actor._myRef, "run_blocking", None)
-    if hook is None:
-        raise NotImplementedError(f"{type(actor._myRef).__name__} cannot run blocking work")
-    hook(Job(fn, args, token, deadline_s, executor))
+    job = Job(fn, args, token, deadline_s, executor)
+    if hook is not None:
+        hook(job)
+        return
+    from agentcom.runtime.elsewhere import start_elsewhere  # its threads are for Thespian's own bases only
+
+    start_elsewhere(actor, job)

@@ -6,7 +6,6 @@ Imports addresses and blocking jobs; the dispatcher decides, this only keeps and
 from __future__ import annotations
 
 import logging
-import pickle
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
@@ -18,6 +17,7 @@ from thespian.actors import ActorAddress, ChildActorExited, WakeupMessage
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
 from agentcom.runtime.clock import Clock
+from agentcom.runtime.pickling import copied
 
 if TYPE_CHECKING:
     from agentcom.runtime.dispatcher import Dispatcher
@@ -126,7 +126,7 @@ class Cell:
         else:
             mailbox.append((message, sender))
 
-    def undelivered(self) -> None:
+    def undelivered(self, target: ActorAddress) -> None:
         """An actor learns nothing of it, as in Thespian."""
 
     @property
@@ -232,11 +232,6 @@ class PortCell(Cell):
     """A callback with an address: exit requests and failures are ordinary mail to it."""
 
     __slots__ = ()
-
-
-def copied(message: Any) -> Any:
-    """What another process would have received."""
-    return pickle.loads(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))  # noqa: S301 - our own bytes
 
 
 def label_of(cell: Cell) -> str:

@@ -44,6 +44,7 @@ from agentcom.runtime.cell import (
     figures_of,
 )
 from agentcom.runtime.construction import Capabilities, build, fits, resolve
+from agentcom.runtime.pickling import assert_importable
 
 log = logging.getLogger("agentcom.runtime")
 
@@ -57,6 +58,10 @@ _NO_DEAD_LETTER = (
     WakeupMessage,
     WatchMessage,
 )
+
+
+def _never() -> bool:
+    return False
 
 
 class Dispatcher:
@@ -88,8 +93,13 @@ class Dispatcher:
     def create(
         self, spec: Any, parent: Cell | None, requirements: Any = None, name: str | None = None
     ) -> LocalAddress:
-        """A child that cannot be made has exited; the creator of a primary is told why it could not."""
+        """A child that cannot be made has exited; the creator of a primary is told why it could not.
+
+        Raises UnpicklableError in strict mode.
+        """
         self.assert_own_thread("createActor")
+        if self.strict and isinstance(spec, type):
+            assert_importable(spec)
         if name and name in self._names:
             return self._names[name].address
         cell = self._cell_class(self, parent, name, requirements)
@@ -143,14 +153,16 @@ class Dispatcher:
         else:
             sink.put(message, sender)
 
-    def run(self, cell: Cell, budget: int) -> None:
-        """One turn: up to `budget` messages. A cell with mail left asks for its next turn."""
+    def run(self, cell: Cell, budget: int, over: Callable[[], bool] = _never) -> None:
+        """One turn: up to `budget` messages, less when the turn is over. A cell with mail left asks for its next."""
         mailbox = cell._mailbox
         if mailbox is None:
             return
         left = budget
         try:
             while mailbox and left:
+                if left & 3 == 3 and over():  # asking the time for each message would cost as much as one
+                    break
                 message, sender = mailbox.popleft()
                 left -= 1
                 if isinstance(message, ActorSystemMessage):
@@ -317,7 +329,7 @@ class Dispatcher:
             self._handler.sink.put(DeadEnvelope(target, message), sender)
         origin: Sink | None = getattr(sender, "sink", None)
         if origin is not None:
-            origin.undelivered()
+            origin.undelivered(target)
 
     def drop_everything(self) -> None:
         """As the end of the process: nobody is asked or told, and every address leads nowhere."""

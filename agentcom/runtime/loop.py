@@ -30,13 +30,14 @@ from thespian.system.timing import ExpirationTimer
 
 from agentcom.runtime.address import LocalAddress
 from agentcom.runtime.blocking import Job
-from agentcom.runtime.cell import DEAD, ActorFigures, Cell, copied, no_source
+from agentcom.runtime.cell import DEAD, ActorFigures, Cell, no_source
 from agentcom.runtime.clock import Clock, SystemClock
 from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
 from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
+from agentcom.runtime.pickling import copied
 from agentcom.runtime.ports import Port
 from agentcom.runtime.timers import Fire, TimerHeap
 from agentcom.runtime.watches import Watches
@@ -79,6 +80,7 @@ class LoopSystemBase:
         self._inbox_armed = False
         self._ready: deque[Cell] = deque()
         self._turn_armed = False
+        self._turn_end = 0.0
         self._timers = TimerHeap(_is_dead)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -243,17 +245,20 @@ class LoopSystemBase:
             self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        ready, run = self._ready, self.dispatcher.run
-        end = monotonic() + TURN_S
+        ready, run, over = self._ready, self.dispatcher.run, self._turn_is_over
+        self._turn_end = monotonic() + TURN_S
         try:
             while ready:
-                run(ready.popleft(), MESSAGES_PER_ACTOR)
-                if monotonic() >= end:
+                run(ready.popleft(), MESSAGES_PER_ACTOR, over)
+                if monotonic() >= self._turn_end:
                     break
         finally:
             self._turn_armed = bool(ready)
             if ready:
                 self.loop.call_soon(self._turn)
+
+    def _turn_is_over(self) -> bool:
+        return monotonic() >= self._turn_end
 
     def wake_after(self, cell: Cell, delay_s: float, message: WakeupMessage) -> None:
         self.call_after(delay_s, cell, _remind, message)

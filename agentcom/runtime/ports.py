@@ -5,8 +5,9 @@ from __future__ import annotations
 from thespian.actors import ActorAddress
 
 from agentcom.runtime.address import LocalAddress
-from agentcom.runtime.cell import PortCell, copied
+from agentcom.runtime.cell import PortCell
 from agentcom.runtime.dispatcher import Dispatcher
+from agentcom.runtime.pickling import copied
 
 
 class Port:

@@ -19,12 +19,13 @@ from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited, Wa
 from agentcom.runtime.address import LocalAddress, Space
 from agentcom.runtime.agenda import Agenda
 from agentcom.runtime.blocking import Job
-from agentcom.runtime.cell import DEAD, RUNNING, ActorFigures, Cell, copied, label_of, no_source
+from agentcom.runtime.cell import DEAD, RUNNING, ActorFigures, Cell, label_of, no_source
 from agentcom.runtime.chooser import Chooser, chooser_of
 from agentcom.runtime.clock import ManualClock
 from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.faults import CrashWish, Faults, Injector, Planned, crash_point, set_trap
+from agentcom.runtime.pickling import copied
 from agentcom.runtime.ports import Port
 from agentcom.runtime.sim_jobs import SimJobs
 from agentcom.runtime.sim_loop import SimLoop, run_in

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class SimCaller:
-    """Has an address of its own; each ask has another one, so that a late answer waits for `listen`."""
+    """As `external.Endpoint` for the one thread of a simulation: the next message answers an ask."""
 
     def __init__(self, sim: SimSystemBase) -> None:
         self._sim = sim
         self._mail: deque[object] = deque()
+        self._asking: ActorAddress | None = None
         self.address: LocalAddress = sim.dispatcher.space.new(self)
         self.newPrimaryActor = sim.newPrimaryActor
         self.updateCapability = sim.updateCapability
@@ -30,12 +31,11 @@ class SimCaller:
         self._sim.send_from(target, message, self.address)
 
     def ask(self, target: ActorAddress, message: object, timeout: Any = None) -> Any:
-        question = _Question(self)
-        address = self._sim.dispatcher.space.new(question)
-        self._sim.send_from(target, message, address)
-        self._sim.run_until(lambda: question.settled, seconds(timeout))
-        question.settled = True
-        return question.answer
+        self._asking = target
+        self._sim.send_from(target, message, self.address)
+        self._sim.run_until(lambda: self._mail or self._asking is None, seconds(timeout))
+        self._asking = None
+        return self._mail.popleft() if self._mail else None
 
     def listen(self, timeout: Any = None) -> Any:
         self._sim.run_until(lambda: self._mail, seconds(timeout))
@@ -45,29 +45,12 @@ class SimCaller:
         if not isInternalActorSystemMessage(message):
             self._mail.append(message)
 
-    def undelivered(self) -> None:
-        """A tell to a dead address is not reported, as in Thespian."""
+    def undelivered(self, target: ActorAddress) -> None:
+        """Nobody is there to answer the ask. A tell to a dead address is not reported, as in Thespian."""
+        if target == self._asking:
+            self._asking = None
 
     def exit_context(self) -> None:
         self.address.sink = None
 
     shutdown = exit_context
-
-
-class _Question:
-    """The first answer is kept, the others go to the caller's own mail."""
-
-    def __init__(self, caller: SimCaller) -> None:
-        self._caller = caller
-        self.settled = False
-        self.answer: object = None
-
-    def put(self, message: object, sender: ActorAddress) -> None:
-        if self.settled:
-            self._caller.put(message, sender)
-        elif not isInternalActorSystemMessage(message):
-            self.settled, self.answer = True, message
-
-    def undelivered(self) -> None:
-        """Nobody is there to answer."""
-        self.settled = True

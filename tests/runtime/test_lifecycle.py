@@ -13,6 +13,7 @@ from thespian.actors import (
 )
 
 from agentcom.runtime import kill_actor
+from tests.runtime.local import importable
 
 
 class Echo(Actor):
@@ -152,6 +153,7 @@ def test_a_request_that_is_not_recursive_leaves_the_children(system):
 
 
 def test_killing_takes_all_below_and_tells_the_parent(system):
+    @importable
     class Killer(Parent):
         def receiveMessage(self, msg, sender):
             if isinstance(msg, tuple) and msg[0] == "kill":
@@ -168,6 +170,7 @@ def test_killing_takes_all_below_and_tells_the_parent(system):
 
 
 def test_an_actor_may_kill_itself(system):
+    @importable
     class Suicidal(Parent):
         def receiveMessage(self, msg, sender):
             kill_actor(self, self.myAddress)
@@ -178,6 +181,7 @@ def test_an_actor_may_kill_itself(system):
 
 
 def test_shutting_down_twice_at_once_is_one_shutdown(system):
+    @importable
     class Closer(Actor):
         def receiveMessage(self, msg, sender):
             self.actorSystemShutdown()
@@ -197,6 +201,7 @@ def test_dead_actors_are_forgotten(system):
 
 
 def test_dead_actors_leave_nothing_for_the_garbage_collector(system):
+    @importable
     class Forgetful(Actor):
         def receiveMessage(self, msg, sender):
             if msg == "child":
@@ -222,6 +227,7 @@ def test_a_global_name_is_one_actor_until_it_exits(system):
 
 
 def test_an_exiting_actor_makes_no_children(system):
+    @importable
     class Heir(Parent):
         def receiveMessage(self, msg, sender):
             if isinstance(msg, ActorExitRequest):
@@ -260,6 +266,7 @@ def test_a_system_that_was_shut_down_says_so(system):
 
 
 def test_an_actor_may_shut_the_system_down(system):
+    @importable
     class Closer(Actor):
         def receiveMessage(self, msg, sender):
             self.actorSystemShutdown()

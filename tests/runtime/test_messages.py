@@ -18,6 +18,7 @@ from thespian.actors import (
 )
 
 from agentcom.runtime import LoopSystemBase
+from tests.runtime.local import importable
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -168,6 +169,7 @@ def test_dead_letters_go_to_the_newest_handler_with_their_sender(system):
 
 
 def test_mail_in_the_box_of_a_dying_actor_is_dead_letters(system):
+    @importable
     class Dies(Actor):
         def receiveMessage(self, msg, sender):
             if msg == "first":
@@ -215,6 +217,7 @@ def test_an_address_pickled_while_alive_is_dead_after_its_actor(system):
 
 
 def test_a_thread_of_an_actor_may_send(system):
+    @importable
     class Threaded(Actor):
         def receiveMessage(self, msg, sender):
             if msg == "go":
@@ -241,6 +244,7 @@ def test_a_status_request_is_answered_by_the_system(system):
 
 @pytest.mark.parametrize("count", [1, 5000])
 def test_no_actor_waits_for_another_s_whole_mailbox(system, count):
+    @importable
     class Spinner(Actor):
         """Sends itself a message for each it gets."""
 

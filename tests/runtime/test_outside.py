@@ -1,12 +1,15 @@
 """Callers from other threads, ports, and a base that lives in a loop it was given."""
 
 import asyncio
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
 from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExited, WakeupMessage
 
-from agentcom.runtime import LoopSystemBase, LoopWatchdog
+from agentcom.runtime import LoopSystemBase, LoopWatchdog, ManualClock
+from tests.runtime.local import importable
 
 
 class Echo(Actor):
@@ -28,17 +31,47 @@ class Late(Actor):
             self.send(sender, "answer to the second")
 
 
+class WhoAsks(Actor):
+    """Answers how many senders it has seen."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def receiveMessage(self, msg, sender):
+        if isinstance(msg, str):
+            self.seen.add(sender)
+        if msg == "asked":
+            self.send(sender, len(self.seen))
+
+
 class Parent(Actor):
     def receiveMessage(self, msg, sender):
         if msg == "child":
             self.send(sender, self.createActor(Echo))
 
 
-def test_a_late_answer_is_never_taken_for_another_question_s(system):
+def test_a_late_answer_goes_to_its_thread_s_next_question(system):
+    """Thespian's documented rule: an ask is answered by the next message, from any actor."""
     late = system.create(Late)
     assert system.asys.ask(late, "first", 0.01) is None
-    assert system.ask(late, "second") == "answer to the second"
+    assert system.ask(late, "second") == "answer to the first"
+    assert system.asys.listen(5) == "answer to the second"
+
+
+def test_a_late_answer_is_never_taken_for_another_thread_s_question(system):
+    late = system.create(Late)
+    assert system.asys.ask(late, "first", 0.01) is None
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(system.ask, late, "second").result() == "answer to the second"
     assert system.asys.listen(5) == "answer to the first"
+
+
+def test_a_thread_is_one_sender_whether_it_tells_or_asks(system):
+    keeper = system.create(WhoAsks)
+    system.tell(keeper, "told")
+    assert system.ask(keeper, "asked") == 1
+    with system.asys.private() as other:
+        assert other.ask(keeper, "asked", 10) == 2
 
 
 def test_each_thread_gets_its_own_answers(system):
@@ -159,11 +192,13 @@ def test_a_port_hears_system_messages_and_survives_its_owner_s_mistakes():
 
 
 def test_closing_ends_what_does_not_exit_by_itself():
+    @importable
     class Orphan(Actor):
         def receiveMessage(self, msg, sender):
             if isinstance(msg, ActorExitRequest):
                 msg.notRecursive()
 
+    @importable
     class Maker(Orphan):
         def receiveMessage(self, msg, sender):
             if msg == "child":
@@ -183,6 +218,7 @@ def test_closing_ends_what_does_not_exit_by_itself():
 
 
 def test_the_sockets_of_the_loop_are_served_while_actors_spin():
+    @importable
     class Spinner(Actor):
         def receiveMessage(self, msg, sender):
             if not isinstance(msg, ActorExitRequest):
@@ -197,6 +233,27 @@ def test_the_sockets_of_the_loop_are_served_while_actors_spin():
             there.write(b"x")
             assert await asyncio.wait_for(here.readexactly(1), 5) == b"x"
         there.close()
+        await base.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_turn_ends_by_time_though_the_mailbox_is_full(monkeypatch):
+    """Every look at the clock finds that a second has passed, as if each message took that long."""
+    seconds = itertools.count()
+    monkeypatch.setattr("agentcom.runtime.loop.monotonic", lambda: float(next(seconds)))
+
+    async def main():
+        base = LoopSystemBase({}, loop=asyncio.get_running_loop(), clock=ManualClock())
+        handled = []
+        port = base.open_port(lambda msg, _: handled.append(msg))
+        echo = base.create(Echo)
+        for n in range(16):
+            port.send(echo, n)
+        await asyncio.sleep(0)
+        assert base.figures()[0].depth == 15
+        while len(handled) < 16:
+            await asyncio.sleep(0)
         await base.aclose()
 
     asyncio.run(main())
@@ -219,6 +276,7 @@ def test_the_watchdog_shows_what_blocks_the_loop_and_calls_for_help(system, capl
     watchdog = LoopWatchdog(system.base.loop, warn_s=0.02, hang_s=0.05, on_hang=hung.set)
     watchdog.start()
 
+    @importable
     class Blocks(Actor):
         def receiveMessage(self, msg, sender):
             if msg == "block":
@@ -233,6 +291,7 @@ def test_the_watchdog_shows_what_blocks_the_loop_and_calls_for_help(system, capl
 
 
 def test_wakeups_still_come_while_outside_callers_ask(system):
+    @importable
     class Alarm(Actor):
         woken = 0
 

@@ -20,6 +20,7 @@ from thespian.actors import (
 
 from agentcom.runtime import BlockingDone, BlockingFailed, LoopSystemBase, ManualClock, TimedOut, run_blocking
 from agentcom.runtime.timers import TimerHeap
+from tests.runtime.local import importable
 
 
 class Alarm(Actor):
@@ -202,6 +203,7 @@ def test_work_that_outlives_its_actor_is_dropped(system, closed_gate):
 def test_blocking_work_may_name_its_executor(system):
     pool = ThreadPoolExecutor(1, thread_name_prefix="mine")
 
+    @importable
     class OnMine(Works):
         def receiveMessage(self, msg, sender):
             if msg == "go":
@@ -267,6 +269,7 @@ def test_watching_what_is_no_open_file_is_logged_and_harms_nobody(system, caplog
 
 
 def test_mail_left_after_an_interrupt_on_the_main_thread_is_handled_later():
+    @importable
     class Interrupts(Actor):
         def receiveMessage(self, msg, sender):
             if msg == "interrupt":
@@ -288,6 +291,7 @@ def test_mail_left_after_an_interrupt_on_the_main_thread_is_handled_later():
 
 
 def test_closing_a_watched_file_harms_nobody(system):
+    @importable
     class Closes(Watcher):
         def receiveMessage(self, msg, sender):
             if msg == "close":
@@ -307,6 +311,7 @@ def test_closing_a_watched_file_harms_nobody(system):
 
 
 def test_a_number_used_again_watches_the_new_file(system):
+    @importable
     class Reopens(Watcher):
         def receiveMessage(self, msg, sender):
             if msg == "reopen":
