@@ -126,7 +126,10 @@ class RuntimeLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        self._note("runtime.failed" if error else "runtime.warned", {"text": record.getMessage(), "error": repr(error)})
+        self._note(
+            "runtime.failed" if error else "runtime.warned",
+            {"text": record.getMessage(), "error": repr(error)},
+        )
 
 
 # --- the folder -------------------------------------------------------------------------------------

@@ -134,4 +134,3 @@ def refill_without_overlay() -> list[Patch]:
 def precondition_skipped() -> list[Patch]:
     """The store does not look whether what must hold for a commit does."""
     return [(commits, "_unmet", lambda batch, commit: None)]
-

@@ -36,7 +36,9 @@ def _pick(of: list[Any], pick: int) -> Any:
 
 def _victims(world: Any, pick: int) -> list[Any]:
     """Every second time among those with mail, if there are any: that is where races are."""
-    found = [cell for cell in world.cells() if isinstance(cell.instance, Supervised) and cell.instance.name != "?"]
+    found = [
+        cell for cell in world.cells() if isinstance(cell.instance, Supervised) and cell.instance.name != "?"
+    ]
     busy = [cell for cell in found if cell.depth]
     return busy if busy and pick // 1024 % 2 else found
 
@@ -103,14 +105,20 @@ def _ambush(world: Any, pick: int, kind: str) -> None:
 
 def spring(world: Any) -> None:
     """Ambushes whose moment has come."""
-    world.ambushes = [(strikes, seconds) for strikes, seconds in world.ambushes if not strikes(world, seconds)]
+    world.ambushes = [
+        (strikes, seconds) for strikes, seconds in world.ambushes if not strikes(world, seconds)
+    ]
 
 
 def _claimer(world: Any, seconds: float) -> bool:
     """Its claim waits in a lane that stands still; the agent's actor crashes."""
     for cell in world.cells():
         reserved = getattr(getattr(cell.instance, "agent", None), "reserved", None)
-        if reserved is not None and (lane := world.cell_of(f"lane.{reserved.lane}")) is not None and lane.depth:
+        if (
+            reserved is not None
+            and (lane := world.cell_of(f"lane.{reserved.lane}")) is not None
+            and lane.depth
+        ):
             world.seen["ambush"] += 1
             world.base.stall(lane, seconds)
             world.base.crash(cell)
@@ -121,7 +129,9 @@ def _claimer(world: Any, seconds: float) -> bool:
 def _offerer(world: Any, seconds: float) -> bool:
     """The agent's actor stands still with an offer before it; the scheduler crashes and forgets that it made it."""
     scheduler = world.cell_of("scheduler")
-    for flight in getattr(getattr(getattr(scheduler, "instance", None), "core", None), "_flights", {}).values():
+    for flight in getattr(
+        getattr(getattr(scheduler, "instance", None), "core", None), "_flights", {}
+    ).values():
         cell = world.cell_of(f"agent.{flight.agent_id}")
         if cell is not None and cell.depth:
             world.seen["ambush"] += 1

@@ -42,7 +42,9 @@ def check_windows(actor: LaneActor) -> None:
         heads = [(key[3], key[4]) for key, _ in found if key[4] not in arriving]
         kept = [(head.order, head.task_id) for head in of.heads if head.task_id not in arriving]
         holds(kept == heads[: len(kept)], "window of", name, bucket, "is", kept, "rows say", heads)
-        holds(of.more or len(kept) == len(heads), "window of", name, bucket, "ends at", kept, "rows say", heads)
+        holds(
+            of.more or len(kept) == len(heads), "window of", name, bucket, "ends at", kept, "rows say", heads
+        )
 
 
 def check_supervision(cells: list[Cell]) -> None:

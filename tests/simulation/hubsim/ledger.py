@@ -27,11 +27,15 @@ def holds(truth: object, *words: object) -> None:
 class Ledger:
     """`absorb` reads what the journal has beyond what it knows; a rule that an entry breaks raises `Violation`."""
 
-    def __init__(self, lane_age: Callable[[int], float], grace_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, lane_age: Callable[[int], float], grace_s: float, monotonic: Callable[[], float]
+    ) -> None:
         self.seq = 0
         self.rows: dict[tuple[int, bytes], bytes] = {}
         self.tasks: dict[str, TaskState] = {}
-        self.said: dict[str, set[tuple[int, str, str]]] = {}  #: task to every (generation, phase, holder) it had
+        self.said: dict[
+            str, set[tuple[int, str, str]]
+        ] = {}  #: task to every (generation, phase, holder) it had
         self.lanes: dict[str, set[str]] = {}  #: task to every lane it was in
         self.minted: dict[tuple[str, int], str] = {}  #: generation to its holder
         self.statuses: dict[tuple[str, int], str] = {}  #: generation to what its final report was answered
@@ -59,7 +63,13 @@ class Ledger:
         with reader._env.reading() as view:
             for number, key in touched:
                 known = self.rows.get((number, key))
-                holds(view.get(number, key) == known, "table", BY_NUMBER[number].name, key, "differs from the journal")
+                holds(
+                    view.get(number, key) == known,
+                    "table",
+                    BY_NUMBER[number].name,
+                    key,
+                    "differs from the journal",
+                )
 
     def _entry(self, entry: Journal) -> None:
         results: list[tuple[str, Result]] = []
@@ -69,7 +79,9 @@ class Ledger:
             elif number == _RESULT and value is not None:
                 table, result = TABLES["result"], decode_row(TABLES["result"], value, key)
                 results.append((str(decode_key(table, key)[0]), result))
-                holds(not result.accepted or (number, key) not in self.rows, "an outcome is written twice", key)
+                holds(
+                    not result.accepted or (number, key) not in self.rows, "an outcome is written twice", key
+                )
             elif number == _BODY and value is not None:
                 task_id = str(decode_key(TABLES["body"], key)[0])
                 self.needs[task_id] = frozenset(decode_row(TABLES["body"], value, key).needed)
@@ -93,11 +105,27 @@ class Ledger:
             holds(first == new.id, "key", key, "made two tasks:", first, "and", new.id)
         if new.holder:
             first = self.minted.setdefault((new.id, new.generation), new.holder)
-            holds(first == new.holder, "generation", new.generation, "of", new.id, "was minted twice:", first, new.holder)
+            holds(
+                first == new.holder,
+                "generation",
+                new.generation,
+                "of",
+                new.id,
+                "was minted twice:",
+                first,
+                new.holder,
+            )
         self._hold(old, new)
         for report in new.reports:
             known = self.statuses.setdefault((new.id, report.generation), report.status)
-            holds(known == report.status, "the answer for", new.id, report.generation, "changed to", report.status)
+            holds(
+                known == report.status,
+                "the answer for",
+                new.id,
+                report.generation,
+                "changed to",
+                report.status,
+            )
         self.tasks[new.id] = new
         self.said.setdefault(new.id, set()).add((new.generation, new.phase, new.holder))
         self.lanes.setdefault(new.id, set()).add(new.lane)
@@ -116,7 +144,10 @@ class Ledger:
     def _lost_fairly(self, old: TaskState, new: TaskState) -> None:
         """A lane that started again gives who held before a grace to come back."""
         last = new.past[-1]
-        if last.outcome not in ("loss", "accept_timeout") or (last.reason or "not accepted in time") not in TIMED_OUT:
+        if (
+            last.outcome not in ("loss", "accept_timeout")
+            or (last.reason or "not accepted in time") not in TIMED_OUT
+        ):
             return
         age = self._lane_age(self.seq)
         held = self._monotonic() - self._assigned_at.get((old.id, old.generation), 0.0)
@@ -139,7 +170,9 @@ class Ledger:
         holder = self.minted.get((task_id, row.generation))
         holds(holder == row.agent_id, "a", row.kind, "by", row.agent_id, "was accepted for", task_id, row.generation,
               "which is", holder)  # fmt: skip
-        holds(row.generation == self.tasks[task_id].generation, "an outcome of old generation", row.generation)
+        holds(
+            row.generation == self.tasks[task_id].generation, "an outcome of old generation", row.generation
+        )
         if row.kind == "complete":
             first = self.completed.setdefault(task_id, (row.generation, row.agent_id))
             holds(first == (row.generation, row.agent_id), task_id, "was completed twice")

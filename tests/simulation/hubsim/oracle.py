@@ -1,4 +1,4 @@
-"""What left the hub, held against what was on disk at that moment: nobody may be told what a restart could take back."""
+"""What left the hub, held against what was on disk then: nobody may be told what a restart could take back."""
 
 from typing import Any
 
@@ -37,7 +37,9 @@ class Oracle:
 
     def started(self, task_id: str, generation: int, who: str) -> None:
         first = self.starts.setdefault((task_id, generation), who)
-        holds(first == who, who, "starts generation", generation, "of", task_id, "which", first, "had started")
+        holds(
+            first == who, who, "starts generation", generation, "of", task_id, "which", first, "had started"
+        )
 
     def settled(self, agent: str, task_id: str, generation: int, status: str) -> None:
         if status:
@@ -56,7 +58,13 @@ class Oracle:
                     self._submitted(item)
         elif isinstance(body, TaskView):
             known = {(generation, phase) for generation, phase, _ in self.ledger.said[body.id]}
-            holds((body.generation, body.status) in known, "shown a", body.status, body.id, "that is not on disk")
+            holds(
+                (body.generation, body.status) in known,
+                "shown a",
+                body.status,
+                body.id,
+                "that is not on disk",
+            )
         elif isinstance(body, dict) and "task_id" in body and answer.status < 400:
             self._operated(route, body)
 
@@ -69,7 +77,13 @@ class Oracle:
         holds(status in phases, route, "told that", task_id, "is", status, "which is not on disk")
         lane = body.get("priority")
         lanes = self.ledger.lanes.get(task_id, set())
-        holds(lane is None or lane in lanes or LANES.index(lane) in lanes, route, "told lane", lane, "not on disk")
+        holds(
+            lane is None or lane in lanes or LANES.index(lane) in lanes,
+            route,
+            "told lane",
+            lane,
+            "not on disk",
+        )
 
     def told_frame(self, client: Any, data: bytes) -> None:
         self._fresh()
@@ -89,7 +103,9 @@ class Oracle:
                 holds(not held, client.agent, "is told to stop", task_id, "which it holds on disk")
             case frames.ErrorFrame(code="stale_generation", task_id=task_id, generation=generation):
                 newest = self.ledger.tasks[task_id].generation
-                holds(newest > (generation or 0), task_id, "is told stale at", generation, "on disk is", newest)
+                holds(
+                    newest > (generation or 0), task_id, "is told stale at", generation, "on disk is", newest
+                )
 
     def _is_holder(self, agent: str, task_id: str, generation: int, what: str) -> None:
         holder = self.ledger.minted.get((task_id, generation))
@@ -117,4 +133,6 @@ class Oracle:
             if status == "completed":
                 done = self.ledger.completed.get(task_id)
                 holds(done == (generation, agent), agent, "was told that its", task_id, "counts; it is", done)
-                holds(self.ledger.tasks[task_id].phase == "completed", task_id, "was completed and is not now")
+                holds(
+                    self.ledger.tasks[task_id].phase == "completed", task_id, "was completed and is not now"
+                )

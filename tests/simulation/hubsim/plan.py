@@ -80,7 +80,9 @@ def plan_of(seed: int) -> Plan:
     faults = tuple(_fault(draw) for _ in range(LEAST_FAULTS + draw.randrange(8)))
     favourites = [draw.randrange(1 << 16) for _ in range(3)]
     meddling = tuple(
-        Meddling(draw.choice((0.0, 0.01, 0.5, 4.0)) * draw.random(), draw.choice(VERBS), draw.choice(favourites))
+        Meddling(
+            draw.choice((0.0, 0.01, 0.5, 4.0)) * draw.random(), draw.choice(VERBS), draw.choice(favourites)
+        )
         for _ in range(draw.randrange(16))
     )
     return Plan(seed, tuple(work), faults, meddling, strict=draw.random() < 0.1)

@@ -183,9 +183,7 @@ class Sidecar:
             elif entry.phase == "assigned" and task_id not in self.works:
                 self._after(0.01, 1.0, self._decide, task_id, entry.generation)
             elif task_id not in self.works:
-                self._finish(
-                    frames.TaskFail(task_id=task_id, generation=entry.generation, reason="killed")
-                )
+                self._finish(frames.TaskFail(task_id=task_id, generation=entry.generation, reason="killed"))
             else:
                 self._after(0.1, 4.0, self._mind, task_id)
         self.flush()

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from agentcom.config import Blocked, Config, Lease, Scheduler, Store, Tasks
-from agentcom.runtime import Faults, SimSystemBase
 from agentcom.protocol.rows import FINAL, TaskState
+from agentcom.runtime import Faults, SimSystemBase
 from agentcom.store.env import open_environment, opened, reader_of
 from agentcom.store.reader import Reader
 from hubsim import faults
@@ -23,7 +23,7 @@ from hubsim.boot import Process, Surroundings, prepare
 from hubsim.edge import SimEdge
 from hubsim.faults import disarm
 from hubsim.inspection import Windows, check_supervision
-from hubsim.ledger import Ledger, Violation, holds
+from hubsim.ledger import Ledger, holds
 from hubsim.network import Network
 from hubsim.oracle import Oracle
 from hubsim.people import People
@@ -45,7 +45,11 @@ STEP_S = 0.00005
 """What a step takes, so that the outside may come in between two of them."""
 MAX_DELIVERIES = 200_000
 RESTLESS = Faults(
-    job_slow=0.6, timer_late=0.01, notice_late=0.05, notice_twice=0.05, delays_s=(0.0005, 0.003, 0.02, 0.3, 3.0)
+    job_slow=0.6,
+    timer_late=0.01,
+    notice_late=0.05,
+    notice_twice=0.05,
+    delays_s=(0.0005, 0.003, 0.02, 0.3, 3.0),
 )
 """What is never quite as it should be: disks, timers, exit notices."""
 
@@ -108,7 +112,9 @@ class World:
 
     def cell_of(self, name: str) -> Any:
         """Where the newest living actor of this name lives, or None."""
-        return next((cell for cell in reversed(self.cells()) if getattr(cell.instance, "name", "") == name), None)
+        return next(
+            (cell for cell in reversed(self.cells()) if getattr(cell.instance, "name", "") == name), None
+        )
 
     def actor(self, name: str) -> Any:
         return getattr(self.cell_of(name), "instance", None)
@@ -246,7 +252,9 @@ class World:
         if self.process is None or not self.process.root.ready:
             return ["the hub is not up"]
         found = [f"nobody answered {key}" for key in sorted(self.people.pending)]
-        found += [f"{task.id} is {task.phase}" for task in self.ledger.tasks.values() if not self._explained(task)]
+        found += [
+            f"{task.id} is {task.phase}" for task in self.ledger.tasks.values() if not self._explained(task)
+        ]
         found += [f"moved and not taken in: {left}" for left in self.ledger.moves()]
         scheduler = self.actor("scheduler")
         if scheduler is None or scheduler._sv_phase != "ready":
