@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -68,7 +69,7 @@ class Surroundings:
             stack.enter_context(mock.patch.object(agentcom.runtime.clock, "time", time))
             for module in (supervisors.supervisor, supervisors.dynamic):
                 stack.enter_context(mock.patch.object(module, "random", dice))
-            stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", lambda: SeededEntropy(draw)))
+            stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", partial(SeededEntropy, draw)))
             stack.enter_context(mock.patch.object(actors.store, "Disk", self._disk))
             stack.enter_context(mock.patch.object(actors.lane.LaneActor, "receiveMessage", self._noted()))
             stack.enter_context(quiet(self._note))
