@@ -24,6 +24,7 @@ from supervisors.specs import Backoff, ChildSpec, SupervisorSpec
 from tests.store.helpers import task
 
 DEADLINE_S = 20.0
+ONE_STORE = SupervisorSpec(intensity=3)
 panics: list[str] = []
 
 
@@ -87,7 +88,7 @@ class Hall:
         self.reader = Reader(handle(folder))
         self.store: ActorAddress
 
-    async def build(self, *, spec: SupervisorSpec = SupervisorSpec(intensity=3), **args: Any) -> None:
+    async def build(self, *, spec: SupervisorSpec = ONE_STORE, **args: Any) -> None:
         settings = Settings(str(self.folder), **args.pop("disk", {}))
         given = StoreArgs(settings, on_panic=note_panic, **args)
         child = ChildSpec(name="store", actor="actors.store:StoreActor", args=given)
