@@ -32,15 +32,15 @@ class AgentActor(Durable):
         self.ready()
 
     def on_news(self, msg: Any, sender: Any) -> None:
-        self.carry_out(self.agent.handle(msg, self.now()), msg)
+        self.carry_out(self.agent.handle(msg, self.at), msg)
         self._arm()
 
     def on_peer_up(self, name: str) -> None:
-        self.carry_out(self.agent.up(name, self.now()))
+        self.carry_out(self.agent.up(name, self.at))
 
     def on_peer_down(self, name: str) -> None:
         if name == "gateway":
-            self.carry_out(self.agent.gateway_down(self.now()))
+            self.carry_out(self.agent.gateway_down(self.at))
 
     def on_time(self, payload: Any) -> None:
         if payload == "idle?":
@@ -49,7 +49,7 @@ class AgentActor(Durable):
                 self.may_sleep()
             return
         self.armed_for = float("inf")
-        self.carry_out(self.agent.tick(self.now()))
+        self.carry_out(self.agent.tick(self.at))
         self._arm()
 
     def on_sleep(self) -> None:
@@ -59,7 +59,7 @@ class AgentActor(Durable):
             self.stay_awake()
 
     def _arm(self) -> None:
-        clock = self.now().mono
+        clock = self.at.mono
         wake = self.agent.next_wake(clock)
         if wake < self.armed_for - 0.001:
             self.armed_for = wake

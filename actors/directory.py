@@ -30,4 +30,4 @@ class DirectoryActor(Durable):
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
             registration = self.args.config.registration
-            self.carry_out([decide(msg, self.now().ms, self.rows, SystemSecrets(), registration)], msg)
+            self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)

@@ -7,14 +7,15 @@ failed ticket it exits `aborted` and starts again from rows.
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import msgspec
 import structlog
 
 from agentcom.core.decision import Decision, Output
 from agentcom.core.lane import Now
 from agentcom.core.messages import Ask, Fault, Reply
-from agentcom.core.output_commit import OutputCommit
+from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op
-from agentcom.runtime import clock_of
+from agentcom.runtime import clock_of, when_idle
 from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
@@ -25,16 +26,25 @@ log = structlog.get_logger()
 _STOP = "stop when answered"
 
 
+class CloseTicket(msgspec.Struct, frozen=True):
+    """From itself: the actors have nothing more to say for now, so the open ticket can go."""
+
+    def __str__(self) -> str:
+        return "CloseTicket"
+
+
 class Durable(Supervised):
     """Subclasses: `on_opened` loads state and says `ready`; `adopt` folds ops into it; `on_refused` decides again.
 
-    They hear of other names by `on_peer_up` and `on_peer_down`, and only once their state is loaded.
+    They hear of other names by `on_peer_up` and `on_peer_down`, and only once their state is loaded. `at` is the time
+    of the message under way.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("store",)
     cache_tables: ClassVar[tuple[str, ...]] = ()
     unread_tables: ClassVar[tuple[str, ...]] = ()
     store_incarnation = 0
+    at: Now
 
     def on_start(self, args: Any) -> None:
         self.rows = Overlay(
@@ -44,6 +54,9 @@ class Durable(Supervised):
             unread=self.unread_tables,
         )
         self.tickets = OutputCommit(self.rows, self.adopt, self._release)
+        self.closing = False
+        self.clock = clock_of(self)
+        self._look_at_the_clock()
         self.store_status = StoreStatus()
         self.tell("store", Open(self.name))
 
@@ -78,10 +91,14 @@ class Durable(Supervised):
     # --- messages ----------------------------------------------------------------------------------
 
     def on_message(self, msg: Any, sender: Any) -> None:
+        self._look_at_the_clock()
         kind = type(msg)
         if kind is Answers:
             for item in msg.items:
                 self._settle(item)
+        elif kind is CloseTicket:
+            self.closing = False
+            self._commit(self.tickets.close())
         elif kind is Opened:
             self._opened(msg.incarnation)
         elif kind is StoreStatus:
@@ -101,11 +118,13 @@ class Durable(Supervised):
 
     def on_up(self, name: str, incarnation: int) -> None:
         if self.store_incarnation:
+            self._look_at_the_clock()
             self.on_peer_up(name)
 
     def on_down(self, name: str) -> None:
         if not self.store_incarnation:
             return
+        self._look_at_the_clock()
         if name == "store":
             self._give_up("the store started again; send it again with the same key")
         else:
@@ -124,19 +143,22 @@ class Durable(Supervised):
             return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
         return None
 
-    def now(self) -> Now:
-        clock = clock_of(self)
-        return Now(int(clock.now() * 1000), clock.monotonic())
+    def _look_at_the_clock(self) -> None:
+        self.at = Now(int(self.clock.now() * 1000), self.clock.monotonic())
 
     # --- decisions ---------------------------------------------------------------------------------
 
     def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
-        """Each decision is adopted before the next is made."""
+        """Each decision is adopted before the next is made. What a burst of mail decides is one commit."""
         for decision in decisions:
-            if ticket := self.tickets.take(decision, ask):
-                self.tell("store", Commit(
-                    self.name, self.store_incarnation, ticket, decision.event, decision.ops, decision.must
-                ))  # fmt: skip
+            self._commit(self.tickets.take(decision, ask))
+        if self.tickets.is_open and not self.closing:
+            self.closing = True
+            when_idle(self, CloseTicket())
+
+    def _commit(self, what: Iterable[Due]) -> None:
+        for due in what:
+            self.tell("store", Commit(self.name, self.store_incarnation, *due))
 
     def _settle(self, item: Committed | Failed) -> None:
         if isinstance(item, Committed):
@@ -156,7 +178,7 @@ class Durable(Supervised):
 
     # --- leaving -----------------------------------------------------------------------------------
 
-    def _release(self, outputs: tuple[Output, ...]) -> None:
+    def _release(self, outputs: Iterable[Output]) -> None:
         for to, message in outputs:
             if type(to) is str:
                 self._deliver(to, message)
@@ -178,6 +200,7 @@ class Durable(Supervised):
             self.stopped()
 
     def on_wakeup(self, payload: Any) -> None:
+        self._look_at_the_clock()
         if payload == _STOP:
             self.on_stop()
         else:

@@ -43,7 +43,7 @@ class LaneActor(Durable):
         self.armed_for = _NEVER
         self.surveying = False
         self.lane.leases.frozen = self.where("gateway") is None
-        self.carry_out(self.lane.start(self.now()))
+        self.carry_out(self.lane.start(self.at))
         self._arm()
         self.ready()
 
@@ -52,25 +52,25 @@ class LaneActor(Durable):
             self.surveying = False
             self.carry_out([self.lane.survey_step()])
         else:
-            self.carry_out(self.lane.handle(msg, self.now()), msg)
+            self.carry_out(self.lane.handle(msg, self.at), msg)
         self._go_on()
 
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
-        return self.lane.adopt(ops, self.now())
+        return self.lane.adopt(ops, self.at)
 
     def is_ours(self, row: Any) -> bool:
         return bool(row.lane == self.args.lane)
 
     def on_refused(self, ask: Any) -> None:
         """Somebody used the key first: decided again, the winner's row now shows."""
-        self.carry_out([self.lane.again(ask, self.now())], ask)
+        self.carry_out([self.lane.again(ask, self.at)], ask)
 
     def on_peer_up(self, name: str) -> None:
         if name == "scheduler":
             self.lane.scheduler_up()
         elif name == "gateway":
             self.lane.leases.frozen = False
-            self.lane.leases.renew_all(self.now().mono)
+            self.lane.leases.renew_all(self.at.mono)
 
     def on_peer_down(self, name: str) -> None:
         if name == "gateway":
@@ -78,7 +78,7 @@ class LaneActor(Durable):
 
     def on_time(self, payload: Any) -> None:
         self.armed_for = _NEVER
-        self.carry_out(self.lane.tick(self.now()))
+        self.carry_out(self.lane.tick(self.at))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -91,7 +91,7 @@ class LaneActor(Durable):
         """One timer at a time, for the earliest need; a later one that is still set finds nothing to do."""
         if self.lane.wake_at >= self.armed_for != _NEVER:
             return
-        clock = self.now().mono
+        clock = self.at.mono
         wake = min(max(self.lane.wake_at, clock), clock + MAX_SLEEP_S)
         if wake < self.armed_for - 0.001:
             self.armed_for = wake

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking
+from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking, when_idle
 from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
@@ -38,7 +38,7 @@ class StoreArgs(msgspec.Struct, frozen=True):
 
 
 class Gathered(msgspec.Struct, frozen=True):
-    """From itself: the mail that came with the first commit is in."""
+    """From itself: nobody has more to commit for now."""
 
     def __str__(self) -> str:
         return "Gathered"
@@ -96,7 +96,7 @@ class StoreActor(Supervised):
         self._post(self.desk.add(sender, item))
         if not self.gathering and not self.desk.writing:
             self.gathering = True
-            self.send(self.myAddress, Gathered())
+            when_idle(self, Gathered())
 
     def _write(self) -> None:
         if not self.finishing and (batch := self.desk.take()):

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 EXIT_ROOT_GAVE_UP = 70
 EXIT_HUNG = 75
-SWITCH_INTERVAL_S = 0.0001
+SWITCH_INTERVAL_S = 0.00001
 """The commit thread competes for the interpreter with the loop; chosen by benchmark, see docs/explanation/speed.md."""
 DRAIN_S = 10.0
 BOOTSTRAP_S = 10.0

@@ -71,7 +71,7 @@ class Agent(AgentSessions):
         if name == "scheduler":
             self.told = None
         if name == "presence":
-            self.shown = None
+            self.shown, self.shown_at = None, float("-inf")
         if name == "gateway" and self.session:  # what we told it so far went to the one before
             yield Decision(outputs=(self._restarted(self.session.conn),))
             yield from self._session_closed(SessionClosed(self.session.conn, 1012, orderly=True), now)
@@ -90,8 +90,10 @@ class Agent(AgentSessions):
 
     def next_wake(self, mono: float) -> float:
         """When, after `mono`, time alone changes something; monotonic seconds."""
-        stop = self.stopping.since + self.policy.stop_s if self.stopping else 0.0
-        return min((at for at in (stop, self.rests_until) if at > mono), default=float("inf"))
+        wake = self.show_at
+        if self.stopping and mono < (late := self.stopping.since + self.policy.stop_s):
+            wake = min(wake, late)
+        return min(wake, self.rests_until) if self.rests_until > mono else wake
 
     def _frame(self, said: SessionFrame, now: Now) -> Iterator[Decision]:
         if self.session is None or said.conn != self.session.conn:
@@ -114,8 +116,8 @@ class Agent(AgentSessions):
     # --- reports -----------------------------------------------------------------------------------
 
     def _report(self, report: TaskReport, now: Now) -> Iterator[Decision]:
-        row = self.rows.get("task", (report.task_id,))
         mine = self.hold if self.hold and self.hold.task_id == report.task_id else None
+        row = None if mine else self.rows.get("task", (report.task_id,))
         if mine is None and row is None:
             unknown = ErrorFrame(
                 code="not_found", message=f"there is no task {report.task_id}", re=report.id, task_id=report.task_id,
@@ -129,7 +131,8 @@ class Agent(AgentSessions):
         elif not is_final and (report.task_id, report.generation) not in self.finished:
             # It works on a task the hub took back: it may have it again, if nobody else does.
             yield from self._unexpected(HeldTask(report.task_id, report.generation), now)
-        lane = mine.lane if mine else row.lane
+        task: Any = mine or row
+        lane = task.lane
         conn = self.session.conn if self.session else ""
         yield Decision(outputs=(self._lane(lane, Reported(self.id, self.incarnation, conn, report)),))
 

@@ -25,6 +25,8 @@ from agentcom.protocol.rows import LANES, Lane, Seen
 
 Key = tuple[str, int]
 KEEP_FINISHED = 8
+SHOW_S = 0.1
+"""Presence hears of one agent at most so often: what lies between is of no use to whoever looks."""
 
 
 class Session(msgspec.Struct):
@@ -63,6 +65,8 @@ class AgentState:
         self.finished: dict[Key, None] = {}  #: ended by its own report; a late listing means nothing
         self.told: Any = None  #: what the scheduler heard last
         self.shown: Any = None  #: what presence heard last
+        self.shown_at = float("-inf")
+        self.show_at = float("inf")  #: when what is held back is shown
         self.row: Seen = rows.get("seen", (agent_id,)) or Seen(agent_id)
 
     # --- what it is --------------------------------------------------------------------------------
@@ -98,34 +102,42 @@ class AgentState:
 
     def announce(self, now: Now) -> tuple[Output, ...]:
         """Tell the scheduler and presence whatever changed since they heard last."""
-        outputs = []
-        news = self._for_scheduler(now)
-        on_offer = self.reserved is not None and not self.reserved.reclaim and type(news) is AgentPresent
-        if news != self.told and not on_offer:  # of its own offer the scheduler need not be told
-            self.told = news
-            outputs.append(Output("scheduler", news))
-        shown = self._shown(now)
-        if shown != self.shown:
-            self.shown = shown
-            outputs.append(Output("presence", self._for_presence(shown, now)))
-        return tuple(outputs)
-
-    def _for_scheduler(self, now: Now) -> Any:
+        state = self.state(now)
+        kind = self._kind(state)
+        outputs: tuple[Output, ...] = ()
+        on_offer = kind is AgentPresent and self.reserved is not None and not self.reserved.reclaim
         if (
-            self.session is None
-            or not self.session.welcomed
-            or self.draining
-            or self.state(now) == "unresponsive"
-        ):
-            return AgentGone(self.id, self.incarnation)
-        kind = AgentReady if self.is_free(now) else AgentPresent
-        return kind(self.id, self.incarnation, self.capabilities)
+            self.told != (kind, self.row.capabilities) and not on_offer
+        ):  # of its own offer it need not be told
+            self.told = (kind, self.row.capabilities)
+            outputs = (Output("scheduler", self._news(kind)),)
+        return (*outputs, *self._show(state, now))
 
-    def _shown(self, now: Now) -> tuple[Any, ...]:
-        """What presence shows of it; told again only when this changes."""
+    def _news(self, kind: type[AgentGone | AgentPresent | AgentReady]) -> Any:
+        if kind is AgentGone:
+            return AgentGone(self.id, self.incarnation)
+        return kind(self.id, self.incarnation, self.row.capabilities)  # type: ignore[call-arg]
+
+    def _kind(self, state: str) -> type[AgentGone | AgentPresent | AgentReady]:
+        """What the scheduler should take it for."""
+        session = self.session
+        if session is None or not session.welcomed or self.draining or state == "unresponsive":
+            return AgentGone
+        return AgentReady if state == "idle" and self.reserved is None else AgentPresent
+
+    def _show(self, state: str, now: Now) -> tuple[Output, ...]:
+        """Presence's part, unless it heard of us just now: then it is shown later, by time."""
         hold, session = self.hold or self.stopping, self.session
         task = (hold.task_id, hold.generation) if hold else ("", 0)
-        return self.state(now), *task, self.capabilities, session.since_ms if session else 0, self.status
+        shown = (state, *task, self.row.capabilities, session.since_ms if session else 0, self.status)
+        if shown == self.shown:
+            self.show_at = float("inf")
+            return ()
+        if now.mono < self.shown_at + SHOW_S:
+            self.show_at = self.shown_at + SHOW_S
+            return ()
+        self.shown, self.shown_at, self.show_at = shown, now.mono, float("inf")
+        return (Output("presence", self._for_presence(shown, now)),)
 
     def _for_presence(self, shown: tuple[Any, ...], now: Now) -> AgentStatus:
         state, task_id, generation, capabilities, since_ms, status = shown

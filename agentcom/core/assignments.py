@@ -19,9 +19,14 @@ def repo_problem(task: TaskState, rows: Rows) -> str:
     return f"the repo {task.repo} is paused" if repo.paused else ""
 
 
-def assign_frame(task: TaskState, rows: Rows, policy: Policy) -> TaskAssign:
+def lacking(body: TaskBody, capabilities: tuple[str, ...]) -> str:
+    """What an agent with these capabilities lacks for the task, "" when nothing."""
+    missing = set(body.needed) - set(capabilities)
+    return f"it needs {', '.join(sorted(missing))}" if missing else ""
+
+
+def assign_frame(task: TaskState, body: TaskBody, rows: Rows, policy: Policy) -> TaskAssign:
     """The assignment as pushed to the agent. The body is on disk before its task can be assigned."""
-    body: TaskBody = rows.get("body", (task.id,))
     repo: Repo | None = rows.get("repo", (task.repo,)) if task.repo else None
     return TaskAssign(
         task_id=task.id,

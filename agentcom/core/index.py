@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentcom.protocol.ops import Add, Delete, Key, Op, Put
-from agentcom.protocol.rows import FINAL, HELD, Event, Mark, Ready, TaskState
+from agentcom.protocol.rows import FINAL, HELD, Event, Mark, Ready, TaskState, filed
 
 MARK = Mark()
 Entry = tuple[str, Key]
@@ -17,7 +17,7 @@ Entry = tuple[str, Key]
 
 def entries(task: TaskState) -> Iterator[tuple[Entry, Any]]:
     """Every index row of `task`."""
-    yield ("by_phase", (task.phase, task.lane, task.id)), MARK
+    yield ("by_phase", (filed(task.phase), task.lane, task.id)), MARK
     if task.phase == "queued":
         yield from _queued(task)
     elif task.phase == "scheduled":
@@ -55,14 +55,14 @@ def ops_between(before: TaskState, after: TaskState) -> tuple[Op, ...]:
 def ops_of_new(task: TaskState) -> tuple[Op, ...]:
     """The same for a task that was not there: the path of every submit."""
     puts = [Put(table, key, row) for (table, key), row in entries(task)]
-    return (Put("task", (task.id,), task), *puts, Add("counter", ("tasks", task.lane, task.phase), 1))
+    return (Put("task", (task.id,), task), *puts, Add("counter", ("tasks", task.lane, filed(task.phase)), 1))
 
 
 def _counted(before: TaskState, after: TaskState) -> Iterator[Op]:
-    if (before.lane, before.phase) == (after.lane, after.phase):
-        return
-    yield Add("counter", ("tasks", before.lane, before.phase), -1)
-    yield Add("counter", ("tasks", after.lane, after.phase), 1)
+    was, is_ = ("tasks", before.lane, filed(before.phase)), ("tasks", after.lane, filed(after.phase))
+    if was != is_:
+        yield Add("counter", was, -1)
+        yield Add("counter", is_, 1)
 
 
 def history(task: TaskState, event: Event) -> Op:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from agentcom.core import operations, reports, submits, tasks
-from agentcom.core.assignments import repo_problem
-from agentcom.core.decision import Decision
+from agentcom.core.assignments import lacking, repo_problem
+from agentcom.core.decision import Decision, Output
 from agentcom.core.lane_state import SLICE, Now, to_agent
 from agentcom.core.lane_time import LaneTime
 from agentcom.core.messages import (
@@ -35,7 +35,7 @@ from agentcom.core.messages import (
     Workers,
 )  # fmt: skip
 from agentcom.protocol.frames import TaskAck
-from agentcom.protocol.rows import TaskState
+from agentcom.protocol.rows import TaskBody, TaskState
 
 __all__ = ["Lane", "Now"]
 
@@ -68,13 +68,15 @@ class Lane(LaneTime):
 
     def _claim(self, claim: Claim, now: Now) -> Iterator[Decision]:
         task, why = self._claimable(claim, now)
-        if task is None or why:
+        body: TaskBody | None = self.rows.get("body", (task.id,)) if task and not why else None
+        why = lacking(body, claim.capabilities) if body else why
+        if task is None or body is None or why:
             yield Decision(outputs=(to_agent(claim.agent_id, ClaimRefused(claim.task_id, self.name, why)),))
             if task and task.phase == "queued" and (problem := repo_problem(task, self.rows)):
                 yield self._write(tasks.park(task, problem, 0, now.ms), "waiting")
             return
         after, ops = tasks.assign(task, claim.agent_id, now.ms)
-        claimed = to_agent(claim.agent_id, self._claimed(after))
+        claimed = to_agent(claim.agent_id, self._claimed(after, body))
         yield Decision(ops, (claimed,), "assigned")
 
     def _claimable(self, claim: Claim, now: Now) -> tuple[TaskState | None, str]:
@@ -85,9 +87,6 @@ class Lane(LaneTime):
             return task, "the claim comes from an older life of its agent"
         if why := tasks.why_not(task, claim.agent_id, now.ms):
             return task, why
-        missing = set(self.rows.get("body", (task.id,)).needed) - set(claim.capabilities)
-        if missing:
-            return task, f"it needs {', '.join(sorted(missing))}"
         return task, repo_problem(task, self.rows)
 
     def _is_current(self, agent: str, incarnation: int) -> bool:
@@ -137,10 +136,10 @@ class Lane(LaneTime):
         yield Decision(outputs=(to_agent(ask.agent_id, Holding(self.name, ask.agent_id, tuple(held))),))
 
     def _reported(self, said: Reported, now: Now) -> Iterator[Decision]:
-        if elsewhere := self._elsewhere(said.report.task_id, said):
-            yield elsewhere
+        task: TaskState | None = self.rows.get("task", (said.report.task_id,))
+        if task and task.lane != self.name:
+            yield Decision(outputs=(Output(f"lane.{task.lane}", said),))
             return
-        task = self._mine(said.report.task_id)
         ctx = reports.Context(said.agent_id, now.ms, self.mint_order(now), self.policy, self.entropy)
         judged = reports.judge(task, said.report, ctx)
         if task and not judged.ops and not judged.released and isinstance(judged.frame, TaskAck):

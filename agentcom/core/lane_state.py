@@ -15,7 +15,7 @@ from agentcom.core.policy import Policy
 from agentcom.core.tasks import Step
 from agentcom.core.windows import Windows
 from agentcom.protocol.ops import Add, Op, Put
-from agentcom.protocol.rows import FINAL, TaskState
+from agentcom.protocol.rows import FINAL, TaskBody, TaskState
 from agentcom.protocol.rows import Lane as LaneName
 
 SLICE = 200
@@ -57,17 +57,18 @@ class LaneState:
         needed: dict[str, tuple[str, ...]] = {}
         touches_windows = False
         for op in ops:
-            if isinstance(op, Put) and op.table == "task":
+            table = op.table
+            if table == "task" and isinstance(op, Put):
                 self.leases.settle(op.row, now.mono)
                 self._wake_for(op.row, now)
-            elif isinstance(op, Put) and op.table == "body":
-                needed[str(op.key[0])] = op.row.needed
-            elif op.table == "ready":
+            elif table == "ready":
                 touches_windows = True
-            elif op.table == "signature":
-                self.signed.add(str(op.key[2]))
-            elif isinstance(op, Add) and op.key == self._counter:
+            elif table == "body" and isinstance(op, Put):
+                needed[str(op.key[0])] = op.row.needed
+            elif table == "counter" and isinstance(op, Add) and op.key == self._counter:
                 self.queued += op.delta
+            elif table == "signature":
+                self.signed.add(str(op.key[2]))
         if not touches_windows:
             return ()
         return tuple(self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed)))
@@ -122,6 +123,7 @@ class LaneState:
     def _write(self, step: Step, event: str) -> Decision:
         return Decision(step.ops, (), event)
 
-    def _claimed(self, task: TaskState, *, reclaimed: bool = False) -> Claimed:
-        frame = assign_frame(task, self.rows, self.policy)
+    def _claimed(self, task: TaskState, body: TaskBody | None = None, *, reclaimed: bool = False) -> Claimed:
+        """`body` if it is at hand."""
+        frame = assign_frame(task, body or self.rows.get("body", (task.id,)), self.rows, self.policy)
         return Claimed(task.id, self.name, task.generation, task.phase, frame, reclaimed)

@@ -12,7 +12,7 @@ from agentcom.core.decision import Decision
 from agentcom.core.index import entries
 from agentcom.core.lane_state import SLICE, LaneState, Now, to_agent
 from agentcom.protocol.ops import Delete, Op, Put
-from agentcom.protocol.rows import HELD, TaskState
+from agentcom.protocol.rows import HELD, TaskState, filed
 
 LATE_S = 1.0
 """A timer this late tells that the process stood still; leases are not to blame."""
@@ -26,9 +26,8 @@ class LaneTime(LaneState):
     def start(self, now: Now) -> Iterator[Decision]:
         """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in."""
         self.queued = self.rows.get("counter", self._counter) or 0
-        for phase in sorted(HELD):
-            for key, _ in self._all("by_phase", (phase, self.name)):
-                self.leases.adopt(self.rows.get("task", (key[2],)), now.mono, self.policy.renewal_s)
+        for key, _ in self._all("by_phase", (filed("working"), self.name)):
+            self.leases.adopt(self.rows.get("task", (key[2],)), now.mono, self.policy.renewal_s)
         yield from self._arrivals(now)
         self.wake_at = now.mono
 

@@ -1,21 +1,24 @@
 """When a decision's outputs may leave: tickets in order, and what depends on each.
 
-A decision is adopted at once and takes a ticket; its outputs leave when that ticket is on disk. A decision without
-ops depends on the newest outstanding ticket. A refusable one (`must`) is adopted only when committed. A failed
-ticket takes all later ones along. So nobody, inside or outside, sees uncommitted state.
+A decision is adopted at once and joins the open ticket, which is closed and sent to the store when the actor has
+handled the mail that waited: one commit for a burst, in which of several writes to one key only the last is written.
+The outputs leave when the ticket is on disk. A decision without ops depends on the newest outstanding ticket. A
+refusable one (`must`) has a ticket of its own and is adopted only when committed; one that appends has its own too, as
+the store's sequences are for its outputs alone. A failed ticket takes all later ones along. So nobody, inside or
+outside, sees uncommitted state.
 May import: agentcom.core, agentcom.protocol.
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from agentcom.core.decision import Decision, Output
 from agentcom.core.messages import Fault, Reply
 from agentcom.protocol.errors import Code
-from agentcom.protocol.ops import Op
+from agentcom.protocol.ops import Add, Append, Key, Must, Op
 
 Adopt = Callable[[tuple[Op, ...]], tuple[Output, ...]]
 
@@ -30,48 +33,92 @@ class View(Protocol):
     def learn(self, ops: tuple[Op, ...]) -> None: ...
 
 
+class Due(NamedTuple):
+    """What the store is to commit now."""
+
+    ticket: int
+    event: str
+    ops: tuple[Op, ...]
+    must: tuple[Must, ...] = ()
+
+
 class Ticket(msgspec.Struct):
     """A commit on its way to disk; or, without ops, outputs that wait for the one before."""
 
     number: int
-    outputs: tuple[Output, ...]
-    decision: Decision
+    outputs: list[Output]
+    ops: list[Op]
+    must: tuple[Must, ...] = ()
+    events: list[str] = []
     ask: Any = None
 
 
 class OutputCommit:
     """One writer's tickets. `release` sends outputs; `adopt` folds ops into the writer's memory."""
 
-    def __init__(self, view: View, adopt: Adopt, release: Callable[[tuple[Output, ...]], None]) -> None:
+    def __init__(self, view: View, adopt: Adopt, release: Callable[[Iterable[Output]], None]) -> None:
         self._view = view
         self._adopt = adopt
         self._release = release
         self._issued = 0
         self._queue: deque[Ticket] = deque()
+        self._open: Ticket | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def take(self, decision: Decision, ask: Any = None) -> int:
-        """Adopt it, hold its outputs. Returns the ticket to commit its ops under, 0 when it has none."""
-        if decision.ops:
-            return self._issue(decision, ask)
-        if decision.outputs:
-            self._hold(decision.outputs)
-        return 0
+    @property
+    def is_open(self) -> bool:
+        """A ticket has been begun that `close` must end."""
+        return self._open is not None
 
-    def _issue(self, decision: Decision, ask: Any) -> int:
+    def take(self, decision: Decision, ask: Any = None) -> tuple[Due, ...]:
+        """Adopt it, hold its outputs. Returns what is to be committed at once, in this order."""
+        if not decision.ops:
+            if decision.outputs:
+                self._hold(decision.outputs)
+            return ()
+        if decision.must:
+            return (*self.close(), self._refusable(decision, ask))
+        if any(type(op) is Append for op in decision.ops):
+            return (*self.close(), *self._join(decision).close())
+        self._join(decision)
+        return ()
+
+    def close(self) -> tuple[Due, ...]:
+        """The open ticket, if there is one, as it goes to the store."""
+        if self._open is None:
+            return ()
+        ticket, self._open = self._open, None
+        ops = tuple(ticket.ops if len(ticket.events) == 1 else folded(ticket.ops))
+        return (Due(ticket.number, ",".join(dict.fromkeys(ticket.events)), ops),)
+
+    def _join(self, decision: Decision) -> "OutputCommit":
+        if self._open is None:
+            self._open = self._issue(Ticket(self._issued + 1, [], []))
+        ticket = self._open
+        self._view.add(ticket.number, decision.ops)
+        ticket.ops += decision.ops
+        ticket.events.append(decision.event)
+        ticket.outputs += decision.outputs
+        ticket.outputs += self._adopt(decision.ops)
+        return self
+
+    def _refusable(self, decision: Decision, ask: Any) -> Due:
+        outputs, ops = list(decision.outputs), list(decision.ops)
+        ticket = self._issue(Ticket(self._issued + 1, outputs, ops, decision.must, ask=ask))
+        return Due(ticket.number, decision.event, decision.ops, decision.must)
+
+    def _issue(self, ticket: Ticket) -> Ticket:
         self._issued += 1
-        outputs = decision.outputs
-        if not decision.must:
-            self._view.add(self._issued, decision.ops)
-            outputs = (*outputs, *self._adopt(decision.ops))
-        self._queue.append(Ticket(self._issued, outputs, decision, ask))
-        return self._issued
+        self._queue.append(ticket)
+        return ticket
 
     def _hold(self, outputs: tuple[Output, ...]) -> None:
-        if self._queue:
-            self._queue.append(Ticket(self._issued, outputs, Decision()))
+        if self._open is not None:
+            self._open.outputs += outputs
+        elif self._queue:
+            self._queue.append(Ticket(self._issued, list(outputs), []))
         else:
             self._release(outputs)
 
@@ -79,12 +126,15 @@ class OutputCommit:
         """It is on disk: adopt what was refusable, let its outputs and those that waited behind it go."""
         ticket = self._next(number)
         later: tuple[Output, ...] = ()
-        if ticket.decision.must:
-            self._view.learn(ticket.decision.ops)
-            later = self._adopt(ticket.decision.ops)
+        if ticket.must:
+            ops = tuple(ticket.ops)
+            self._view.learn(ops)
+            later = self._adopt(ops)
         else:
             self._view.drop(number)
-        self._release(tuple(_filled(output, appended) for output in ticket.outputs))
+        self._release(
+            [_filled(output, appended) for output in ticket.outputs] if appended else ticket.outputs
+        )
         self._go_on()
         if later:
             self._hold(later)
@@ -103,7 +153,7 @@ class OutputCommit:
 
     def abandoned(self, why: str) -> None:
         """The writer ends and will not hear what became of these: whoever waits is told to ask again."""
-        waiting, self._queue = self._queue, deque()
+        waiting, self._queue, self._open = self._queue, deque(), None
         for ticket in waiting:
             self._release(_answers(ticket, Fault("unavailable", why, retry_after_ms=1_000)))
 
@@ -115,13 +165,25 @@ class OutputCommit:
         return ticket
 
     def _go_on(self) -> None:
-        while self._queue and not self._queue[0].decision.ops:
+        while self._queue and not self._queue[0].ops:
             self._release(self._queue.popleft().outputs)
 
 
 def _filled(output: Output, appended: tuple[int, ...]) -> Output:
     """With the sequences the store allocated, where it asked for them."""
     return output._replace(message=output.message(appended)) if callable(output.message) else output
+
+
+def folded(ops: Iterable[Op]) -> Iterable[Op]:
+    """What they come to together: of puts and deletes at one key the last, of additions their sum."""
+    last: dict[tuple[str, Key], Op] = {}
+    for op in ops:
+        place = (op.table, op.key)
+        before = last.get(place)
+        if type(op) is Add and type(before) is Add:
+            op = Add(op.table, op.key, before.delta + op.delta)
+        last[place] = op
+    return last.values()
 
 
 def _answers(ticket: Ticket, fault: Fault) -> tuple[Output, ...]:

@@ -18,6 +18,13 @@ PHASES: tuple[Phase, ...] = (
 HELD: frozenset[Phase] = frozenset({"assigned", "working", "blocked"})
 FINAL: frozenset[Phase] = frozenset({"completed", "dead_letter", "cancelled"})
 
+
+def filed(phase: Phase) -> Phase:
+    """Under which phase indexes and counters file a task. The held ones share one: they follow each other so quickly
+    that writing each change would cost more than looking at the few tasks that are held."""
+    return "assigned" if phase in HELD else phase
+
+
 Lane = Literal["urgent", "high", "normal", "low"]
 LANES: tuple[Lane, ...] = ("urgent", "high", "normal", "low")
 """By rank: the position is the lane's number on disk and protocol 1's integer priority."""

@@ -8,6 +8,7 @@ from agentcom.runtime.cell import ActorFigures
 from agentcom.runtime.chooser import Chooser, RandomChooser, ScriptedChooser
 from agentcom.runtime.clock import Clock, ManualClock, SystemClock, clock_of, monotonic_of
 from agentcom.runtime.faults import Faults, InjectedCrash, Planned
+from agentcom.runtime.idling import when_idle
 from agentcom.runtime.killing import kill_actor
 from agentcom.runtime.loop import LoopSystemBase
 from agentcom.runtime.names import register
@@ -44,6 +45,7 @@ __all__ = [
     "kill_actor",
     "monotonic_of",
     "run_blocking",
+    "when_idle",
 ]
 
 register()

@@ -43,6 +43,9 @@ class Host(Protocol):
 
     def monotonic(self) -> float: ...
 
+    def when_idle(self, cell: Cell, message: object) -> None:
+        """Mail for the cell from itself, once no actor has anything to do, or a moment has passed."""
+
     def exit_notice(self, parent: Cell, notice: ChildActorExited) -> None:
         """Put it into the parent's mailbox."""
 
@@ -166,6 +169,9 @@ class Cell:
 
     def handleDeadLetters(self, address: LocalAddress, enable: bool) -> None:
         self.dispatcher.handle_dead_letters(address, enable)
+
+    def when_idle(self, message: object) -> None:
+        self.dispatcher.host.when_idle(self, message)
 
     def run_blocking(self, job: Job) -> None:
         self.dispatcher.host.run_blocking(self, job)

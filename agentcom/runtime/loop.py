@@ -46,6 +46,7 @@ log = logging.getLogger("agentcom.runtime")
 
 MESSAGES_PER_ACTOR = 16  # so that no actor starves another
 TURN_S = 0.002  # so that the actors together do not starve the sockets
+IDLE_S = 0.003  # who waits for the actors to fall idle waits no longer than this
 TIMER_SLACK_S = 0.001  # Thespian's @transient computes its own deadline after it set the wakeup
 CREATE_TIMEOUT_S = 50.0  # Thespian's
 STOP_TIMEOUT_S = 10.0  # Thespian's
@@ -81,6 +82,8 @@ class LoopSystemBase:
         self._ready: deque[Cell] = deque()
         self._turn_armed = False
         self._turn_end = 0.0
+        self._idle: list[tuple[Cell, object]] = []
+        self._idle_due = 0.0
         self._timers = TimerHeap(_is_dead)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -253,9 +256,32 @@ class LoopSystemBase:
                 if monotonic() >= self._turn_end:
                     break
         finally:
+            if self._idle and monotonic() >= self._idle_due:
+                self._tell_idle()
             self._turn_armed = bool(ready)
             if ready:
                 self.loop.call_soon(self._turn)
+            elif self._idle:
+                self.loop.call_soon(self._look_idle)
+
+    def when_idle(self, cell: Cell, message: object) -> None:
+        if not self._idle:
+            self._idle_due = monotonic() + IDLE_S
+        self._idle.append((cell, message))
+        if not self._turn_armed:
+            self._turn_armed = True
+            self.loop.call_soon(self._turn)
+
+    def _look_idle(self) -> None:
+        """The sockets have been looked at once more since: if they brought nothing either, this is idleness."""
+        if not self._ready:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        waiting, self._idle = self._idle, []
+        for cell, message in waiting:
+            if cell.state is not DEAD:
+                cell.put(message, cell.address)
 
     def _turn_is_over(self) -> bool:
         return monotonic() >= self._turn_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from thespian.actors import ActorAddress
 
 from agentcom.runtime.address import LocalAddress
-from agentcom.runtime.cell import PortCell
+from agentcom.runtime.cell import Cell, PortCell
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.pickling import copied
 
@@ -21,6 +21,11 @@ class Port:
     def send(self, target: ActorAddress, message: object) -> None:
         self._dispatcher.assert_own_thread("Port.send")
         self._cell.actor_send(target, copied(message) if self._dispatcher.strict else message)
+
+    def depth_of(self, target: ActorAddress) -> int:
+        """How much mail waits for an actor of this base; 0 for one that is gone."""
+        sink = getattr(target, "sink", None)
+        return sink.depth if isinstance(sink, Cell) else 0
 
     def close(self) -> None:
         self._dispatcher.close_port(self._cell)

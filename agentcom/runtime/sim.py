@@ -287,6 +287,10 @@ class SimSystemBase:
 
     # -- what the dispatcher asks of its host -------------------------------------------------------------
 
+    def when_idle(self, cell: Cell, message: object) -> None:
+        """Mail like any other: when its turn comes is chosen, early or late."""
+        cell.put(message, cell.address)
+
     def ready(self, cell: Cell) -> None:
         if self._stalled and cell in self._stalled:
             self._stalled[cell] = True

@@ -15,7 +15,7 @@ import msgspec
 from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
-from agentcom.protocol.rows import LANES, PHASES, TaskBody, TaskState
+from agentcom.protocol.rows import HELD, LANES, PHASES, TaskBody, TaskState, filed
 from agentcom.protocol.views import PullQuery, TaskQuery
 from agentcom.store.reader import Reader, Snapshot
 
@@ -35,7 +35,7 @@ def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list")
+    return what in ("pull.list", "token.list", "task.stats")
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -78,11 +78,11 @@ def _walks(query: TaskQuery) -> list[Walk]:
     if query.submitter:
         return [Walk("by_submitter", (query.submitter,))]
     if query.status and query.priority:
-        return [Walk("by_phase", (query.status, query.priority))]
+        return [Walk("by_phase", (filed(query.status), query.priority))]
     if query.status:
-        return [Walk("by_phase", (query.status, lane)) for lane in LANES]
+        return [Walk("by_phase", (filed(query.status), lane)) for lane in LANES]
     if query.priority:
-        return [Walk("by_phase", (phase, query.priority)) for phase in PHASES]
+        return [Walk("by_phase", (phase, query.priority)) for phase in PHASES if filed(phase) == phase]
     return [Walk("task", ())]
 
 
@@ -151,6 +151,7 @@ def _dead_letter(snap: Snapshot, query: TaskQuery, key: str) -> views.TaskList:
 def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
     counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
     by_status: dict[str, int] = {phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES}
+    by_status |= _held(snap)
     waiting: dict[str, int] = {lane: counts[lane, "queued"] + counts[lane, "scheduled"] for lane in LANES}
     return views.TaskStats(
         by_status=by_status,
@@ -158,6 +159,16 @@ def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
         dead_letter=by_status["dead_letter"],
         queued_index_size=by_status["queued"],
     )
+
+
+def _held(snap: Snapshot) -> dict[str, int]:
+    """How many tasks are in each of the held phases: counters know only their sum."""
+    counts: dict[str, int] = dict.fromkeys(sorted(HELD), 0)
+    for _, task_id in _ids(snap, [Walk("by_phase", (filed("working"), lane)) for lane in LANES], None):
+        task: TaskState | None = snap.get("task", (task_id,))
+        if task is not None and task.phase in counts:
+            counts[task.phase] += 1
+    return counts
 
 
 # --- what the directory keeps ----------------------------------------------------------------------

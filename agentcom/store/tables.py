@@ -25,9 +25,9 @@ _PHASE_BYTE: dict[Any, bytes] = {phase: bytes((i,)) for i, phase in enumerate(ro
 
 
 def _encode_str(part: Any) -> bytes:
-    raw: bytes = part.encode() + b"\0"
-    if raw.find(0) != len(raw) - 1:
+    if "\0" in part:
         raise ValueError("a zero byte in a text part")
+    raw: bytes = part.encode() + b"\0"
     return raw
 
 
@@ -78,6 +78,24 @@ def _encode_texts(parts: Any) -> bytes:
     return raw
 
 
+def _joined(encoders: tuple[Callable[[Any], bytes], ...]) -> Callable[[Any], bytes]:
+    """Keys of several kinds. Written out by length: a loop costs more than all the encoding."""
+
+    def two(parts: Any) -> bytes:
+        return first(parts[0]) + second(parts[1]) if len(parts) == 2 else any_length(parts)
+
+    def three(parts: Any) -> bytes:
+        if len(parts) != 3:
+            return any_length(parts)
+        return first(parts[0]) + second(parts[1]) + third(parts[2])
+
+    def any_length(parts: Any) -> bytes:
+        return b"".join([encode(part) for encode, part in zip(encoders, parts, strict=False)])
+
+    first, second, third = (*encoders, _encode_str, _encode_str)[:3]
+    return {2: two, 3: three}.get(len(encoders), any_length)
+
+
 class Table:
     """One table; `key` is written "name:kind name:kind …".
 
@@ -99,17 +117,14 @@ class Table:
         self.number, self.name, self.key, self.row = number, name, key, row
         self.writers, self.append, self.counter = writers, append, counter
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
-        self.encoders = tuple(codec.encode for codec in self.codecs)
         self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
-        self.encode = _encode_texts if set(self.codecs) == {PARTS["str"]} else self._encode_parts
+        texts = set(self.codecs) == {PARTS["str"]}
+        self.encode = _encode_texts if texts else _joined(tuple(codec.encode for codec in self.codecs))
         self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(row)
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
-
-    def _encode_parts(self, parts: Key) -> bytes:
-        return b"".join([encode(part) for encode, part in zip(self.encoders, parts, strict=False)])
 
     def may_write(self, actor: str) -> bool:
         return any(w == "*" or w == actor or (w.endswith(".") and actor.startswith(w)) for w in self.writers)

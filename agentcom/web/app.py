@@ -1,4 +1,4 @@
-"""The ASGI application: three hot routes and the WebSocket by hand, all others by Litestar.
+"""The ASGI application: three hot routes by hand, all others by Litestar. Frames of `/ws` do not come this way.
 
 The hot ones are by hand because a framework's routing, injection and response objects cost more than the gateway's own
 work on them (docs/explanation/edge.md has figures). Both ways end in `handle`, so they cannot answer differently.
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def make_app(edge: Any) -> Asgi:
-    """`edge` answers requests and serves sockets."""
+    """`edge` answers requests."""
     api = make_api(edge, handle)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -41,7 +41,8 @@ def make_app(edge: Any) -> Asgi:
             else:
                 await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
         elif scope["type"] == "websocket":
-            await _websocket(edge, scope, receive, send)
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # /ws does not come here
 
     return app
 
@@ -80,11 +81,3 @@ async def respond(send: Any, answer: Answer) -> None:
         {"type": "http.response.start", "status": answer.status, "headers": headers_of(answer, len(body))}
     )
     await send({"type": "http.response.body", "body": body})
-
-
-async def _websocket(edge: Any, scope: Scope, receive: Any, send: Any) -> None:
-    if scope["path"] == "/ws":
-        await edge.sockets.serve(edge.address, scope, receive, send)
-    else:
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})

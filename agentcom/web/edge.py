@@ -56,8 +56,11 @@ class Edge:
         self._last_request = 0
         self._delegated: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
-        self.sockets = Sockets(config.limits.max_outbox_bytes, self._tell)
-        self._server = make_server(make_app(self), max_frame_bytes=config.limits.max_frame_bytes)
+        limits = config.limits
+        self.sockets = Sockets(self._port.address, limits.max_outbox_bytes, self._tell, self._mail)
+        self._server = make_server(
+            make_app(self), max_frame_bytes=limits.max_frame_bytes, sockets=self.sockets
+        )
         self.ended: asyncio.Task[None] | None = None
         """uvicorn's own task: when it is done and `drain` was not called, the hub ends."""
 
@@ -155,6 +158,9 @@ class Edge:
             log.exception("delegate.failed", route=asked.route)
             body = Fault("unavailable", "this failed inside the hub; its log says why")
         self._answer(asked.request, Reply(asked.request, body))
+
+    def _mail(self) -> int:
+        return 0 if self._gateway is None else self._port.depth_of(self._gateway)
 
     def _tell(self, message: Any) -> None:
         if self._gateway is not None:

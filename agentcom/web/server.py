@@ -1,6 +1,6 @@
 """uvicorn inside the hub's own loop: our socket, our shutdown, no signal handlers, no logs of its own.
 
-May import: uvicorn, agentcom.web.cork.
+May import: uvicorn, agentcom.web.{cork, wire}.
 """
 
 import asyncio
@@ -12,12 +12,9 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from agentcom.web.cork import Corked
-
-ABORT = "agentcom.abort"
-"""The ASGI extension by which a session whose peer does not read is ended for good."""
+from agentcom.web.wire import protocol_for
 
 STOP_S = 5
 
@@ -50,20 +47,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, with a way out when the peer reads nothing."""
-
-    async def run_asgi(self) -> None:
-        extensions: dict[str, Any] = self.scope["extensions"]
-        extensions[ABORT] = {"abort": self.abort}
-        await super().run_asgi()
-
-    def abort(self) -> None:
-        """Ends the connection if it is still there; what was not sent is dropped."""
-        if not self.disconnected:
-            self.transport.abort()
-
-
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's, writing once a turn; a WebSocket that begins here goes on with the same transport."""
 
@@ -79,12 +62,13 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: Any, *, max_frame_bytes: int) -> Server:
+def make_server(app: Any, *, max_frame_bytes: int, sockets: Any = None) -> Server:
+    """`sockets` takes the connections of `/ws`."""
     return Server(
         uvicorn.Config(
             app,
             http=HttpProtocol,
-            ws=WebSocketProtocol,
+            ws=protocol_for(sockets),
             ws_max_size=max_frame_bytes,
             ws_per_message_deflate=False,
             lifespan="off",

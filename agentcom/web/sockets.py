@@ -1,19 +1,17 @@
-"""WebSockets: bytes in to the gateway, bytes out in order, a bound on what waits to be sent.
+"""WebSockets: frames in to the gateway, frames out in order, a bound on what waits to be sent.
 
-May import: agentcom.{core, protocol}, agentcom.web.
+No task and no queue for each connection: what a peer sends is told as it is parsed, and what waits to be sent waits in
+the transport. May import: agentcom.{core, protocol}.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from agentcom.core.messages import ConnClosed, ConnOpened, FrameIn
 from agentcom.protocol.frames import CLOSE_CODES, Goodbye
-from agentcom.web.reading import bearer, peer_of
-from agentcom.web.server import ABORT
 
 Codec = Literal["json", "msgpack"]
 CODECS: dict[str, Codec] = {"agentcom.v2.json": "json", "agentcom.v2.msgpack": "msgpack"}
@@ -24,52 +22,67 @@ _encode: dict[str, Callable[[Any], bytes]] = {
 
 ABORT_S = 5.0
 """How long a peer that is to be closed may take to read what it was already sent."""
+CROWDED = 2_000
+"""Mail that waits for the gateway; above it nothing more is read from sockets."""
+
+
+class Wire(Protocol):
+    """The connection under a socket."""
+
+    def send_frame(self, data: bytes, *, text: bool) -> None: ...
+
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken yet."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Say that this is the end; the peer's answer, or time, ends the connection."""
+
+    def abort(self) -> None:
+        """End it now, if it is still there."""
+
+
+class Refusal(NamedTuple):
+    """Why an upgrade is refused, as an HTTP answer."""
+
+    status: int
+    body: bytes
+    retry_after_s: int = 0
 
 
 class Socket:
-    """One connection's way out: a queue, and one task that empties it."""
+    """One open connection."""
 
-    __slots__ = ("abort", "closing", "codec", "conn", "queue", "size", "wake")
+    __slots__ = ("closing", "codec", "conn", "tell", "wire")
 
-    def __init__(self, conn: str, codec: Codec, abort: Callable[[], None]) -> None:
-        self.conn, self.codec, self.abort = conn, codec, abort
-        self.queue: deque[bytes] = deque()
-        self.size = 0
+    def __init__(self, conn: str, codec: Codec, wire: Wire, tell: Callable[[Any], None]) -> None:
+        self.conn, self.codec, self.wire, self.tell = conn, codec, wire, tell
         self.closing: tuple[int, str] | None = None
-        self.wake = asyncio.Event()
 
-    def put(self, data: bytes) -> None:
-        self.queue.append(data)
-        self.size += len(data)
-        self.wake.set()
+    def received(self, data: bytes) -> None:
+        """A whole message of the peer. After our close nothing it says counts."""
+        if self.closing is None:
+            self.tell(FrameIn(self.conn, data))
+
+    def send(self, data: bytes) -> None:
+        self.wire.send_frame(data, text=self.codec == "json")
 
     def close(self, code: int, reason: str) -> None:
-        """After what is queued."""
+        """After what is already sent; whoever does not read that is cut off."""
         self.closing = (code, reason)
-        self.wake.set()
-
-    async def write(self, send: Callable[[Any], Any]) -> None:
-        """Runs as the socket's task: sends in order, closes at the end."""
-        kind = "text" if self.codec == "json" else "bytes"
-        while True:
-            while self.queue:
-                data = self.queue.popleft()
-                await send({"type": "websocket.send", kind: data.decode() if kind == "text" else data})
-                self.size -= len(data)
-            if self.closing is not None:
-                code, reason = self.closing
-                await send({"type": "websocket.close", "code": code, "reason": reason[:120]})
-                return
-            self.wake.clear()
-            await self.wake.wait()
+        self.wire.end(code, reason[:120])
+        asyncio.get_running_loop().call_later(ABORT_S, self.wire.abort)
 
 
 class Sockets:
-    """All connections of this edge. `tell` reaches the gateway."""
+    """All connections of this edge. `tell` reaches the gateway, `mail` is how much waits for it."""
 
-    def __init__(self, max_outbox_bytes: int, tell: Callable[[Any], None]) -> None:
+    def __init__(
+        self, edge: Any, max_outbox_bytes: int, tell: Callable[[Any], None], mail: Callable[[], int]
+    ) -> None:
+        self._edge = edge
         self._max = max_outbox_bytes
         self._tell = tell
+        self._mail = mail
         self._all: dict[str, Socket] = {}
         self._incarnation = 0
         self._opened = 0
@@ -83,15 +96,35 @@ class Sockets:
     def refuse(self) -> None:
         self._refusing = True
 
-    def close_all(self, code: int, reason: str, retry_after_ms: int) -> None:
-        """Say goodbye to everyone and take nobody new."""
-        self._refusing = True
-        goodbye = Goodbye(reason=reason, retry_after_ms=retry_after_ms)
-        encoded = {codec: encode(goodbye) for codec, encode in _encode.items()}
-        for one in self._all.values():
-            if one.closing is None:
-                one.put(encoded[one.codec])
-                self._close(one, code, reason)
+    @property
+    def is_crowded(self) -> bool:
+        """The gateway is behind: peers had better wait in their own sockets."""
+        return self._mail() > CROWDED
+
+    # --- connections come and go ---------------------------------------------------------------------
+
+    def choose(self, offered: Iterable[str]) -> str | Refusal:
+        """The subprotocol of a new connection, or why there will be none."""
+        chosen = next((name for name in offered if name in CODECS), None)
+        if chosen is None:
+            return _refusal(400, "bad_frame", "offer the subprotocol agentcom.v2.json or agentcom.v2.msgpack")
+        if self._refusing:
+            return _refusal(503, "unavailable", "the hub is restarting or stopping", retry_after_s=1)
+        return chosen
+
+    def open(self, wire: Wire, chosen: str, peer: str, token: str) -> Socket:
+        self._opened += 1
+        one = Socket(f"{self._incarnation}.{self._opened}", CODECS[chosen], wire, self._tell)
+        self._all[one.conn] = one
+        self._tell(ConnOpened(one.conn, self._edge, one.codec, peer, token))
+        return one
+
+    def lost(self, one: Socket, code: int) -> None:
+        """Its connection is gone. The code is ours when we ended it."""
+        del self._all[one.conn]
+        self._tell(ConnClosed(one.conn, one.closing[0] if one.closing else code))
+        if not self._all:
+            self._empty.set()
 
     async def gone(self, timeout_s: float) -> None:
         """Wait until every socket is closed; abort who stays."""
@@ -101,89 +134,40 @@ class Sockets:
                 await asyncio.wait_for(self._empty.wait(), timeout_s)
             except TimeoutError:
                 for one in list(self._all.values()):
-                    one.abort()
+                    one.wire.abort()
+
+    # --- what the gateway says -----------------------------------------------------------------------
 
     def write(self, conn: str, data: bytes) -> None:
         one = self._all.get(conn)
         if one is None or one.closing is not None:
             return
-        if one.size + len(data) > self._max:
+        if one.wire.waiting() + len(data) > self._max:
             self._overflow(one)
         else:
-            one.put(data)
+            one.send(data)
 
     def close(self, conn: str, code: int, reason: str) -> None:
         one = self._all.get(conn)
         if one is not None and one.closing is None:
-            self._close(one, code, reason)
+            one.close(code, reason)
+
+    def close_all(self, code: int, reason: str, retry_after_ms: int) -> None:
+        """Say goodbye to everyone and take nobody new."""
+        self._refusing = True
+        goodbye = Goodbye(reason=reason, retry_after_ms=retry_after_ms)
+        encoded = {codec: encode(goodbye) for codec, encode in _encode.items()}
+        for one in list(self._all.values()):
+            if one.closing is None:
+                one.send(encoded[one.codec])
+                one.close(code, reason)
 
     def _overflow(self, one: Socket) -> None:
-        """Too slow: drop what waits. Its mailbox and its tasks' rows keep all that matters."""
-        one.queue.clear()
+        """Too slow. Its mailbox and its tasks' rows keep all that matters."""
         code = CLOSE_CODES["outbox_full"]
-        self._close(one, code, "too slow: the outbox is full")
+        one.close(code, "too slow: the outbox is full")
         self._tell(ConnClosed(one.conn, code))
 
-    def _close(self, one: Socket, code: int, reason: str) -> None:
-        one.close(code, reason)
-        asyncio.get_running_loop().call_later(ABORT_S, one.abort)
 
-    async def serve(self, edge: Any, scope: Any, receive: Any, send: Any) -> None:
-        """One connection, from its handshake to its end."""
-        await receive()  # websocket.connect
-        offered = next((name for name in scope["subprotocols"] if name in CODECS), None)
-        if offered is None:
-            await _reject(send, 400, "offer the subprotocol agentcom.v2.json or agentcom.v2.msgpack")
-        elif self._refusing:
-            await _reject(send, 503, "the hub is restarting or stopping")
-        else:
-            await send({"type": "websocket.accept", "subprotocol": offered})
-            await self._converse(self._open(edge, offered, scope), receive, send)
-
-    def _open(self, edge: Any, offered: str, scope: Any) -> Socket:
-        self._opened += 1
-        conn, codec = f"{self._incarnation}.{self._opened}", CODECS[offered]
-        one = Socket(conn, codec, scope["extensions"][ABORT]["abort"])
-        self._all[conn] = one
-        token = bearer(scope["headers"])
-        self._tell(ConnOpened(conn, edge, codec, peer_of(scope), token))
-        return one
-
-    async def _converse(self, one: Socket, receive: Any, send: Any) -> None:
-        writer = asyncio.get_running_loop().create_task(one.write(send))
-        code = 1006
-        try:
-            code = await self._listen(one, receive)
-        finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            self._forget(one, code)
-
-    async def _listen(self, one: Socket, receive: Any) -> int:
-        while True:
-            event = await receive()
-            if event["type"] == "websocket.disconnect":
-                return int(event.get("code") or 1006)
-            text = event.get("text")
-            data = event.get("bytes") if text is None else text.encode()
-            if one.closing is None:
-                self._tell(FrameIn(one.conn, data))
-
-    def _forget(self, one: Socket, code: int) -> None:
-        del self._all[one.conn]
-        self._tell(ConnClosed(one.conn, one.closing[0] if one.closing else code))
-        if one.closing is None:  # what it did not read must not stay in memory for ever
-            asyncio.get_running_loop().call_later(ABORT_S, one.abort)
-        if not self._all:
-            self._empty.set()
-
-
-async def _reject(send: Any, status: int, message: str) -> None:
-    """Refuse the upgrade with an HTTP answer."""
-    code = "unavailable" if status == 503 else "bad_frame"
-    body = msgspec.json.encode({"error": code, "message": message})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+def _refusal(status: int, code: str, message: str, retry_after_s: int = 0) -> Refusal:
+    return Refusal(status, msgspec.json.encode({"error": code, "message": message}), retry_after_s)

@@ -97,6 +97,11 @@ class Part:
         self.running = False
         self.fleet.announce_down(self)
 
+    @property
+    def owes(self) -> bool:
+        """Something that it decided is not on disk."""
+        return bool(self.unwritten)
+
     def receive(self, message: Any) -> None:
         if isinstance(message, Up):
             self.known[message.name] = message.life
@@ -169,10 +174,16 @@ class LanePart(Part):
             self.world.lane.leases.frozen = True
 
     def write(self, count: int) -> None:
-        while self.unwritten and count > 0:
+        while self.owes and count > 0:
             count -= 1
+            if not self.unwritten:
+                self.world.close()
             self.fleet.commits.append(self.unwritten[0])
             self.world.write(1)
+
+    @property
+    def owes(self) -> bool:
+        return self.running and self.world.owes
 
     def wake(self) -> None:
         if self.next_wake() <= self.fleet.clock.mono:
@@ -199,8 +210,8 @@ class AgentPart(Part):
 
     def carry_out(self, decisions: Iterable[Decision]) -> None:
         for of in decisions:
-            if ticket := self.tickets.take(of):
-                self.unwritten.append(Commit(self.name, self.incarnation, ticket, of.event, of.ops, of.must))
+            for due in (*self.tickets.take(of), *self.tickets.close()):
+                self.unwritten.append(Commit(self.name, self.incarnation, *due))
 
     def handle(self, message: Any) -> None:
         self.carry_out(self.core.handle(message, self.fleet.clock.now()))
@@ -415,7 +426,7 @@ class Fleet:
                 if part.running and part.next_wake() <= self.clock.mono:
                     part.wake()
             pairs = self.deliverable()
-            if not pairs and not any(part.unwritten for part in self.parts.values()):
+            if not pairs and not any(part.owes for part in self.parts.values()):
                 return
             for pair in pairs:
                 if pair in self.net.queues:

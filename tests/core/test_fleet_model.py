@@ -88,7 +88,7 @@ class FleetModel(RuleBasedStateMachine):
 
     @rule(pick=picks, count=st.integers(1, 3))
     def the_disk_answers(self, pick, count):
-        if part := self.pick([part for part in self.fleet.parts.values() if part.unwritten], pick):
+        if part := self.pick([part for part in self.fleet.parts.values() if part.owes], pick):
             part.write(count)
 
     @rule()

@@ -39,7 +39,7 @@ from agentcom.protocol.frames import (
     TaskResult,
     TaskUnblock,
 )  # fmt: skip
-from agentcom.protocol.rows import HELD, TaskState
+from agentcom.protocol.rows import TaskState, filed
 from agentcom.store.memory import MemoryStore
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
@@ -138,7 +138,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
             world.tell(Reported(agent, 1, "c1", report))
 
     def settle(self) -> None:
-        while any(world.unwritten for world in self.lanes.values()) or self.out:
+        while any(world.owes for world in self.lanes.values()) or self.out:
             for world in self.lanes.values():
                 world.write()
             self.drain()
@@ -180,9 +180,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
     @rule(keys=st.lists(st.sampled_from("abc"), min_size=1, max_size=3), body=st.sampled_from("xy"))
     def submit_keyed(self, keys, body):
         """Twice at once on both lanes: only one of them can be first."""
-        items = tuple(NewTask(description=body, idempotency_key=key) for key in keys)
         self.requests.append(keys)
         for lane in LANES:
+            items = tuple(NewTask(description=body, priority=lane, idempotency_key=key) for key in keys)
             ask = Submit(reply_to="edge", request=100 + len(self.requests), submitter="op", items=items)
             self.lanes[lane].tell(ask)
         self.step()
@@ -299,7 +299,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
         assert found == expected
         counts: dict[Any, int] = {}
         for task in tasks:
-            counts["tasks", task.lane, task.phase] = counts.get(("tasks", task.lane, task.phase), 0) + 1
+            counts["tasks", task.lane, filed(task.phase)] = (
+                counts.get(("tasks", task.lane, filed(task.phase)), 0) + 1
+            )
         stored = {key: n for key, n in self.store.reader.scan("counter", (), limit=1_000) if n}
         assert stored == counts
 
@@ -320,9 +322,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
     @invariant()
     def every_held_task_has_a_lease_and_no_other_has(self):
         for name, world in self.lanes.items():
-            held = {
-                key[2] for phase in HELD for key, _ in world.rows.scan("by_phase", (phase, name), limit=1_000)
-            }
+            held = {key[2] for key, _ in world.rows.scan("by_phase", (filed("working"), name), limit=1_000)}
             arriving = {key[1] for key, _ in self.store.reader.scan("moves", (name,), limit=1_000)}
             assert held - arriving <= set(world.lane.leases.tasks()) <= held
 

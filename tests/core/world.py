@@ -6,12 +6,13 @@ arrive at once when they are released, and no time passes by itself.
 
 import random
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
-from agentcom.core.decision import Decision, Output
+from agentcom.core.decision import Output
 from agentcom.core.lane import Lane, Now
 from agentcom.core.messages import Reply, Submit
-from agentcom.core.output_commit import OutputCommit
+from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.core.policy import Policy
 from agentcom.protocol.bodies import NewTask
 from agentcom.store.memory import MemoryStore
@@ -59,27 +60,36 @@ class LaneWorld:
 
     crash = start
 
-    def _release(self, outputs: tuple[Output, ...]) -> None:
+    def _release(self, outputs: Iterable[Output]) -> None:
         self.out.extend(outputs)
 
     def carry_out(self, decisions: Any, ask: Any = None) -> None:
+        """A ticket stays open for what is told next, as in a burst of mail, half of the time."""
         for decision in decisions:
-            self._take(decision, ask)
+            self._owe(self.tickets.take(decision, ask))
+        if self.entropy.uniform(0, 1) < 0.5:
+            self.close()
 
-    def _take(self, decision: Decision, ask: Any) -> None:
-        if number := self.tickets.take(decision, ask):
-            actor = f"lane.{self.name}"
-            self.unwritten.append(
-                Commit(actor, self.incarnation, number, decision.event, decision.ops, decision.must)
-            )
+    def close(self) -> None:
+        self._owe(self.tickets.close())
+
+    def _owe(self, what: Iterable[Due]) -> None:
+        self.unwritten += [Commit(f"lane.{self.name}", self.incarnation, *due) for due in what]
+
+    @property
+    def owes(self) -> bool:
+        """Something that was decided is not on disk."""
+        return bool(self.unwritten) or self.tickets.is_open
 
     def tell(self, message: Any) -> None:
         self.carry_out(self.lane.handle(message, self.clock.now()), message)
 
     def write(self, count: int = 1 << 30) -> None:
         """The disk takes up to `count` commits, one batch each."""
-        while self.unwritten and count > 0:
+        while self.owes and count > 0:
             count -= 1
+            if not self.unwritten:
+                self.close()
             [answer] = self.store.commit(self.unwritten.popleft())
             if isinstance(answer, Committed):
                 self.tickets.committed(answer.ticket, answer.appended)

@@ -9,7 +9,7 @@ from thespian.actors import Actor, ActorSystem, WakeupMessage
 from agentcom.runtime import BlockingDone, BlockingFailed, TimedOut, monotonic_of, run_blocking
 
 DEADLINE_S = 20
-QUIET = {"version": 1, "root": {"level": "CRITICAL", "handlers": []}}
+QUIET = {"version": 1, "disable_existing_loggers": False, "root": {"level": "CRITICAL", "handlers": []}}
 
 
 class Works(Actor):
@@ -58,8 +58,10 @@ BASES = ["simpleSystemBase", pytest.param("multiprocTCPBase", marks=pytest.mark.
 
 @pytest.fixture(params=BASES)
 def asys(request):
-    capabilities = {"Admin Port": free_port()} if request.param == "multiprocTCPBase" else {}
-    asys = ActorSystem(request.param, capabilities, logDefs=QUIET, transientUnique=True)
+    other_process = request.param == "multiprocTCPBase"
+    capabilities = {"Admin Port": free_port()} if other_process else {}
+    log_defs = QUIET if other_process else False  # in this process, logging is pytest's
+    asys = ActorSystem(request.param, capabilities, logDefs=log_defs, transientUnique=True)
     yield asys
     asys.shutdown()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Add, Op, Put
-from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Mark, Result, TaskBody, TaskState
+from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Mark, Result, TaskBody, TaskState, filed
 from agentcom.protocol.views import TaskQuery
 from agentcom.store import MemoryStore, queries
 from agentcom.store.messages import Commit, Open
@@ -39,9 +39,9 @@ def ops_of(task: TaskState) -> list[Op]:
     ops: list[Op] = [
         Put("task", (task.id,), task),
         Put("body", (task.id,), TaskBody(f"do {task.id}")),
-        Put("by_phase", (task.phase, task.lane, task.id), Mark()),
+        Put("by_phase", (filed(task.phase), task.lane, task.id), Mark()),
         Put("by_submitter", (task.submitter, task.id), Mark()),
-        Add("counter", ("tasks", task.lane, task.phase), 1),
+        Add("counter", ("tasks", task.lane, filed(task.phase)), 1),
     ]
     return ops + ([Put("by_agent", (task.holder, task.id), Mark())] if task.holder else [])
 

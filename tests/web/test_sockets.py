@@ -9,7 +9,7 @@ import websockets
 
 from agentcom.config import Config, Limits
 from agentcom.web import sockets
-from agentcom.web.server import WebSocketProtocol
+from agentcom.web.wire import WebSocketProtocol
 
 HELLO = {"type": "hello", "agent_id": "ada", "instance": "i1", "token": "agent-token", "id": "1"}
 
