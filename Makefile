@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean lock
+.PHONY: help demo test simulate lint bench docs clean lock
 
 help: ## this list
 	@echo "AgentCom. Each command sets up $(VENV) first, if it is not there."
@@ -17,6 +17,9 @@ demo: $(STAMP) ## a hub, two agents and ten tasks, from nothing; KEEP=1 leaves t
 
 test: $(STAMP) ## the fast suite
 	@$(BIN)/python -m pytest
+
+simulate: $(STAMP) ## the whole hub in virtual time, with faults; RUNS=1000 SEED=0
+	@PYTHONPATH=tests/simulation $(BIN)/python -m hubsim --runs $(or $(RUNS),200) --seed $(or $(SEED),0)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -65,6 +65,8 @@ class StoreActor(Supervised):
             case BlockingDone(step, value):
                 self.silent_s = 0
                 getattr(self, f"_after_{step}")(value)
+            case BlockingFailed("open", "StorageFull", text):
+                self._no_room_to_start(text)
             case BlockingFailed(step, error, text):
                 self._failed(step, f"{error}: {text}")
 
@@ -126,6 +128,11 @@ class StoreActor(Supervised):
         if self.stopping and self.desk.idle and not self.finishing:
             self.finishing = True
             self._run("finish", self.disk.finish)
+
+    def _no_room_to_start(self, why: str) -> None:
+        """A full disk is the world's doing and no crash: tried again with backoff, outside the restart budget."""
+        log.error("store.full", reason=why)
+        self.exit("aborted")
 
     def _failed(self, step: str, why: str) -> None:
         """A failing disk is no crash to restart from in this process: what it holds must be verified."""

@@ -58,6 +58,7 @@ class Disk:
         else:
             env.begin_life()
         self._env: Environment = env
+        self._life = env.life
         self._engine = Engine(env, reserve=settings.reserve // 4)
         return Figures(self._full())
 
@@ -79,7 +80,12 @@ class Disk:
         return Figures(self._full(fresh=True))
 
     def finish(self) -> None:
-        """The last write is the clean mark; then the folder is free for the next hub."""
+        """The last write is the clean mark; then the folder is free for the next hub.
+
+        A store actor that did not live to see this may have a successor by now, whose environment it is.
+        """
+        if self._env.life != self._life:
+            return
         try:
             self._env.mark_clean()
         except StorageFull:

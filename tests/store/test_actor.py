@@ -1,11 +1,13 @@
 """The store actor under supervision, on the strict loop: what its clients see."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from thespian.actors import ActorAddress
 
@@ -18,10 +20,11 @@ from agentcom.store.disk import Disk, Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Answers, Commit, Committed, GetStatus, Open, Opened, StoreStatus
 from supervisors.root import Root, RootGaveUpError
-from supervisors.specs import ChildSpec, SupervisorSpec
+from supervisors.specs import Backoff, ChildSpec, SupervisorSpec
 from tests.store.helpers import task
 
 DEADLINE_S = 20.0
+ONE_STORE = SupervisorSpec(intensity=3)
 panics: list[str] = []
 
 
@@ -85,11 +88,11 @@ class Hall:
         self.reader = Reader(handle(folder))
         self.store: ActorAddress
 
-    async def build(self, **args: Any) -> None:
+    async def build(self, *, spec: SupervisorSpec = ONE_STORE, **args: Any) -> None:
         settings = Settings(str(self.folder), **args.pop("disk", {}))
         given = StoreArgs(settings, on_panic=note_panic, **args)
         child = ChildSpec(name="store", actor="actors.store:StoreActor", args=given)
-        self.root = await Root.start(self.base, SupervisorSpec(children=(child,), intensity=3))
+        self.root = await Root.start(self.base, msgspec.structs.replace(spec, children=(child,)))
         await self.find()
 
     async def find(self) -> None:
@@ -238,6 +241,35 @@ def test_an_error_of_the_disk_ends_the_process(tmp_path, monkeypatch):
             while not panics:
                 await asyncio.sleep(0)
         assert panics == ["OSError: [Errno 5] Input/output error"]
+
+    hold(tmp_path, scene)
+
+
+def test_a_store_that_starts_on_a_full_disk_waits_for_room(tmp_path, monkeypatch):
+    """More often than its supervisor would forgive a crash."""
+
+    async def scene(hall: Hall) -> None:
+        quick = SupervisorSpec(intensity=3, backoff=Backoff(base_s=0.001, cap_s=0.001))
+        await hall.build(spec=quick)
+        tries = []
+
+        def no_room(*_: Any, **__: Any) -> None:
+            tries.append(1)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr(env.WriteTransaction, "put", no_room)
+            await hall.root.crash("store")
+            async with asyncio.timeout(DEADLINE_S):
+                while len(tries) < 6:
+                    await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE_S):
+            while not any(of.name == "store" and of.state == "up" for of in await hall.root.tree()):
+                await asyncio.sleep(0)
+        await hall.find()
+        client = await hall.client()
+        [answer] = await client.answered(client.commit(Put("task", ("t",), task("t"))))
+        assert isinstance(answer, Committed)
 
     hold(tmp_path, scene)
 
