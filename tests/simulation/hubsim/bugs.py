@@ -37,13 +37,13 @@ def planted(name: str) -> Iterator[None]:
 @bug
 def reply_before_commit() -> list[Patch]:
     """What a decision says leaves at once, not when its ticket is on disk."""
-    issue = OutputCommit._issue
+    take = OutputCommit.take
 
-    def at_once(self: Any, decision: Decision, ask: Any) -> int:
+    def at_once(self: Any, decision: Decision, ask: Any = None) -> Any:
         self._release(decision.outputs)
-        return issue(self, decision._replace(outputs=()), ask)
+        return take(self, decision._replace(outputs=()), ask)
 
-    return [(OutputCommit, "_issue", at_once)]
+    return [(OutputCommit, "take", at_once)]
 
 
 @bug
@@ -59,7 +59,7 @@ def outputs_dropped_after_commit() -> list[Patch]:
 
     def forgetful(self: Any, number: int, appended: tuple[int, ...] = ()) -> None:
         if number % 9 == 0:
-            self._queue[0].outputs = ()
+            self._queue[0].outputs = []
         committed(self, number, appended)
 
     return [(OutputCommit, "committed", forgetful)]

@@ -24,6 +24,7 @@ class Windows:
         mark = (
             id(actor),
             actor.tickets._issued,
+            len(actor.tickets._open.ops) if actor.tickets.is_open else 0,
             [(bucket, len(of.heads), of.more) for bucket, of in resident.items()],
         )
         if resident and self._seen.get(actor.name) != mark:
@@ -35,8 +36,8 @@ def check_windows(actor: LaneActor) -> None:
     """What is not adopted yet may be missing: a task that was moved here, or one whose commit may be refused."""
     name = actor.lane.name
     arriving = {key[1] for key, _ in actor.rows.scan("moves", (name,), limit=1_000)}
-    refusable = [ticket.decision for ticket in actor.tickets._queue if ticket.decision.must]
-    arriving |= {op.key[4] for decision in refusable for op in decision.ops if op.table == "ready"}
+    refusable = [ticket for ticket in actor.tickets._queue if ticket.must]
+    arriving |= {op.key[4] for ticket in refusable for op in ticket.ops if op.table == "ready"}
     for bucket, of in actor.lane.windows.resident.items():
         found = actor.rows.scan("ready", (name, *bucket), limit=1_000)
         heads = [(key[3], key[4]) for key, _ in found if key[4] not in arriving]

@@ -1,11 +1,11 @@
 """What is on disk, folded from the journal entry by entry, and the rules every entry must keep."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agentcom.core.index import entries as index_entries
 from agentcom.core.transitions import NEXT
-from agentcom.protocol.rows import HELD, Journal, Result, TaskState
+from agentcom.protocol.rows import HELD, Event, Journal, Phase, Result, TaskState
 from agentcom.store.commits import fold
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, decode_key, decode_row, encode_key
 
@@ -22,6 +22,15 @@ class Violation(AssertionError):
 def holds(truth: object, *words: object) -> None:
     if not truth:
         raise Violation(" ".join(map(str, words)))
+
+
+def _lines(entry: Journal) -> Iterator[tuple[tuple[str, int], Event]]:
+    """The lines of history that a commit wrote."""
+    table = TABLES["history"]
+    for number, key, value in entry.ops:
+        if number == table.number and value is not None:
+            task_id, n = decode_key(table, key)
+            yield (str(task_id), int(n)), decode_row(table, value, key)
 
 
 class Ledger:
@@ -43,6 +52,7 @@ class Ledger:
         self.completed: dict[str, tuple[int, str]] = {}
         self.keys: dict[tuple[str, str], str] = {}
         self.needs: dict[str, frozenset[str]] = {}
+        self._at: dict[str, tuple[int, Phase]] = {}
         self._assigned_at: dict[tuple[str, int], float] = {}
         self._lane_age, self._grace_s, self._monotonic = lane_age, grace_s, monotonic
 
@@ -73,6 +83,8 @@ class Ledger:
 
     def _entry(self, entry: Journal) -> None:
         results: list[tuple[str, Result]] = []
+        for (task_id, _), line in sorted(_lines(entry)):
+            self._line(task_id, line)
         for number, key, value in entry.ops:
             if number == _TASK and value is not None:
                 self._task(decode_row(TABLES["task"], value, key))
@@ -98,23 +110,17 @@ class Ledger:
     def _task(self, new: TaskState) -> None:
         old = self.tasks.get(new.id)
         if old is not None:
-            self._step(old, new)
+            holds(new.generation >= old.generation, new.id, "went back to generation", new.generation)
+            if old.phase in HELD and new.past[-1:] != old.past[-1:]:
+                self._lost_fairly(old, new)
         elif new.idempotency_key:
             key = (new.submitter, new.idempotency_key)
             first = self.keys.setdefault(key, new.id)
             holds(first == new.id, "key", key, "made two tasks:", first, "and", new.id)
         if new.holder:
-            first = self.minted.setdefault((new.id, new.generation), new.holder)
-            holds(
-                first == new.holder,
-                "generation",
-                new.generation,
-                "of",
-                new.id,
-                "was minted twice:",
-                first,
-                new.holder,
-            )
+            self._mint(new.id, new.generation, new.holder)
+        at = self._at.get(new.id)
+        holds(at in (None, (new.generation, new.phase)), new.id, "is", new.phase, "and its history says", at)
         self._hold(old, new)
         for report in new.reports:
             known = self.statuses.setdefault((new.id, report.generation), report.status)
@@ -127,19 +133,25 @@ class Ledger:
                 report.status,
             )
         self.tasks[new.id] = new
-        self.said.setdefault(new.id, set()).add((new.generation, new.phase, new.holder))
         self.lanes.setdefault(new.id, set()).add(new.lane)
 
-    def _step(self, old: TaskState, new: TaskState) -> None:
-        holds(new.generation >= old.generation, new.id, "went back to generation", new.generation)
-        legal = new.phase == old.phase or new.phase in NEXT[old.phase].values()
-        holds(legal, new.id, "went from", old.phase, "to", new.phase)
-        if new.generation != old.generation:
-            fresh = old.phase == "queued" and new.phase == "assigned" and new.generation == old.generation + 1
-            holds(fresh, new.id, "was assigned anew while", old.phase, "by", old.holder)
-            self._assigned_at[new.id, new.generation] = self._monotonic()
-        if old.phase in HELD and len(new.past) and new.past[-1:] != old.past[-1:]:
-            self._lost_fairly(old, new)
+    def _line(self, task_id: str, line: Event) -> None:
+        """One step of a task. A commit may hold many, of which the task's row shows only the last."""
+        generation, phase = self._at.get(task_id, (0, line.phase))
+        holds(line.generation >= generation, task_id, "went back to generation", line.generation)
+        legal = line.phase == phase or line.phase in NEXT[phase].values()
+        holds(legal, task_id, "went from", phase, "to", line.phase)
+        if line.generation != generation:
+            fresh = (phase, line.phase, line.generation) == ("queued", "assigned", generation + 1)
+            holds(fresh, task_id, "was assigned anew while", phase)
+            self._mint(task_id, line.generation, line.agent_id)
+            self._assigned_at[task_id, line.generation] = self._monotonic()
+        self._at[task_id] = (line.generation, line.phase)
+        self.said.setdefault(task_id, set()).add((line.generation, line.phase))
+
+    def _mint(self, task_id: str, generation: int, holder: str) -> None:
+        first = self.minted.setdefault((task_id, generation), holder)
+        holds(first == holder, "generation", generation, "of", task_id, "was minted twice:", first, holder)
 
     def _lost_fairly(self, old: TaskState, new: TaskState) -> None:
         """A lane that started again gives who held before a grace to come back."""
@@ -170,9 +182,6 @@ class Ledger:
         holder = self.minted.get((task_id, row.generation))
         holds(holder == row.agent_id, "a", row.kind, "by", row.agent_id, "was accepted for", task_id, row.generation,
               "which is", holder)  # fmt: skip
-        holds(
-            row.generation == self.tasks[task_id].generation, "an outcome of old generation", row.generation
-        )
         if row.kind == "complete":
             first = self.completed.setdefault(task_id, (row.generation, row.agent_id))
             holds(first == (row.generation, row.agent_id), task_id, "was completed twice")

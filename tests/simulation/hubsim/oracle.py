@@ -57,9 +57,8 @@ class Oracle:
                 if isinstance(item, Submitted):
                     self._submitted(item)
         elif isinstance(body, TaskView):
-            known = {(generation, phase) for generation, phase, _ in self.ledger.said[body.id]}
             holds(
-                (body.generation, body.status) in known,
+                (body.generation, body.status) in self.ledger.said[body.id],
                 "shown a",
                 body.status,
                 body.id,
@@ -73,7 +72,7 @@ class Oracle:
 
     def _operated(self, route: str, body: dict[str, Any]) -> None:
         task_id, status = body["task_id"], body["status"]
-        phases = {phase for _, phase, _ in self.ledger.said.get(task_id, ())}
+        phases = {phase for _, phase in self.ledger.said.get(task_id, ())}
         holds(status in phases, route, "told that", task_id, "is", status, "which is not on disk")
         lane = body.get("priority")
         lanes = self.ledger.lanes.get(task_id, set())
@@ -117,7 +116,7 @@ class Oracle:
             return
         if ack.status in ("accepted", "working", "blocked"):
             said = self.ledger.said.get(ack.task_id, set())
-            taken = any(g == ack.generation and phase in ("working", "blocked") for g, phase, _ in said)
+            taken = any(g == ack.generation and phase in ("working", "blocked") for g, phase in said)
             holds(taken, ack.status, "told for", key, "which was not accepted on disk")
         else:
             known = self.ledger.statuses.get(key)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from agentcom.config import Blocked, Config, Lease, Scheduler, Store, Tasks
+from agentcom.core.lane import Now
 from agentcom.protocol.rows import FINAL, TaskState
 from agentcom.runtime import Faults, SimSystemBase
 from agentcom.store.env import open_environment, opened, reader_of
@@ -262,9 +263,12 @@ class World:
         found += [f"an offer hangs: {flight}" for flight in scheduler.core._flights.values()]
         for name in AGENTS:
             agent = self.actor(f"agent.{name}")
-            state = agent.agent.state(agent.now()) if hasattr(agent, "agent") else "not up"
+            state = agent.agent.state(self._now()) if hasattr(agent, "agent") else "not up"
             found += [] if state == "idle" else [f"{name} is {state}"]
         return found
+
+    def _now(self) -> Now:
+        return Now(int(self.clock.now() * 1000), self.clock.monotonic())
 
     def _explained(self, task: TaskState) -> bool:
         needed = self.ledger.needs[task.id]
