@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
 CAUGHT_WITHIN = 1_000
-"""Runs, as many as the slow suite makes; most are caught in the first few, and a change of the hub deals the seeds anew."""
+"""Runs, as many as the slow suite makes; most are caught in the first few. A change of the hub deals the seeds anew."""
 
 
 @pytest.mark.parametrize("seed", range(4))
