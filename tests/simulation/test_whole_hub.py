@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
-CAUGHT_WITHIN = 300
-"""Runs; each bug is caught in far fewer, and a change of the hub deals the seeds anew."""
+CAUGHT_WITHIN = 1_000
+"""Runs, as many as the slow suite makes; most are caught in the first few. A change of the hub deals the seeds anew."""
 
 
 @pytest.mark.parametrize("seed", range(4))
