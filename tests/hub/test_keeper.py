@@ -30,6 +30,11 @@ lives.write_text("x" * (life + 1))
 """
 
 
+def as_at_a_terminal():
+    """The tests themselves may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Starts a keeper whose child does this; what still runs is killed at the end, as one group."""
@@ -38,6 +43,7 @@ def start(tmp_path):
     def begin(child, base_s=1.0, **options):
         script = HEAD + textwrap.dedent(child)
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BASE_S": str(base_s)}
+        options.setdefault("preexec_fn", as_at_a_terminal)
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path / "lives")],
             env=env,
