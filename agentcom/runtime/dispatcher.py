@@ -116,7 +116,6 @@ class Dispatcher:
                 raise
             return cell.address
         cell.instance._myRef = cell
-        cell.instance.send = cell.actor_send  # what Actor.send comes to, without the call in between
         self._adopt(cell)
         return cell.address
 
