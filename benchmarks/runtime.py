@@ -105,7 +105,9 @@ def _ping_pong(asys: ActorSystem, kind: Kind) -> float:
 def _fan_in(asys: ActorSystem, kind: Kind, actors: int) -> float:
     sink = asys.createActor(Sink)
     sources = [asys.createActor(Source) for _ in range(actors)]
-    each = max(1, int(100_000 * kind.share) // actors)
+    each = max(
+        1, int(max(100_000, 100 * actors) * kind.share) // actors
+    )  # far more than the tells that start it
 
     def run() -> None:
         for source in sources:
