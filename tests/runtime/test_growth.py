@@ -43,10 +43,10 @@ def resident_bytes():
 def test_a_million_lives_leave_nothing_behind():
     base = LoopSystemBase()
     mother = base.newPrimaryActor(Mother)
-    assert base.ask(mother, 50_000, 120) == "done"
+    assert base.ask(mother, 200_000, 120) == "done"  # pools and the allocator have their size by then
     objects, size = len(gc.get_objects()), resident_bytes()
     assert base.ask(mother, CYCLES, 300) == "done"
-    assert resident_bytes() - size < 1_000_000  # one byte an actor
+    assert resident_bytes() - size < 4_000_000  # four bytes an actor: no object is as small
     assert len(gc.get_objects()) - objects < 1_000
     assert len(base.dispatcher.space) < 10
     base.shutdown()
