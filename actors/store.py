@@ -13,7 +13,7 @@ from thespian.actors import ActorAddress
 
 from agentcom import exit_codes
 from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking, when_idle
-from agentcom.store.commits import Prepared, prepare
+from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.errors import StoreError
@@ -96,10 +96,10 @@ class StoreActor(Supervised):
         if self.gathering or self.desk.writing:
             return
         self.gathering = True
-        if isinstance(item, Prepared) and not item.must:  # its writer let the others speak first already
-            self.send(self.myAddress, Gathered())
-        else:
+        if self.desk.comes_alone(item):
             when_idle(self, Gathered())
+        else:
+            self.send(self.myAddress, Gathered())
 
     def _write(self) -> None:
         if not self.finishing and (batch := self.desk.take()):

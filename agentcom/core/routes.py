@@ -67,7 +67,7 @@ _ALL: tuple[Route, ...] = (
         compat=True,
         query=views.TaskQuery,
         answer=views.TaskList,
-        summary="Tasks, oldest first.",
+        summary="Tasks, oldest first; with a status or priority, group by group.",
     ),
     Route(
         name="task.dead_letter",

@@ -35,6 +35,7 @@ from agentcom.runtime.clock import Clock, SystemClock
 from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
 from agentcom.runtime.external import Endpoint
+from agentcom.runtime.facade import Facade
 from agentcom.runtime.jobs import Jobs
 from agentcom.runtime.loop_thread import LoopThread
 from agentcom.runtime.pickling import copied
@@ -52,7 +53,7 @@ CREATE_TIMEOUT_S = 50.0  # Thespian's
 STOP_TIMEOUT_S = 10.0  # Thespian's
 
 
-class LoopSystemBase:
+class LoopSystemBase(Facade):
     """Hand it to `ActorSystem(systemBase=base, transientUnique=True, capabilities=…)`.
 
     Without `loop` it runs one of its own in a daemon thread. With a loop, which must be the one running in
@@ -92,7 +93,7 @@ class LoopSystemBase:
         self._closing: asyncio.Task[None] | None = None
         self._empty: asyncio.Event | None = None  # set while closing, when the last actor is gone
         self.closed = False
-        self._outside = self.external_clone()
+        self._outside: OutsideCaller = self.external_clone()
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         assert self._own is not None
@@ -155,15 +156,6 @@ class LoopSystemBase:
         )
         return address
 
-    def tell(self, target: ActorAddress, message: object) -> None:
-        self._outside.tell(target, message)
-
-    def ask(self, target: ActorAddress, message: object, timeout: Any = None) -> Any:
-        return self._outside.ask(target, message, timeout)
-
-    def listen(self, timeout: Any = None) -> Any:
-        return self._outside.listen(timeout)
-
     def external_clone(self) -> OutsideCaller:
         return OutsideCaller(self)
 
@@ -172,12 +164,6 @@ class LoopSystemBase:
 
     def _handleDeadLetters(self, address: LocalAddress, enable: bool) -> None:
         self._on_loop(partial(self.dispatcher.handle_dead_letters, address, enable))
-
-    def loadActorSource(self, fname: object) -> None:
-        no_source(fname)
-
-    def unloadActorSource(self, source_hash: object) -> None:
-        no_source(source_hash)
 
     def shutdown(self) -> None:
         """Blocks until all actors are gone; on the loop's own thread it only begins."""

@@ -24,6 +24,7 @@ from agentcom.runtime.chooser import Chooser, chooser_of
 from agentcom.runtime.clock import ManualClock
 from agentcom.runtime.construction import our_capabilities
 from agentcom.runtime.dispatcher import Dispatcher
+from agentcom.runtime.facade import Facade
 from agentcom.runtime.faults import CrashWish, Faults, Injector, Planned, crash_point, set_trap
 from agentcom.runtime.pickling import copied
 from agentcom.runtime.ports import Port
@@ -43,7 +44,7 @@ class NeverIdleError(RuntimeError):
     """The actors keep each other busy without time passing, or for longer than expected."""
 
 
-class SimSystemBase:
+class SimSystemBase(Facade):
     """Hand it to `ActorSystem(systemBase=sim, transientUnique=True, capabilities=…)`, or use it by itself.
 
     Everything runs on the thread that made it, and only inside its methods.
@@ -245,16 +246,6 @@ class SimSystemBase:
         no_source(source_hash)
         return self.dispatcher.create(actor_class, None, requirements, name)
 
-    def tell(self, target: ActorAddress, message: object) -> None:
-        self._outside.tell(target, message)
-
-    def ask(self, target: ActorAddress, message: object, timeout: Any = None) -> Any:
-        """Runs until the answer comes, that much virtual time has passed, or nothing is left to happen."""
-        return self._outside.ask(target, message, timeout)
-
-    def listen(self, timeout: Any = None) -> Any:
-        return self._outside.listen(timeout)
-
     def external_clone(self) -> SimCaller:
         return SimCaller(self)
 
@@ -263,12 +254,6 @@ class SimSystemBase:
 
     def _handleDeadLetters(self, address: LocalAddress, enable: bool) -> None:
         self.dispatcher.handle_dead_letters(address, enable)
-
-    def loadActorSource(self, fname: object) -> None:
-        no_source(fname)
-
-    def unloadActorSource(self, source_hash: object) -> None:
-        no_source(source_hash)
 
     def shutdown(self) -> None:
         """Every actor is asked to exit; who has not when all is idle is ended."""

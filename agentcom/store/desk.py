@@ -42,6 +42,13 @@ class Desk:
         crowded = len(self._waiting) > self._max_queue
         return self.tell(overloaded=True) if crowded and not self.status.overloaded else ()
 
+    @staticmethod
+    def comes_alone(item: Item) -> bool:
+        """Whether more may follow at once. A commit without preconditions closes a ticket: its writer has let the
+        others speak first already.
+        """
+        return isinstance(item, Open) or bool(item.must)
+
     def take(self) -> list[Item]:
         """The next batch; empty while one is being written or when nothing waits."""
         if self._writing:
