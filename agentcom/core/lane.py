@@ -95,14 +95,14 @@ class Lane(LaneTime):
         return incarnation >= newest
 
     def _reclaim(self, ask: Reclaim, now: Now) -> Iterator[Decision]:
-        if self._elsewhere(ask.task_id, ask):
+        task: TaskState | None = self.rows.get("task", (ask.task_id,))
+        if self._is_elsewhere(task):
             # Not passed on: the agent waits for our answer, and would wait for ever if the other lane is down.
             moved = ClaimRefused(
                 ask.task_id, self.name, "it moved to another lane", generation=ask.generation
             )
             yield Decision(outputs=(to_agent(ask.agent_id, moved),))
             return
-        task = self._mine(ask.task_id)
         if task is None or not self._is_current(ask.agent_id, ask.incarnation):
             yield self._reclaim_refused(ask, "there is no such task")
         elif task.holder == ask.agent_id and task.generation == ask.generation:
@@ -137,7 +137,7 @@ class Lane(LaneTime):
 
     def _reported(self, said: Reported, now: Now) -> Iterator[Decision]:
         task: TaskState | None = self.rows.get("task", (said.report.task_id,))
-        if task and task.lane != self.name:
+        if self._is_elsewhere(task):
             yield Decision(outputs=(Output(f"lane.{task.lane}", said),))
             return
         ctx = reports.Context(said.agent_id, now.ms, self.mint_order(now), self.policy, self.entropy)

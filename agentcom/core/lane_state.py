@@ -5,7 +5,7 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from agentcom.core.assignments import assign_frame
 from agentcom.core.decision import Decision, Entropy, Output, Rows
@@ -105,12 +105,9 @@ class LaneState:
         task: TaskState | None = self.rows.get("task", (task_id,))
         return task if task and task.lane == self.name else None
 
-    def _elsewhere(self, task_id: str, message: Any) -> Decision | None:
-        """Another lane owns it: pass the message on."""
-        task: TaskState | None = self.rows.get("task", (task_id,))
-        if task is None or task.lane == self.name:
-            return None
-        return Decision(outputs=(Output(f"lane.{task.lane}", message),))
+    def _is_elsewhere(self, task: TaskState | None) -> TypeGuard[TaskState]:
+        """Another lane owns it by now."""
+        return task is not None and task.lane != self.name
 
     # --- decisions that several messages make ------------------------------------------------------
 

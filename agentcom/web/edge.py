@@ -64,10 +64,6 @@ class Edge:
         self.ended: asyncio.Task[None] | None = None
         """uvicorn's own task: when it is done and `drain` was not called, the hub ends."""
 
-    @property
-    def address(self) -> Any:
-        return self._port.address
-
     async def start(self, listener: socket.socket) -> None:
         """Serve. Returns when connections are accepted."""
         self._sweep()
