@@ -39,9 +39,9 @@ class Process:
     def __init__(self, env, folder):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "hub.log"
+        self.folder, self.log = folder, folder / "hub.log"
         argv = [sys.executable, "-m", "agentcom.cli.main", "hub", "--port", str(self.port)]
-        with self.log.open("w") as log:
+        with self.log.open("ab") as log:  # an earlier life may still be writing its last lines
             self.popen = subprocess.Popen(argv, cwd=folder, env=env, stderr=log)
         until = time.monotonic() + 30
         while not self.ready():
@@ -54,6 +54,14 @@ class Process:
             return httpx.get(f"{self.url}/ready", trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def kill(self):
+        """The hub itself and the keeper, which is stopped first so that it cannot start another."""
+        hub = int((self.folder / "agentcom-data" / "hub.lock").read_text())
+        self.popen.send_signal(signal.SIGSTOP)
+        os.kill(hub, signal.SIGKILL)
+        self.popen.kill()
+        self.popen.wait()
 
     def stop(self):
         self.popen.send_signal(signal.SIGTERM)
@@ -194,8 +202,7 @@ def test_a_hub_that_was_killed_has_its_tasks_and_then_stops_in_order(base_env, t
     first = Process(base_env, tmp_path)
     here = {"AGENTCOM_TOKEN": (tmp_path / "agentcom-data" / "admin.token").read_text().strip()}
     submitted = command("main", "submit", "x", "--json", **here, AGENTCOM_HUB=first.url)
-    first.popen.kill()
-    first.popen.wait()
+    first.kill()
     again = Process(base_env, tmp_path)
     try:
         found = tasks(command, **here, AGENTCOM_HUB=again.url)

@@ -6,6 +6,7 @@ A stage's actors move only while a verb waits. `until` looks at the whole scene 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -236,7 +237,8 @@ class ProcessStage(Stage):
         """What outlives the shutdown is ended by pid, as the session tells whose it is."""
         self._asys.shutdown()
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it was ending by itself
+                os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
