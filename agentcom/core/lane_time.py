@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from agentcom.core import tasks
 from agentcom.core.decision import Decision
-from agentcom.core.index import entries
 from agentcom.core.lane_state import SLICE, LaneState, Now, to_agent
+from agentcom.protocol.index import entries
 from agentcom.protocol.ops import Delete, Op, Put
 from agentcom.protocol.rows import HELD, TaskState
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentcom.core.decision import Entropy
-from agentcom.core.index import MARK, history, ops_between, ops_of_new
 from agentcom.core.policy import Policy
 from agentcom.core.signature import Needs
 from agentcom.core.transitions import Step as Verb
 from agentcom.core.transitions import next_phase
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.index import MARK, history, ops_between, ops_of_new
 from agentcom.protocol.ops import Op, Put
 from agentcom.protocol.rows import Event, Lane, Past, Report, Result, Signature, TaskBody, TaskState
 

@@ -1,19 +1,13 @@
 """The data folder: one environment, one owner, one open per process.
 
-Lives here: the folder's lock, the schema version, the store's life, the clean mark, and raw transactions.
+Lives here: the folder's lock, the schema version, the store's life, the clean mark.
 
-    FOLDER/hub.lock      held for life; contains the owner's pid
-    FOLDER/store/        LMDB's data.mdb and lock.mdb
-
-LMDB must be opened after any fork. A write transaction must begin and end on one thread; readers may be
-anywhere.
-May import: agentcom.store.{tables,errors}, lmdb, operating system.
+Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
+May import: agentcom.store.{errors,layout,reader,tables,transactions}, lmdb, operating system.
 """
 
-import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +17,14 @@ import msgspec
 from agentcom.store.errors import (
     DataFolderLocked,
     NewerSchema,
-    StorageFull,
     StoreClosed,
     StoreError,
     StoreUnreadable,
 )
+from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
+from agentcom.store.transactions import ReadView, WriteTransaction
 
 SCHEMA = 1
 MAP_SIZE = 1 << 40
@@ -63,10 +58,10 @@ class Environment:
     def closed(self) -> bool:
         return self._lock < 0
 
-    def reading(self) -> "ReadView":
+    def reading(self) -> ReadView:
         return ReadView(self)
 
-    def writing(self) -> "WriteTransaction":
+    def writing(self) -> WriteTransaction:
         return WriteTransaction(self)
 
     def meta(self, name: str) -> Any:
@@ -128,105 +123,6 @@ class Environment:
         self._lock = -1
 
 
-class ReadView:
-    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused."""
-
-    __slots__ = ("_dbs", "_txn")
-
-    def __init__(self, env: Environment) -> None:
-        self._dbs = env.dbs
-        self._txn = env.raw.begin()
-
-    def __enter__(self) -> "ReadView":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._txn.abort()
-
-    def get(self, number: int, key: bytes) -> bytes | None:
-        return self._txn.get(key, None, self._dbs[number])
-
-    def first(self, number: int, at: bytes) -> tuple[bytes, bytes] | None:
-        """The entry at `at` or the first one after it."""
-        cursor = self._txn.cursor(self._dbs[number])
-        return cursor.item() if cursor.set_range(at) else None
-
-    def last_key(self, number: int) -> bytes | None:
-        cursor = self._txn.cursor(self._dbs[number])
-        return cursor.key() if cursor.last() else None
-
-    def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Entries with start <= key < stop."""
-        cursor = self._txn.cursor(self._dbs[number])
-        if not cursor.set_range(start):
-            return
-        for key, value in cursor.iternext():
-            if stop is not None and key >= stop:
-                return
-            yield key, value
-
-    def backward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Entries with start <= key < stop, last first."""
-        cursor = self._txn.cursor(self._dbs[number])
-        below = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
-        if not below:
-            return
-        for key, value in cursor.iterprev():
-            if key < start:
-                return
-            yield key, value
-
-
-class WriteTransaction:
-    """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
-
-    __slots__ = ("_dbs", "_env", "_txn")
-
-    def __init__(self, env: Environment) -> None:
-        self._env, self._dbs = env, env.dbs
-
-    def __enter__(self) -> "WriteTransaction":
-        self._txn = self._env.raw.begin(write=True)
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if error is not None:
-            self._txn.abort()
-            if is_full(error):
-                raise StorageFull(str(error)) from error
-            return
-        try:
-            self._txn.commit()
-        except lmdb.Error as problem:
-            if is_full(problem):
-                raise StorageFull(str(problem)) from problem
-            raise
-
-    def get(self, number: int, key: bytes) -> bytes | None:
-        return self._txn.get(key, None, self._dbs[number])
-
-    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
-        """Those of the keys that are there."""
-        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
-
-    def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
-        """Write items, which should be sorted; `append` only above every key of the table."""
-        items = items if isinstance(items, list) else list(items)
-        _, added = self._txn.cursor(self._dbs[number]).putmulti(items, overwrite=True, append=append)
-        if added != len(items):  # LMDB says so only when keys are not where `append` wants them
-            raise lmdb.Error(f"only {added} of {len(items)} rows were accepted by table {number}")
-
-    def delete(self, number: int, key: bytes) -> None:
-        self._txn.delete(key, b"", self._dbs[number])
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether the file or its disk is full: a state to wait out, where other errors end the process."""
-    if isinstance(error, lmdb.MapFullError | lmdb.DiskError):
-        return True
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
     """Lock the folder, open or create its store, start a new life.
 
@@ -277,8 +173,9 @@ def handle(folder: Path) -> Handle:
 
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
+    store = Layout(folder).store
     raw = lmdb.open(
-        str(folder / "store"),
+        str(store),
         map_size=MAP_SIZE,
         max_dbs=64,
         max_readers=MAX_READERS,
@@ -295,8 +192,8 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
         raw.close()
         raise
     env.clear_stale_readers()
-    for path in (folder, folder / "store"):
-        _sync_folder(path)
+    for path in (folder, store):
+        sync_folder(path)
     return env
 
 
@@ -337,12 +234,3 @@ def _get_meta(view: ReadView, name: str) -> Any:
 
 def _put_meta(txn: WriteTransaction, name: str, value: Any) -> None:
     txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])
-
-
-def _sync_folder(path: Path) -> None:
-    """A new file survives a power cut only when its folder's entry does."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

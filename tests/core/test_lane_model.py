@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import Clock, LaneWorld
 
-from agentcom.core.index import entries
 from agentcom.core.messages import (
     Absent,
     Claim,
@@ -39,6 +38,7 @@ from agentcom.protocol.frames import (
     TaskResult,
     TaskUnblock,
 )  # fmt: skip
+from agentcom.protocol.index import entries
 from agentcom.protocol.rows import TaskState, counted
 from agentcom.store.memory import MemoryStore
 

@@ -24,6 +24,7 @@ from agentcom.store import (
     env,
     handle,
     open_environment,
+    transactions,
 )
 from agentcom.store.env import opened
 from agentcom.store.errors import SupersededStore
@@ -172,10 +173,10 @@ def test_a_full_map_is_answered_and_served_again_when_there_is_room(tmp_path, mo
 
 
 def test_what_is_not_full_is_not_answered_as_full(tmp_path):
-    assert env.is_full(lmdb.MapFullError("x"))
-    assert env.is_full(OSError(28, "No space left on device"))
-    assert not env.is_full(lmdb.CorruptedError("x"))
-    assert not env.is_full(OSError(5, "Input/output error"))
+    assert transactions.is_full(lmdb.MapFullError("x"))
+    assert transactions.is_full(OSError(28, "No space left on device"))
+    assert not transactions.is_full(lmdb.CorruptedError("x"))
+    assert not transactions.is_full(OSError(5, "Input/output error"))
 
 
 def _write_until_killed(folder: str, told: Any) -> None:

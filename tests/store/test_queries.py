@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentcom.core.index import MARK, ops_of_new
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.index import MARK, ops_of_new
 from agentcom.protocol.ops import Op, Put
 from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Result, TaskBody, TaskState
 from agentcom.protocol.views import TaskQuery

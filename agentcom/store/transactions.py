@@ -1,0 +1,119 @@
+"""LMDB's transactions, as the store's engine and its readers use them.
+
+A write transaction must begin and end on one thread; readers may be anywhere.
+May import: agentcom.store.errors, lmdb.
+"""
+
+import errno
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import lmdb
+
+from agentcom.store.errors import StorageFull
+
+
+class Source(Protocol):
+    """An open LMDB file and its tables by number."""
+
+    raw: lmdb.Environment
+    dbs: list[Any]
+
+
+class ReadView:
+    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused."""
+
+    __slots__ = ("_dbs", "_txn")
+
+    def __init__(self, env: Source) -> None:
+        self._dbs = env.dbs
+        self._txn = env.raw.begin()
+
+    def __enter__(self) -> "ReadView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        return self._txn.get(key, None, self._dbs[number])
+
+    def first(self, number: int, at: bytes) -> tuple[bytes, bytes] | None:
+        """The entry at `at` or the first one after it."""
+        cursor = self._txn.cursor(self._dbs[number])
+        return cursor.item() if cursor.set_range(at) else None
+
+    def last_key(self, number: int) -> bytes | None:
+        cursor = self._txn.cursor(self._dbs[number])
+        return cursor.key() if cursor.last() else None
+
+    def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries with start <= key < stop."""
+        cursor = self._txn.cursor(self._dbs[number])
+        if not cursor.set_range(start):
+            return
+        for key, value in cursor.iternext():
+            if stop is not None and key >= stop:
+                return
+            yield key, value
+
+    def backward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries with start <= key < stop, last first."""
+        cursor = self._txn.cursor(self._dbs[number])
+        below = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
+        if not below:
+            return
+        for key, value in cursor.iterprev():
+            if key < start:
+                return
+            yield key, value
+
+
+class WriteTransaction:
+    """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
+
+    __slots__ = ("_dbs", "_env", "_txn")
+
+    def __init__(self, env: Source) -> None:
+        self._env, self._dbs = env, env.dbs
+
+    def __enter__(self) -> "WriteTransaction":
+        self._txn = self._env.raw.begin(write=True)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is not None:
+            self._txn.abort()
+            if is_full(error):
+                raise StorageFull(str(error)) from error
+            return
+        try:
+            self._txn.commit()
+        except lmdb.Error as problem:
+            if is_full(problem):
+                raise StorageFull(str(problem)) from problem
+            raise
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        return self._txn.get(key, None, self._dbs[number])
+
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Those of the keys that are there."""
+        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
+
+    def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
+        """Write items, which should be sorted; `append` only above every key of the table."""
+        items = items if isinstance(items, list) else list(items)
+        _, added = self._txn.cursor(self._dbs[number]).putmulti(items, overwrite=True, append=append)
+        if added != len(items):  # LMDB says so only when keys are not where `append` wants them
+            raise lmdb.Error(f"only {added} of {len(items)} rows were accepted by table {number}")
+
+    def delete(self, number: int, key: bytes) -> None:
+        self._txn.delete(key, b"", self._dbs[number])
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the file or its disk is full: a state to wait out, where other errors end the process."""
+    if isinstance(error, lmdb.MapFullError | lmdb.DiskError):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
