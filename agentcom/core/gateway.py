@@ -12,6 +12,7 @@ from agentcom.core import gateway_http, gateway_sessions, submitting
 from agentcom.core.decision import Output
 from agentcom.core.gateway_state import Now, Rows, State
 from agentcom.core.messages import (
+    Condition,
     ConnClosed,
     ConnOpened,
     EndSession,
@@ -38,6 +39,7 @@ def on_up(state: State, name: str, rows: Rows) -> list[Output]:
 
 def on_down(state: State, name: str) -> list[Output]:
     state.up.discard(name)
+    state.conditions.pop(name, None)
     if name == "agents":
         return gateway_sessions.on_agents_down(state)
     return submitting.on_lane_down(state, name)
@@ -45,6 +47,11 @@ def on_down(state: State, name: str) -> list[Output]:
 
 def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
     state.default_repo = None
+    return []
+
+
+def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
+    state.conditions[said.name] = said
     return []
 
 
@@ -67,4 +74,5 @@ _HANDLERS: dict[type, Handler] = {
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
+    Condition: _condition,
 }

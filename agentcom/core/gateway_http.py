@@ -28,6 +28,7 @@ from agentcom.core.messages import (
     Delegate,
     Fault,
     HttpIn,
+    Maintain,
     Operate,
     Read,
     Reply,
@@ -214,8 +215,32 @@ def _delegate(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outpu
 
 def _health(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     connected = sum(session.welcomed for session in state.sessions.values())
+    said = sorted(state.conditions.items())
+    query = (
+        connected,
+        {name: condition.facts for name, condition in said},
+        [alert for _, condition in said for alert in condition.alerts],
+    )
     msg = asked.msg
-    return [Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what="health", query=connected))]
+    return [Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what="health", query=query))]
+
+
+def _maintain(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg, route = asked.msg, asked.route
+    body: Any = None
+    if route.body is not None:
+        body = decode_body(route.body, msg.body)
+        if isinstance(body, Fault):
+            return asked.refuse(body)
+    ask = Maintain(
+        reply_to=msg.reply_to,
+        request=msg.request,
+        verb=route.name,
+        by=asked.subject,
+        args=msg.args,
+        body=body,
+    )
+    return [Output(route.actor, ask)]
 
 
 def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
@@ -233,6 +258,7 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "read": _read,
     "presence": _presence,
     "delegate": _delegate,
+    "maintain": _maintain,
     "health": _health,
     "ready": _ready,
 }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.decision import Output
 from agentcom.core.decoding import Codec
-from agentcom.core.messages import Fault, Reply
+from agentcom.core.messages import Condition, Fault, Reply
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import LANES, Token
 
@@ -99,6 +99,7 @@ class State:
         self.up: set[str] = set()
         self.sessions: dict[str, Session] = {}
         self.tokens: dict[str, Token] = {}
+        self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
         self.parts: dict[int, Part] = {}
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0

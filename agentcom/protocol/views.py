@@ -194,11 +194,15 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    status: str
+    status: Literal[
+        "ok", "degraded"
+    ]  #: degraded: it serves, and `alerts` says what an operator should look at
     service: str
     agents_connected: int
-    epoch: int
+    epoch: int  #: rises with each restore
     store: dict[str, Any]
+    parts: dict[str, dict[str, Any]] = {}  #: what snapshots, archive and compaction say of themselves
+    alerts: list[str] = []
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):

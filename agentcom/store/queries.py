@@ -217,13 +217,21 @@ def _pull(snap: Snapshot, _query: Any, pr_id: str) -> views.PullView | None:
     return None if row is None else views.pull_view(row)
 
 
-def _health(snap: Snapshot, connected: Any, _key: str) -> views.Health:
+HealthQuery = tuple[int, dict[str, dict[str, Any]], list[str]]
+"""What the gateway knows by itself: how many agents are connected, what the parts say of themselves, alerts."""
+
+
+def _health(snap: Snapshot, query: HealthQuery, _key: str) -> views.Health:
+    connected, said, alerts = query
+    parts = dict(said)
     return views.Health(
-        status="ok",
+        status="degraded" if alerts else "ok",
         service="agent_com",
         agents_connected=connected,
-        epoch=snap.get("meta", ("epoch",)) or 0,
-        store={"seq": snap.seq},
+        epoch=snap.get("meta", ("epoch",)) or 1,
+        store={"seq": snap.seq, **parts.pop("store", {})},
+        parts=parts,
+        alerts=alerts,
     )
 
 

@@ -1,0 +1,35 @@
+"""What the parts of the hub say of themselves is what /health shows."""
+
+from agentcom.core.gateway import decide, on_down
+from agentcom.core.gateway_state import Now, Rules, State
+from agentcom.core.messages import Condition, HttpIn
+from agentcom.store import MemoryStore, queries
+
+
+def health(state, store):
+    msg = HttpIn(reply_to="edge", request=1, route="health", token="", args={}, body=b"")
+    ((_, read),) = decide(state, msg, Now(0, 0.0), store.reader)
+    return queries.answer(store.reader, read.what, read.query, read.key)
+
+
+def test_health_shows_the_newest_of_each_part_and_any_alert_degrades_it():
+    state, store = State(Rules(), "me"), MemoryStore()
+    assert health(state, store).status == "ok"
+    for condition in (
+        Condition("archive", {"lag_s": 90}, ("the archive is 90 s behind",)),
+        Condition("store", {"sync": "interval"}),
+    ):
+        assert decide(state, condition, Now(0, 0.0), store.reader) == []
+    seen = health(state, store)
+    assert (seen.status, seen.alerts) == ("degraded", ["the archive is 90 s behind"])
+    assert seen.parts == {"archive": {"lag_s": 90}}
+    assert seen.store == {"seq": 0, "sync": "interval"}
+    decide(state, Condition("archive", {"lag_s": 0}), Now(0, 0.0), store.reader)
+    assert health(state, store).status == "ok"
+
+
+def test_a_part_that_is_down_says_nothing():
+    state, store = State(Rules(), "me"), MemoryStore()
+    decide(state, Condition("archive", {}, ("old news",)), Now(0, 0.0), store.reader)
+    on_down(state, "archive")
+    assert health(state, store).alerts == []
