@@ -3,7 +3,7 @@
 May import: msgspec, agentcom.protocol.{bodies, frames, rows}.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -194,9 +194,7 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    status: Literal[
-        "ok", "degraded"
-    ]  #: degraded: it serves, and `alerts` says what an operator should look at
+    status: Literal["ok", "degraded"]  #: degraded: it serves, and `alerts` says what to look at
     service: str
     agents_connected: int
     epoch: int  #: rises with each restore

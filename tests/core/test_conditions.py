@@ -7,7 +7,7 @@ from agentcom.store import MemoryStore, queries
 
 
 def health(state, store):
-    msg = HttpIn(reply_to="edge", request=1, route="health", token="", args={}, body=b"")
+    msg = HttpIn(reply_to="edge", request=1, route="health", token="", args={}, body=b"", peer="127.0.0.1")
     ((_, read),) = decide(state, msg, Now(0, 0.0), store.reader)
     return queries.answer(store.reader, read.what, read.query, read.key)
 
