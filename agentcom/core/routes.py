@@ -10,9 +10,7 @@ import msgspec
 from agentcom.protocol import bodies, views
 
 Role = Literal["agent", "operator", "admin"]
-How = Literal[
-    "submit", "batch", "operate", "administer", "read", "presence", "delegate", "maintain", "health", "ready"
-]
+How = Literal["submit", "batch", "operate", "administer", "read", "presence", "delegate", "health", "ready"]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
@@ -25,7 +23,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     how: How
-    actor: str = ""  #: who answers, for "maintain"
     summary: str
     answer: Any
     roles: frozenset[Role] = NOBODY  #: empty: open to anyone, with or without a token
