@@ -24,6 +24,7 @@ from supervisors.messages import answer_unavailable
 
 log = structlog.get_logger()
 
+MAINTENANCE = ("snapshots", "archive", "compaction")
 READ_S = 25.0
 """A list that takes longer is given up, before the edge's own backstop."""
 
@@ -45,7 +46,7 @@ def rules_of(config: Config) -> Rules:
 
 class GatewayActor(Supervised):
     needs = ("store",)
-    soft_needs = (*NEEDED_TO_SERVE, "presence")
+    soft_needs = (*NEEDED_TO_SERVE, "presence", *MAINTENANCE)
 
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock

@@ -93,6 +93,47 @@ class Blocked(Section, frozen=True, kw_only=True):
 class Store(Section, frozen=True, kw_only=True):
     sync: Literal["always", "interval"] = "always"  #: `interval` is faster, and a power cut loses the newest
     max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
+    max_bytes: Annotated[int, Meta(ge=0)] = 0  #: of the store's file; 0 is as large as the disk
+    ballast_bytes: Annotated[int, Meta(ge=0)] = (
+        64 << 20
+    )  #: given up when the disk is full, so that it can be tidied
+
+
+class Snapshots(Section, frozen=True, kw_only=True):
+    dir: str = ""  #: best on another disk; empty: `snapshots` in the data folder
+    every_s: Seconds = 3_600.0  #: since the last one, also across restarts
+    first_s: Seconds = 60.0  #: the first one of a store, after the start
+    hourly: Count = 24  #: of that many hours the last one of each is kept
+    daily: Count = 14  #: and of that many days
+
+
+class Archive(Section, frozen=True, kw_only=True):
+    dir: str = ""  #: best on another disk; empty: `archive` in the data folder
+    every_s: Annotated[float, Meta(gt=0, le=60)] = 1.0  #: how often the journal is shipped
+    segment_bytes: Bytes = 16 << 20  #: a segment that is larger is followed by a new one
+    alert_s: Seconds = 60.0  #: an oldest unshipped entry of this age is an alert
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    finished_s: Seconds = (
+        2_592_000.0  #: completed and cancelled tasks, with their history, results and pull records
+    )
+    dead_letter_s: Seconds = 7_776_000.0  #: tasks in the dead letter
+    idempotency_s: Seconds = 604_800.0  #: keys of submits; never before their task
+    mailbox_s: Seconds = 604_800.0  #: unread mail
+    audit_s: Seconds = 31_536_000.0  #: records of what administrators did
+    journal_s: Seconds = 3_600.0  #: entries, once they are archived and a snapshot has them
+
+
+class Compaction(Section, frozen=True, kw_only=True):
+    every_s: Seconds = 60.0  #: how often the retention is looked at
+    slice: Annotated[int, Meta(ge=1, le=10_000)] = (
+        100  #: rows or tasks of one commit, so that it holds nobody up
+    )
+    free_share: Annotated[float, Meta(gt=0, lt=1)] = (
+        0.5  #: of the file's pages; from it on the file is rewritten
+    )
+    free_bytes: Bytes = 256 << 20  #: and only when so much can be given back
 
 
 class Compat(Section, frozen=True, kw_only=True):
@@ -118,6 +159,10 @@ class Config(Section, frozen=True, kw_only=True):
     scheduler: Scheduler = Scheduler()
     blocked: Blocked = Blocked()
     store: Store = Store()
+    snapshots: Snapshots = Snapshots()
+    archive: Archive = Archive()
+    retention: Retention = Retention()
+    compaction: Compaction = Compaction()
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()

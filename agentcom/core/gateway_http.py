@@ -28,6 +28,7 @@ from agentcom.core.messages import (
     Delegate,
     Fault,
     HttpIn,
+    Maintain,
     Operate,
     Read,
     Reply,
@@ -224,6 +225,24 @@ def _health(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     return [Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what="health", query=query))]
 
 
+def _maintain(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg, route = asked.msg, asked.route
+    body: Any = None
+    if route.body is not None:
+        body = decode_body(route.body, msg.body)
+        if isinstance(body, Fault):
+            return asked.refuse(body)
+    ask = Maintain(
+        reply_to=msg.reply_to,
+        request=msg.request,
+        verb=route.name,
+        by=asked.subject,
+        args=msg.args,
+        body=body,
+    )
+    return [Output(route.actor, ask)]
+
+
 def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     missing = [name for name in NEEDED_TO_SERVE if name not in state.up]
     if state.draining:
@@ -239,6 +258,7 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "read": _read,
     "presence": _presence,
     "delegate": _delegate,
+    "maintain": _maintain,
     "health": _health,
     "ready": _ready,
 }

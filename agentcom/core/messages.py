@@ -468,6 +468,17 @@ class AskPresence(Ask, frozen=True, kw_only=True):
     agent_id: str = ""
 
 
+class Maintain(Ask, frozen=True, kw_only=True):
+    """For a part that looks after the data: "snapshots", "archive" or "compaction". Answered by Reply with a view,
+    or Fault.
+    """
+
+    verb: str  #: a route's name
+    by: str = ""
+    args: dict[str, str] = {}
+    body: Any = None
+
+
 class Condition(Message, frozen=True):
     """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
 

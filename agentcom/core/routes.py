@@ -10,7 +10,9 @@ import msgspec
 from agentcom.protocol import bodies, views
 
 Role = Literal["agent", "operator", "admin"]
-How = Literal["submit", "batch", "operate", "administer", "read", "presence", "delegate", "health", "ready"]
+How = Literal[
+    "submit", "batch", "operate", "administer", "read", "presence", "delegate", "maintain", "health", "ready"
+]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
@@ -23,6 +25,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     how: How
+    actor: str = ""  #: who answers, for "maintain"
     summary: str
     answer: Any
     roles: frozenset[Role] = NOBODY  #: empty: open to anyone, with or without a token

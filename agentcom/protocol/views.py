@@ -199,7 +199,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     agents_connected: int
     epoch: int  #: rises with each restore
     store: dict[str, Any]
-    parts: dict[str, dict[str, Any]] = {}  #: what parts of the hub say of themselves
+    parts: dict[str, dict[str, Any]] = {}  #: what snapshots, archive and compaction say of themselves
     alerts: list[str] = []
 
 

@@ -23,7 +23,7 @@ from agentcom.store.errors import (
     StoreError,
     StoreUnreadable,
 )
-from agentcom.store.layout import sync_folder
+from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
 from agentcom.store.redo import Item, Redo, recover
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
@@ -185,7 +185,7 @@ def handle(folder: Path) -> Handle:
 
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
-    store = folder / "store"
+    store = Layout(folder).store
     entries = recover(store)
     raw = lmdb.open(
         str(store),
