@@ -123,14 +123,17 @@ class Environment:
         self._lock = -1
 
 
-def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
-    """Lock the folder, open or create its store, start a new life.
+def open_environment(
+    folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1
+) -> Environment:
+    """Lock the folder, open or create its store, start a new life. `lock` is one that `lock_folder` gave: it is the
+    environment's from now on.
 
     Raises DataFolderLocked with the owner's pid, NewerSchema or StoreUnreadable; each leaves the data as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    lock = _lock(folder)
+    lock = lock_folder(folder) if lock < 0 else lock
     try:
         env = _open(folder, lock, max_bytes, sync)
     except BaseException as error:
@@ -197,8 +200,12 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     return env
 
 
-def _lock(folder: Path) -> int:
-    """Hold FOLDER/hub.lock; the kernel gives it back however the process ends."""
+def lock_folder(folder: Path) -> int:
+    """Hold FOLDER/hub.lock, by this handle, until it is closed; the kernel gives it back however the process ends.
+
+    Raises DataFolderLocked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -154,6 +154,10 @@ class SegmentWriter:
         self._file.write(_framed(_SEQ.pack(entry.seq) + entry.row))
         self.next += 1
 
+    def flush(self) -> None:
+        """Everything appended so far survives this process."""
+        self._file.flush()
+
     def sync(self) -> None:
         """Everything appended so far is on disk on return."""
         self._file.flush()
