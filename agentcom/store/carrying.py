@@ -1,8 +1,8 @@
 """A tool: carries the journal of a store that nobody has open, and that may be damaged, into archive segments.
 
 What it could read before it was killed by a torn file is there all the same.
-Argument: {"store", "into", "after", "entries"}; prints {"epoch", "line", "life"} first; result {"last"}: the seq of the
-store's newest entry. `entries` false only asks for that.
+Argument: {"store", "into", "after", "entries"}; prints {"epoch", "line", "life", "store"} first. Result: {"last"}, the
+seq of the store's newest entry. `entries` false only asks for that.
 May import: agentcom.store.{child,env,errors,foreign,restore_plan,segments,tables}, lmdb.
 """
 
@@ -16,7 +16,7 @@ from agentcom.store import child
 from agentcom.store.env import SCHEMA
 from agentcom.store.errors import CorruptRow, StoreUnreadable
 from agentcom.store.foreign import Foreign
-from agentcom.store.restore_plan import Way
+from agentcom.store.restore_plan import Way, straight
 from agentcom.store.segments import Entry, Header, SegmentWriter
 from agentcom.store.tables import TABLES, decode_key, decode_row, encode_key
 
@@ -25,8 +25,15 @@ JOURNAL = TABLES["journal"]
 
 def work(argument: dict[str, Any]) -> dict[str, Any]:
     with Foreign(Path(argument["store"]), lock=False) as store:
-        way = Way(store.meta("epoch") or 1, tuple((e, s) for e, s in store.meta("line") or ()))
-        child.say({"epoch": way.epoch, "line": way.line, "life": store.meta("life") or 0})
+        way = Way(store.meta("epoch") or 1, straight(store.meta("line") or ()))
+        child.say(
+            {
+                "epoch": way.epoch,
+                "line": way.line,
+                "life": store.meta("life") or 0,
+                "store": store.meta("store"),
+            }
+        )
         try:
             if argument["entries"]:
                 _carry(store, way, int(argument["after"]), Path(argument["into"]))

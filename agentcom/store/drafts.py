@@ -104,7 +104,9 @@ class Bundle:
     def add(self, entry: Entry) -> None:
         told: Journal = decode_row(JOURNAL, entry.row, entry.seq)
         if strange := {number for number, _, _ in told.ops} - BY_NUMBER.keys():
-            raise StoreError(f"journal entry {entry.seq} writes table {min(strange)}, unknown to this release")
+            raise StoreError(
+                f"journal entry {entry.seq} writes table {min(strange)}, unknown to this release"
+            )
         for number, key, value in told.ops:
             self._rows.setdefault(number, {})[key] = value
         self._journal.append((encode_key(JOURNAL, (entry.seq,)), entry.row))

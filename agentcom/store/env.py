@@ -123,9 +123,7 @@ class Environment:
         self._lock = -1
 
 
-def open_environment(
-    folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1
-) -> Environment:
+def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1) -> Environment:
     """Lock the folder, open or create its store, start a new life. `lock` is one that `lock_folder` gave: it is the
     environment's from now on.
 

@@ -1,89 +1,76 @@
-"""What a restore would do, decided from what was found: pure.
+"""What a restore does, decided from what was found: pure.
 
 A restore follows one line of epochs (see agentcom.store.segments): the one of the highest epoch that anything was
 found of. Along it seqs only rise, so that a seq names one entry; what another line wrote under the same number was
 discarded by an earlier restore, and stays so.
 
-Lives here: the line, the choice of a base and of the runs of entries after it, what could not be brought back.
+Lives here: that line, the bases to begin with, the target, what could not be brought back, the next epoch.
 May import: agentcom.store.segments.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agentcom.store.segments import Line
-
-JUMP = 1 << 20
-"""What a restore adds to the journal's seq, to each mailbox's sequence and to each generation, at least."""
+from agentcom.store.segments import RAISE, Line
 
 
 class Way(NamedTuple):
-    """One line of epochs: `epoch`, and of each before it the last seq that belongs to it.
+    """One line of epochs: `epoch`, and of those before it the last seq that belongs to it.
 
-    An epoch 0 in it stands for an empty store that is numbered so: a salvaged store begins there.
+    An epoch 0 in it stands for an empty store whose numbers begin there: so does a salvaged store.
     """
 
     epoch: int
     line: Line = ()
 
     @property
-    def beginning(self) -> "Base":
-        """The empty store before its first entry."""
-        first = min((epoch for epoch, _ in self.line), default=self.epoch)
-        return Base("", 0, self.line[0][1]) if first == 0 else Base("", first, 0)
+    def beginning(self) -> int:
+        """The seq at which the store was empty."""
+        return self.line[0][1] if self.line and self.line[0][0] == 0 else 0
 
     def end_of(self, epoch: int) -> int | None:
-        """The last seq of an epoch that belongs to it; None for its own, which is open."""
+        """The last seq of an epoch that belongs to it; None for its own, which is open, and for any other."""
         return dict(self.line).get(epoch)
 
-    def continues(self, epoch: int, line: Line) -> bool:
+    def continues(self, epoch: int, line: Iterable[Sequence[int]]) -> bool:
         """Whether what wrote under `epoch` and `line` did so on this way, at least at first."""
         known = epoch == self.epoch or self.end_of(epoch) is not None
-        return known and tuple(line) == tuple(part for part in self.line if part[0] < epoch)
+        return known and straight(line) == tuple(part for part in self.line if part[0] < epoch)
 
-    def holds(self, epoch: int, seq: int) -> bool:
+    def cut(self, epoch: int, seq: int) -> int:
+        """The last seq up to `seq` that an epoch has on this way; 0 when it has none."""
         end = self.end_of(epoch)
-        return epoch == self.epoch if end is None else seq <= end
+        if end is None:
+            return seq if epoch == self.epoch else 0
+        return min(seq, end)
 
     def epoch_of(self, seq: int) -> int:
         """In which epoch of this way a seq lies."""
         return next((epoch for epoch, end in self.line if seq <= end), self.epoch)
 
-    def follows(self, at: int, epoch: int, seq: int) -> bool:
-        """Whether the entry (epoch, seq) is the one right after the seq `at`."""
-        here = self.epoch_of(at)
-        if at != self.end_of(here):
-            return epoch == here and seq == at + 1
-        later = [other for other, _ in self.line if other > here] + [self.epoch]
-        return epoch == later[0] and seq - at > JUMP and (seq - at - 1) % JUMP == 0
+
+class Target(NamedTuple):
+    """Up to where to go; without either, to the end."""
+
+    seq: int | None = None
+    ms: int | None = None
+
+    def covers(self, seq: int, ms: int) -> bool:
+        return (self.seq is None or seq <= self.seq) and (self.ms is None or ms <= self.ms)
+
+    @property
+    def is_end(self) -> bool:
+        return self.seq is None and self.ms is None
 
 
 class Base(NamedTuple):
-    """A snapshot to begin with, or the empty store when `source` is empty."""
+    """A snapshot to begin with."""
 
     source: str
     epoch: int
+    line: Line
     seq: int
-    ms: int = 0  #: of its newest entry
-
-
-class Run(NamedTuple):
-    """Entries that can be read, without a gap."""
-
-    source: str
-    epoch: int
-    first: int
-    last: int
-
-
-class Plan(NamedTuple):
-    base: Base
-    runs: tuple[Run, ...]  #: after it, in order, each cut to what is to be applied
-    reached: int  #: the last seq that will be there
-
-    @property
-    def entries(self) -> int:
-        return sum(run.last - run.first + 1 for run in self.runs)
+    ms: int  #: of its newest entry
 
 
 class Lost(NamedTuple):
@@ -105,72 +92,53 @@ class Lost(NamedTuple):
         return f"entries {self.first} to {self.last} are known to have existed and could not be brought back"
 
 
+def straight(line: Iterable[Sequence[int]]) -> Line:
+    """A line as it comes out of msgpack or JSON, as tuples."""
+    return tuple((int(epoch), int(seq)) for epoch, seq in line)
+
+
 def way_of(found: Iterable[tuple[int, Line]]) -> Way | None:
     """The line of the highest epoch among those that something was found of."""
-    ways = [Way(epoch, tuple(tuple(part) for part in line)) for epoch, line in found]  # type: ignore[misc]
-    return max(ways, default=None)
+    return max((Way(epoch, straight(line)) for epoch, line in found), default=None)
 
 
-def plan(way: Way, bases: Iterable[Base], runs: Sequence[Run], upto: int | None = None) -> Plan | None:
-    """The newest base at or before `upto` (None: the end), and the runs after it as far as there is no gap.
+def bases(way: Way, found: Iterable[Base], target: Target) -> list[Base]:
+    """The snapshots to begin with, best first: the newest on the way at or before the target.
 
-    None when there is no base, and not all entries since the beginning either. The newest base is the best one: no
-    older one reaches further, as the same entries come after both.
+    No older one leads further, as the same entries come after both.
     """
-    fits = [b for b in bases if way.holds(b.epoch, b.seq) and (upto is None or b.seq <= upto)]
-    base = max(fits, key=lambda b: b.seq, default=way.beginning)
-    at, chosen = base.seq, []
-    while (run := _next(way, runs, at, upto)) is not None:
-        chosen.append(run)
-        at = run.last
-    return Plan(base, tuple(chosen), at) if fits or chosen else None
+    fit = [b for b in found if way.continues(b.epoch, b.line) and way.cut(b.epoch, b.seq) == b.seq]
+    return sorted((b for b in fit if target.covers(b.seq, b.ms)), key=lambda b: -b.seq)
 
 
-def _next(way: Way, runs: Sequence[Run], at: int, upto: int | None) -> Run | None:
-    """The run that leads furthest from `at`, cut to its part of the way."""
-    fits = []
-    for run in runs:
-        end = min(n for n in (run.last, way.end_of(run.epoch), upto) if n is not None)
-        first = run.first if way.follows(at, run.epoch, run.first) else at + 1
-        if run.first <= first <= end and way.follows(at, run.epoch, first):
-            fits.append(run._replace(first=first, last=end))
-    return max(fits, key=lambda run: run.last, default=None)
+def lost(reached: int, newest: int, target: Target, *, end_is_known: bool, stopped: bool) -> Lost:
+    """What of the target is not there once everything up to `reached` is.
+
+    `newest` is the highest seq on the way that is known to have existed; `end_is_known`: that none came after it.
+    `stopped`: a later entry than the target's was seen, so that all of the target is there.
+    """
+    if stopped:
+        return Lost()
+    wanted = newest if target.seq is None else min(target.seq, newest)
+    if wanted > reached:
+        return Lost(reached + 1, wanted)
+    missed = target.seq is None or target.seq > reached
+    return Lost(reached + 1) if missed and not end_is_known else Lost()
 
 
-def newest(way: Way, seen: Iterable[tuple[int, int]]) -> int:
-    """The highest seq on the way among (epoch, seq) that are known to have existed."""
-    ends = (_cut(way, epoch, seq) for epoch, seq in seen)
-    return max((end for end in ends if end is not None), default=0)
+def continued(way: Way, reached: int, newest: int, highest_epoch: int) -> Way:
+    """The way of the epoch that a restore begins when it keeps what is on `way` up to `reached`.
 
-
-def _cut(way: Way, epoch: int, seq: int) -> int | None:
-    end = way.end_of(epoch)
-    if end is None:
-        return seq if epoch == way.epoch else None
-    return min(seq, end)
-
-
-def continued(way: Way, reached: int) -> Way:
-    """The way of the epoch that a restore begins, when it keeps what is on `way` up to `reached`.
-
-    Its number is for the caller to raise above all that were ever seen.
+    Its epoch is above all that were seen, and its numbers above all that what it discards (up to `newest`) can have
+    minted: each epoch between that of `reached` and its own raises them once more and has no entry on it.
     """
     last = way.epoch_of(reached)
-    return Way(way.epoch + 1, (*(part for part in way.line if part[0] < last), (last, reached)))
+    enough = last + max(0, newest - reached) // RAISE + 1
+    epoch = max(way.epoch + 1, highest_epoch + 1, enough)
+    between = tuple((n, reached + (n - last) * RAISE) for n in range(last, epoch))
+    return Way(epoch, (*(part for part in way.line if part[0] < last), *between))
 
 
-def lost(made: Plan, newest_known: int, upto: int | None, *, end_is_known: bool) -> Lost:
-    """What the plan cannot bring back of what was asked for.
-
-    `end_is_known`: nothing can have been written after `newest_known`, as the store's own journal was read to its end.
-    """
-    wanted = newest_known if upto is None else min(upto, newest_known)
-    if wanted > made.reached:
-        return Lost(made.reached + 1, wanted)
-    open_end = upto is None and not end_is_known
-    return Lost(made.reached + 1) if open_end else Lost()
-
-
-def jump(reached: int, newest_known: int) -> int:
-    """What to add to every number: above all that the discarded entries can have minted."""
-    return JUMP * (1 + max(0, newest_known - reached) // JUMP)
+def raised_by(way: Way, reached: int) -> int:
+    """What the epoch of `way` adds to every number of the one it continues from `reached`."""
+    return way.line[-1][1] + RAISE - reached
