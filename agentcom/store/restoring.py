@@ -28,6 +28,10 @@ from agentcom.store.transactions import is_full
 from agentcom.store.verify import check_rows
 
 
+TOLD = 20
+"""Problems of the result that are named; a verify names all."""
+
+
 class NothingToRestore(StoreError):
     """There is no snapshot that can be used, and no archive that goes back to the beginning."""
 
@@ -88,8 +92,9 @@ def work(argument: Any) -> Made:
         none = f"there is no usable snapshot in {ask.snapshots} and no segment in {ask.archive}"
         raise NothingToRestore("; ".join([none, *sources.told]))
     restore = Restore(ask, sources, sources.way)
-    for base in [*bases(sources.way, sources.bases(), ask.target), None]:
-        if (made := restore.begin_with(base)) is not None:
+    choice = [*bases(sources.way, sources.bases(), ask.target), None]
+    for strict, base in [(True, base) for base in choice] + [(False, base) for base in choice]:
+        if (made := restore.begin_with(base, strict=strict)) is not None:
             return made
     none = "there is no usable snapshot at or before that point, and not every entry since the beginning"
     raise NothingToRestore("; ".join([none, *sources.told]))
@@ -102,8 +107,12 @@ class Restore:
         self.ask, self.sources, self.way = ask, sources, way
         self.into = Path(ask.into) if ask.into else None
 
-    def begin_with(self, base: Base | None) -> Made | None:
-        """All of it with this snapshot, or from an empty store; None, and told why, when that does not do."""
+    def begin_with(self, base: Base | None, *, strict: bool) -> Made | None:
+        """All of it with this snapshot, or from an empty store; None, and told why, when that does not do.
+
+        `strict`: rows that contradict each other are a reason to try another base. If none gives better ones, they
+        were committed so, and are brought back so.
+        """
         if base is not None and (why := self._copy(base)):
             self._give_up(why)
             return None
@@ -116,7 +125,7 @@ class Restore:
             with Draft(self.into) as draft:
                 draft.apply(replay)
                 reached("restore.replayed")
-                return self._raised(draft, base, replay) if base or replay.count else None
+                return self._raised(draft, base, replay, strict) if base or replay.count else None
         except (lmdb.Error, StoreUnreadable, CorruptRow) as error:
             if is_full(error):
                 raise StorageFull(str(error)) from error
@@ -132,10 +141,12 @@ class Restore:
     def _give_up(self, why: str) -> None:
         """This base is no good: the next one finds an empty folder."""
         self.sources.told.append(why)
+        if why in self.sources.told[:-1]:
+            self.sources.told.pop()  # of the strict try
         for path in self.into.iterdir() if self.into else ():
             path.unlink()
 
-    def _raised(self, draft: Draft, base: Base | None, replay: Replay) -> Made | None:
+    def _raised(self, draft: Draft, base: Base | None, replay: Replay, strict: bool) -> Made | None:
         made = self._made(base, replay)
         way = Way(made.epoch, made.line)
         old = self.sources.old
@@ -145,11 +156,12 @@ class Restore:
         seq = begin_epoch(draft, way, raised_by(way, made.reached), ms, life)
         reached("restore.raised")
         report = check_rows(draft)
-        if report.problems:
+        if report.problems and strict:
             self._give_up(f"with {_named(base)} the result is not whole: {report.problems[0]}")
             return None
         draft.finish()
-        return msgspec.structs.replace(made, seq=seq)
+        problems = tuple(f"in what was brought back: {problem}" for problem in report.problems[:TOLD])
+        return msgspec.structs.replace(made, seq=seq, told=(*made.told, *problems))
 
     def _made(self, base: Base | None, replay: Replay) -> Made:
         way, at, target = self.way, replay.at, self.ask.target

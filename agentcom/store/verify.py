@@ -57,8 +57,10 @@ def starts(line: Any) -> frozenset[int]:
 
 
 def follows(seq: int, before: int, line: frozenset[int]) -> bool:
-    """Whether a journal entry may come right after another."""
-    return seq == before + 1 or (seq in line and before == seq - EPOCH_GAP - 1)
+    """Whether a journal entry may come right after another. Epochs between the two may be without entries."""
+    while seq != before + 1 and seq in line:
+        seq -= EPOCH_GAP
+    return seq == before + 1
 
 
 def _meta_key(name: str) -> bytes:
