@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 
 from agentcom.config import Config
+from agentcom.core.messages import Condition
 from agentcom.store import restore
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import Environment, lock_folder, open_environment
@@ -21,7 +23,7 @@ from agentcom.store.errors import StoreError
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
 from agentcom.store.restore import Folders, Record
-from agentcom.store.restore_plan import Target
+from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.salvage import salvage
 from agentcom.store.segments import listed
@@ -36,7 +38,18 @@ DAMAGE = ("SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL")
 
 class Started(NamedTuple):
     env: Environment
+    epoch: int
     recovery: Record | None  #: the newest one, when it is not long ago
+
+    def condition(self) -> Condition | None:
+        """What `/health` shows of it."""
+        record = self.recovery
+        if record is None:
+            return None
+        lost = Lost(*record.lost) if record.how == "restored" else ""
+        alert = f"the store was {record.how} ({record.why}): {lost or '; '.join(record.summary)}"
+        facts = msgspec.to_builtins(record)
+        return Condition("restore", facts, (alert,) if record.by_itself else ())
 
 
 class UnclaimedHistory(StoreError):
@@ -80,8 +93,8 @@ def folders_of(config: Config, folder: Path) -> Folders:
 def start(config: Config, folder: Path) -> Started:
     """The folder's store, locked, whole and open.
 
-    Raises `DataFolderLocked`, `NewerSchema`, `UnclaimedHistory`, `HistoryAway`, `StorageFull`, `OSError`; the data is as
-    it was, then.
+    Raises `DataFolderLocked`, `NewerSchema`, `UnclaimedHistory`, `HistoryAway`, `StorageFull`, `OSError`; then the data
+    is as it was.
     """
     folder = folder.resolve()
     lock = lock_folder(folder)
@@ -96,7 +109,7 @@ def start(config: Config, folder: Path) -> Started:
     layout.pardon()
     for path in layout.sweep():
         log.info("store.swept", folder=str(path))
-    return Started(env, recent(layout))
+    return Started(env, env.meta("epoch") or 1, recent(layout))
 
 
 def recent(layout: Layout) -> Record | None:
@@ -156,9 +169,14 @@ def _judged(error: ToolFailed) -> str:
 def recover(layout: Layout, folders: Folders, why: str) -> None:
     """Put another store in force. Raises what kept it from that, with nothing changed."""
     try:
-        made, record = restore.restore(layout, folders, Target(), why)
+        _, record = restore.restore(layout, folders, Target(), why, by_itself=True)
     except NothingToRestore as error:
-        record = salvage(layout, f"{why}; {error}")
-        log.error(f"store.{record.how}", reason=record.why, summary=record.summary, aside=record.aside, epoch=record.epoch)
-        return
-    log.error("store.restored", summary=record.summary, aside=record.aside, lost=str(made.lost), epoch=record.epoch)
+        record = salvage(layout, folders, f"{why}; {error}")
+    log.error(
+        "store.restored",
+        how=record.how,
+        reason=record.why,
+        summary=record.summary,
+        aside=record.aside,
+        epoch=record.epoch,
+    )

@@ -22,6 +22,7 @@ from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
+from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
@@ -55,8 +56,13 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def hub_tree(config: Config, folder: str) -> SupervisorSpec:
-    """Start order is dependence: each part may count on those above it; a restart takes those below along."""
+def hub_tree(
+    config: Config, folder: str, epoch: int = 1, recovered: Condition | None = None
+) -> SupervisorSpec:
+    """Start order is dependence: each part may count on those above it; a restart takes those below along.
+
+    `epoch` is the store's; `recovered` is what `/health` shows of a recovery not long ago.
+    """
     policy = policy_of(config)
     return SupervisorSpec(
         strategy="rest_for_one",
@@ -68,8 +74,8 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
             worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
             supervisor("tasks", _tasks(config, folder, policy)),
-            dynamic("agents", _agents(folder, policy)),
-            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            dynamic("agents", _agents(folder, policy, epoch)),
+            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
             supervisor("observability", _observability()),
         ),
     )
@@ -103,8 +109,8 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     )
 
 
-def _agents(folder: str, policy: Policy) -> DynamicSpec:
-    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
+def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 

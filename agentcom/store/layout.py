@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STORE, POINTER = "store", "store.current"
-DATA = "data.mdb"
+DATA, ADMIN = "data.mdb", "admin.token"
 CONDEMNED = "set-aside"
 """In a store's folder: once it is not in force any more it is kept aside, under what this file says, not swept."""
 
@@ -39,7 +39,7 @@ class Layout:
     @property
     def is_new(self) -> bool:
         """No hub has ever served from this folder."""
-        return not any(path.exists() for path in (self.folder / "admin.token", self.aside, self.store / DATA))
+        return not any(path.exists() for path in (self.folder / ADMIN, self.aside, self.store / DATA))
 
     def fresh(self) -> Path:
         """A new, empty folder for a store that is not in force yet."""

@@ -4,20 +4,23 @@ They are ordinary journal entries, so that the journal still folds to the rows.
 May import: agentcom.protocol, agentcom.store.{drafts,restore_plan,segments,tables}, msgspec.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
 from agentcom.protocol.rows import Journal
 from agentcom.store.drafts import Draft
+from agentcom.store.layout import ADMIN
 from agentcom.store.restore_plan import Way
 from agentcom.store.segments import RAISE, Entry
-from agentcom.store.tables import TABLES, decode_key, decode_row, encode_row
+from agentcom.store.tables import TABLES, decode_key, decode_row, encode_key, encode_row
 
 Write = tuple[int, bytes, bytes | None]
 
-TASK, HEAD = TABLES["task"], TABLES["head"]
+TASK, HEAD, TOKEN = TABLES["task"], TABLES["head"], TABLES["token"]
 OPS = 1_000
 """Of one entry at most."""
 LIVES = 1 << 10
@@ -43,6 +46,17 @@ def write_epoch(
         draft.apply([Entry(seq, encode_row(Journal(ms, "restore", event, tuple(ops))))])
     draft.put_meta(epoch=way.epoch, line=way.line, life=life + LIVES, clean=False)
     return seq
+
+
+def knows_admin(draft: Draft, folder: Path) -> bool:
+    """Whether the token in `admin.token` is the hub's. One that is not would keep its operator out."""
+    try:
+        secret = (folder / ADMIN).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    sha = hashlib.sha256(secret.encode()).hexdigest()
+    with draft.reading() as view:
+        return view.get(TOKEN.number, encode_key(TOKEN, (sha,))) is not None
 
 
 def _bundles(ops: Iterator[Write]) -> Iterator[tuple[str, list[Write]]]:

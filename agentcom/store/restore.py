@@ -20,7 +20,7 @@ import msgspec
 
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.errors import StorageFull, StoreError
-from agentcom.store.layout import DATA, Layout, write_whole
+from agentcom.store.layout import ADMIN, DATA, Layout, write_whole
 from agentcom.store.restore_plan import Target
 from agentcom.store.restore_sources import Ask
 from agentcom.store.restoring import Made, NothingToRestore
@@ -46,16 +46,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     store: str  #: the new store's folder
     aside: str  #: where the old one is; "" when there was none
     summary: tuple[str, ...]  #: sentences
+    by_itself: bool = True  #: at a start, without anybody asking
     lost: tuple[int, int] = (0, 0)  #: entries that could not be brought back, see `restore_plan.Lost`
 
 
 def dry_run(layout: Layout, folders: Folders, target: Target) -> Made:
     """What `restore` would do. Changes nothing. Raises as it does."""
-    with _scratch(None) as scratch:
-        return _run(_ask(layout, folders, target, scratch))
+    with scratch_in(None) as scratch:
+        return _run(ask_of(layout, folders, target, scratch))
 
 
-def restore(layout: Layout, folders: Folders, target: Target, why: str) -> tuple[Made, Record]:
+def restore(
+    layout: Layout, folders: Folders, target: Target, why: str, *, by_itself: bool = False
+) -> tuple[Made, Record]:
     """Make the store and put it in force.
 
     Raises `NothingToRestore`, `StorageFull`, or `StoreError` when the tool failed otherwise; then nothing was changed.
@@ -63,27 +66,31 @@ def restore(layout: Layout, folders: Folders, target: Target, why: str) -> tuple
     clear_scratch(layout)
     fresh = layout.fresh()
     try:
-        with _scratch(layout.folder) as scratch:
-            made = _run(_ask(layout, folders, target, scratch, into=fresh))
+        with scratch_in(layout.folder) as scratch:
+            made = _run(ask_of(layout, folders, target, scratch, into=fresh))
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     record = Record(
         how="restored",
-        ms=_now_ms(),
+        ms=now_ms(),
         why=why,
         epoch=made.epoch,
         line=made.line,
         store=str(fresh),
         aside="",
         summary=sentences(made),
+        by_itself=by_itself,
         lost=made.lost,
     )
-    return made, put_in_force(layout, fresh, record)
+    return made, put_in_force(layout, fresh, record, knows_admin=made.knows_admin)
 
 
-def put_in_force(layout: Layout, fresh: Path, record: Record) -> Record:
-    """Switch to `fresh`, keep what was in force, and write down what was done."""
+def put_in_force(layout: Layout, fresh: Path, record: Record, *, knows_admin: bool) -> Record:
+    """Switch to `fresh`, keep what was in force, and write down what was done.
+
+    An admin token that the new store does not know is set aside too: the hub makes another one at its start.
+    """
     when = datetime.fromtimestamp(record.ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     old = layout.store
     if old.is_dir():
@@ -94,6 +101,9 @@ def put_in_force(layout: Layout, fresh: Path, record: Record) -> Record:
     record = msgspec.structs.replace(record, aside=str(aside or ""))
     place = layout.aside / when
     place.mkdir(parents=True, exist_ok=True)
+    token = layout.folder / ADMIN
+    if token.exists() and not knows_admin:
+        layout.set_aside(token, when)
     write_whole(place / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     reached("restore.set_aside")
     return record
@@ -130,7 +140,8 @@ def clear_scratch(layout: Layout) -> None:
 
 
 @contextmanager
-def _scratch(parent: Path | None) -> Iterator[Path]:
+def scratch_in(parent: Path | None) -> Iterator[Path]:
+    """A folder that goes with the block; where files of this system go when there is no parent."""
     path = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
     try:
         yield path
@@ -138,7 +149,10 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _ask(layout: Layout, folders: Folders, target: Target, scratch: Path, *, into: Path | None = None) -> Ask:
+def ask_of(
+    layout: Layout, folders: Folders, target: Target, scratch: Path, *, into: Path | None = None
+) -> Ask:
+    """The argument of the tools, for this folder as it is."""
     old = layout.store
     return Ask(
         folder=str(layout.folder),
@@ -169,5 +183,5 @@ def told_as(failed: ToolFailed) -> StoreError:
     return failed
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     return int(datetime.now(UTC).timestamp() * 1000)

@@ -64,7 +64,7 @@ class Sources:
         self._snapshots = [s for s in snapshots_in(Path(ask.snapshots)) if self._is_usable(s)]
         self._leave_foreign()
         self.way = way_of(self._lines())
-        self._carried: Path | None = None
+        self._carried: tuple[int, Path] | None = None
 
     # --- what is there -----------------------------------------------------------------------------
 
@@ -137,14 +137,24 @@ class Sources:
         return Trail(way, after, [lambda _: self._archive, lambda at: self._carry(way, at)])
 
     def _carry(self, way: Way, after: int) -> Path | None:
-        """The old store's own entries after a seq, as segments; at most once."""
+        """The old store's own entries after a seq, as segments."""
         old = self.old
-        if self._carried is None and old is not None and way.continues(old.epoch, old.line):
-            self._carried = Path(self.ask.scratch)
-            argument = {"store": self.ask.store, "into": self.ask.scratch, "after": after, "entries": True}
-            with contextlib.suppress(ToolFailed):  # what it read is there; that the end is missing was told
-                Tool("carrying").run(argument)
-        return self._carried
+        if old is None or not way.continues(old.epoch, old.line):
+            return None
+        if self._carried is not None and self._carried[0] <= after:
+            return self._carried[1]
+        into = Path(self.ask.scratch) / f"after-{after}"
+        into.mkdir()
+        argument = {"store": self.ask.store, "into": str(into), "after": after, "entries": True}
+        with contextlib.suppress(ToolFailed):  # what it read is there; that the end is missing was told
+            Tool("carrying").run(argument)
+        self._carried = after, into
+        return into
+
+    def highest_seq(self) -> int:
+        """Of anything, on any way."""
+        known = [base.seq for base in self.bases()] + [_last_in(segment) for segment, _ in self._segments]
+        return max([*known, self.old.last if self.old else 0])
 
     def newest(self, way: Way, at: int) -> int:
         """The highest seq on the way that is known to have existed, when `at` was reached."""

@@ -18,7 +18,7 @@ from agentcom.store.drafts import JOURNAL, Draft
 from agentcom.store.env import SCHEMA
 from agentcom.store.errors import CorruptRow, StorageFull, StoreError, StoreUnreadable
 from agentcom.store.manifests import read_manifest
-from agentcom.store.raising import begin_epoch
+from agentcom.store.raising import begin_epoch, knows_admin
 from agentcom.store.restore_plan import Base, Lost, Target, Way, bases, continued, lost, raised_by
 from agentcom.store.restore_sources import Ask, Sources, copy_snapshot
 from agentcom.store.segments import Entry, Line
@@ -57,6 +57,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     line: Line
     seq: int  #: the newest entry of the new store; 0 when it was not made
     told: tuple[str, ...]  #: what could not be used, and why
+    knows_admin: bool = True  #: see `raising.knows_admin`
 
 
 class Replay:
@@ -159,9 +160,10 @@ class Restore:
         if report.problems and strict:
             self._give_up(f"with {_named(base)} the result is not whole: {report.problems[0]}")
             return None
+        known = knows_admin(draft, Path(self.ask.folder))
         draft.finish()
         problems = tuple(f"in what was brought back: {problem}" for problem in report.problems[:TOLD])
-        return msgspec.structs.replace(made, seq=seq, told=(*made.told, *problems))
+        return msgspec.structs.replace(made, seq=seq, told=(*made.told, *problems), knows_admin=known)
 
     def _made(self, base: Base | None, replay: Replay) -> Made:
         way, at, target = self.way, replay.at, self.ask.target
