@@ -1,8 +1,8 @@
 """The composition root: settings → system → supervision tree → edge.
 
 Order at start: the socket and the data folder first, so that a port in use or a second hub is refused before
-anything is changed; then the store is looked at, and recovered if need be; then the tree; then the edge serves. At the end: the edge drains, the tree stops in reverse,
-the store writes its clean mark last.
+anything is changed; then the store is looked at, and recovered if need be; then the tree; then the edge serves. At
+the end: the edge drains, the tree stops in reverse, the store writes its clean mark last.
 """
 
 import asyncio

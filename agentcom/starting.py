@@ -46,8 +46,8 @@ class Started(NamedTuple):
         record = self.recovery
         if record is None:
             return None
-        lost = Lost(*record.lost) if record.how == "restored" else ""
-        alert = f"the store was {record.how} ({record.why}): {lost or '; '.join(record.summary)}"
+        lost = str(Lost(*record.lost)) if record.how == "restored" else record.summary[0]
+        alert = f"the store was {record.how} ({record.why}): {lost}; the old one is in {record.aside or 'no place'}"
         facts = msgspec.to_builtins(record)
         return Condition("restore", facts, (alert,) if record.by_itself else ())
 
@@ -171,7 +171,7 @@ def recover(layout: Layout, folders: Folders, why: str) -> None:
     try:
         _, record = restore.restore(layout, folders, Target(), why, by_itself=True)
     except NothingToRestore as error:
-        record = salvage(layout, folders, f"{why}; {error}")
+        record = salvage(layout, folders, why, str(error))
     log.error(
         "store.restored",
         how=record.how,

@@ -6,6 +6,7 @@ begun by its job's place in the list. Result: sentences on what could not be rea
 May import: agentcom.store.{child,foreign,tables}, lmdb.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,23 +20,29 @@ from agentcom.store.tables import MAX_KEY
 
 HEAD = struct.Struct(">IIQ")
 """Job, length of the key, length of the row. A job begins with a record of both empty."""
-DEPTH = 12
+DEPTH = 40
 """How often a damaged stretch is halved in search of what is still good in it."""
 
 Item = tuple[bytes, bytes]
 
 
+class Tolerant(Foreign):
+    """A table whose root cannot be read is empty."""
+
+    def _open(self, name: str, number: int) -> None:
+        try:
+            super()._open(name, number)
+        except lmdb.Error:
+            self.dbs[number] = None
+
+
 def work(argument: dict[str, Any]) -> list[str]:
-    with Path(argument["into"]).open("wb") as out, Foreign(Path(argument["store"]), lock=False) as store:
+    with Path(argument["into"]).open("wb") as out, Tolerant(Path(argument["store"]), lock=False) as store:
         for n, (number, backward) in enumerate(argument["jobs"]):
             _put(out, n, b"", b"")
             out.flush()
-            if store.dbs[number] is None:
-                continue
-            with store.reading() as view:
-                walk = _backward(view, number) if backward else _readable(view, number, b"", None, DEPTH)
-                for key, row in walk:
-                    _put(out, n, key, row)
+            for key, row in _backward(store, number) if backward else readable(store, number):
+                _put(out, n, key, row)
     return []
 
 
@@ -43,30 +50,31 @@ def _put(out: BinaryIO, job: int, key: bytes, row: bytes) -> None:
     out.write(HEAD.pack(job, len(key), len(row)) + key + row)
 
 
-def _backward(view: Any, number: int) -> Iterator[Item]:
+def _backward(store: Foreign, number: int) -> Iterator[Item]:
     """From the end, up to what cannot be read."""
-    try:
+    with contextlib.suppress(lmdb.Error), store.reading() as view:
         yield from view.backward(number, b"", None)
-    except lmdb.Error:
-        return
 
 
-def _readable(view: Any, number: int, low: bytes, high: bytes | None, depth: int) -> Iterator[Item]:
-    """Rows from `low` to below `high`; around a damaged page, what is on either side of it."""
+def readable(
+    store: Foreign, number: int, low: bytes = b"", high: bytes | None = None, depth: int = DEPTH
+) -> Iterator[Item]:
+    """Rows from `low` to below `high`; around a damaged page, what is on either side of it.
+
+    An error spoils its read transaction, so each attempt has one of its own.
+    """
     last = low
     try:
-        for key, row in view.forward(number, low, high):
-            last = key
-            yield key, row
+        with store.reading() as view:
+            for key, row in view.forward(number, low, high):
+                last = key + b"\0"
+                yield key, row
     except lmdb.Error:
-        if depth == 0:
-            return
-        low = last + b"\0"
-        middle = _between(low, high)
-        if low < middle:
-            yield from _readable(view, number, low, middle, depth - 1)
-        if high is None or middle < high:
-            yield from _readable(view, number, middle, high, depth - 1)
+        middle = _between(last, high)
+        if depth and last < middle:
+            yield from readable(store, number, last, middle, depth - 1)
+        if depth and (high is None or middle < high):
+            yield from readable(store, number, middle, high, depth - 1)
 
 
 def _between(low: bytes, high: bytes | None) -> bytes:

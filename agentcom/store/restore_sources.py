@@ -83,7 +83,7 @@ class Sources:
         """Of anything, also of what cannot be read: the next one must be above it."""
         by_name = [segment.epoch for segment, _ in self._segments]
         by_name += [snapshot.manifest.epoch for snapshot in self._snapshots]
-        return max([self.old.epoch if self.old else 0, *by_name, *(epoch for epoch, _ in self.ask.known)])
+        return max([self.old.epoch if self.old else 1, *by_name, *(epoch for epoch, _ in self.ask.known)])
 
     def bases(self) -> list[Base]:
         return [

@@ -27,7 +27,6 @@ from agentcom.store.tables import decode_row
 from agentcom.store.transactions import is_full
 from agentcom.store.verify import check_rows
 
-
 TOLD = 20
 """Problems of the result that are named; a verify names all."""
 
@@ -188,7 +187,7 @@ class Restore:
 
 
 def _named(base: Base | None) -> str:
-    return f"snapshot {base.source}" if base else "the archive alone"
+    return f"snapshot {base.source}" if base else "an empty store to begin with"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from agentcom.store.restore_plan import Target
 from agentcom.store.salvaging import Salvaged
 
 
-def salvage(layout: Layout, folders: Folders, why: str) -> Record:
-    """Put a store of what can be read in force; an empty one when that is nothing. Raises as `restore` does."""
+def salvage(layout: Layout, folders: Folders, why: str, no_restore: str) -> Record:
+    """Put a store of what can be read in force; an empty one when that is nothing. `no_restore` says why
+    it could not be restored. Raises as `restore` does.
+    """
     fresh = layout.fresh()
     try:
         with scratch_in(layout.folder) as scratch:
@@ -37,6 +39,6 @@ def salvage(layout: Layout, folders: Folders, why: str) -> Record:
         line=made.line,
         store=str(fresh),
         aside="",
-        summary=(found if made.rows else none, *made.dropped),
+        summary=(found if made.rows else none, *made.dropped, no_restore),
     )
     return put_in_force(layout, fresh, record, knows_admin=made.knows_admin)
