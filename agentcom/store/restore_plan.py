@@ -139,6 +139,11 @@ def continued(way: Way, reached: int, newest: int, highest_epoch: int) -> Way:
     return Way(epoch, (*(part for part in way.line if part[0] < last), *between))
 
 
+def anew(epoch: int, newest: int) -> Way:
+    """The way of an epoch that continues nothing that was, but is above its numbers."""
+    return Way(epoch, tuple((n, newest + n * RAISE) for n in range(epoch)))
+
+
 def raised_by(way: Way, reached: int) -> int:
     """What the epoch of `way` adds to every number of the one it continues from `reached`."""
     return way.line[-1][1] + RAISE - reached

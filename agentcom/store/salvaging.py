@@ -24,7 +24,6 @@ from agentcom.store.layout import DATA
 from agentcom.store.raising import OPS, Write, knows_admin, write_epoch
 from agentcom.store.reading_out import records
 from agentcom.store.rebuilding import LEFT_OUT, Rebuilding, Told, bundles, kept
-from agentcom.store.restore_plan import Way
 from agentcom.store.restore_sources import Ask, Sources
 from agentcom.store.segments import RAISE, Line
 from agentcom.store.tables import TABLES, Table
@@ -51,7 +50,7 @@ def work(argument: Any) -> Salvaged:
     ask = msgspec.convert(argument, Ask)
     sources, scratch = Sources(ask), Path(ask.scratch)
     store = _copied(Path(ask.store), scratch) if ask.store else None
-    way = Way(sources.highest_epoch + 1, ((0, sources.highest_seq() or UNKNOWN),))
+    way = anew(sources.highest_epoch + 1, sources.highest_seq() or UNKNOWN)
     salvage = Salvage(ReadOut(store, scratch) if store else None)
     with Draft(Path(ask.into)) as draft:
         draft.put_meta(schema=SCHEMA)

@@ -1,13 +1,17 @@
 """Snapshots and archives made by hand, of a store that is open or of none at all."""
 
 import hashlib
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agentcom.protocol.rows import Journal
-from agentcom.store import manifests, segments
+from agentcom.store import child, manifests, segments
 from agentcom.store.env import SCHEMA
+from agentcom.store.errors import StoreError
 from agentcom.store.layout import DATA
 from agentcom.store.restore import Folders
 from agentcom.store.restore_plan import straight
@@ -16,6 +20,26 @@ from agentcom.store.tables import TABLES, encode_key, encode_row
 from tests.store.helpers import LmdbStore
 
 JOURNAL = TABLES["journal"]
+
+
+class InProcess:
+    """A tool without its process, for what does not damage the file it reads."""
+
+    def __init__(self, name: str, on_line: Any = None) -> None:
+        self._work = importlib.import_module(f"agentcom.store.{name}").work
+        self._on_line = on_line
+
+    def run(self, argument: Any) -> Any:
+        """What went over a pipe is JSON, and so is what comes back here; errors as a tool has them."""
+        said = child.say
+        child.say = self._on_line or said
+        try:
+            found = self._work(msgspec.to_builtins(argument))
+        except StoreError as error:
+            raise child.ToolFailed("tool", type(error).__name__, str(error)) from error
+        finally:
+            child.say = said
+        return msgspec.to_builtins(found)
 
 
 def folders_in(folder: Path) -> Folders:
