@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from agentcom.protocol.ops import Add, Append, Delete, Put
 from agentcom.protocol.rows import Mail
 from agentcom.store import redo
-from agentcom.store.errors import StorageFull, StoreError
+from agentcom.store.errors import StorageFull
 from agentcom.store.messages import Committed, Failed
 from agentcom.store.redo import Redo
 from tests.store.helpers import LmdbStore, Writer, all_rows, folded, task
@@ -157,8 +157,8 @@ def test_without_the_pin_a_power_cut_would_tear_the_file(gate, monkeypatch):
     for seed in range(20):
         try:
             survives(["commit"] * 12, seed, gate)
-        except (AssertionError, lmdb.Error, StoreError) as error:
-            seen.append(type(error))
+        except Exception as error:  # noqa: BLE001  # a torn tree fails in any way
+            seen.append(error)
     assert len(seen) > 10
 
 
