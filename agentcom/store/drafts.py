@@ -4,7 +4,8 @@ Lives here: `Draft`, which is read and written like an `Environment`, without it
 May import: agentcom.store.{commits,env,errors,layout,segments,tables,transactions}, lmdb.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ ENTRIES, BYTES = 5_000, 16 << 20
 """Of one transaction: few pages are written twice, and memory stays small."""
 
 
+class NoLog:
+    """In the place of a redo log: what is written to a draft is on disk at `finish`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def append(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Nothing."""
+
+    def undo(self) -> None:
+        """Nothing."""
+
+    def committed(self) -> None:
+        """Nothing."""
+
+
 class Draft:
     """An LMDB folder opened for writing; a context manager. Raises `StorageFull` as the disk does."""
 
@@ -33,6 +50,7 @@ class Draft:
             self.raw = lmdb.open(str(store), map_size=MAP_SIZE, max_dbs=64, sync=False, mode=0o600)
         except lmdb.Error as error:
             raise StoreUnreadable(str(store), str(error)) from error
+        self.redo = NoLog()
         self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
         for table in TABLES.values():
             self.dbs[table.number] = self.raw.open_db(table.name.encode())

@@ -20,7 +20,7 @@ import msgspec
 
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.errors import StorageFull, StoreError
-from agentcom.store.layout import ADMIN, DATA, Layout, write_whole
+from agentcom.store.layout import ADMIN, Layout, write_whole
 from agentcom.store.restore_plan import Target
 from agentcom.store.restore_sources import Ask
 from agentcom.store.restoring import Made, NothingToRestore
@@ -158,7 +158,7 @@ def ask_of(
         folder=str(layout.folder),
         snapshots=str(folders.snapshots),
         archive=str(folders.archive),
-        store=str(old) if (old / DATA).is_file() else "",
+        store=str(old) if old.is_dir() else "",
         into=str(into or ""),
         to_seq=target.seq,
         to_ms=target.ms,

@@ -12,13 +12,24 @@ from typing import Any
 
 import msgspec
 
+from agentcom.store import redo
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import SCHEMA
 from agentcom.store.layout import DATA
 from agentcom.store.manifests import SnapshotFile, snapshots_in
-from agentcom.store.replay import Along, Stop, entries_along
+from agentcom.store.replay import Along, Stop, entries_along, stretches
 from agentcom.store.restore_plan import Base, Target, Way, straight, way_of
-from agentcom.store.segments import DamagedSegment, Entry, Header, Line, Segment, SegmentReader, listed
+from agentcom.store.segments import (
+    FORMAT,
+    DamagedSegment,
+    Entry,
+    Header,
+    Line,
+    Segment,
+    SegmentReader,
+    SegmentWriter,
+    listed,
+)
 from agentcom.store.steps import reached
 
 CHUNK = 1 << 20
@@ -59,6 +70,7 @@ class Sources:
         self.ask = ask
         self.told: list[str] = []
         self.old = self._old_store()
+        self._redo = redo.logged(Path(ask.store)) if ask.store else []
         self._archive = Path(ask.archive)
         self._segments = [(segment, self._header(segment)) for segment in listed(self._archive)]
         self._snapshots = [s for s in snapshots_in(Path(ask.snapshots)) if self._is_usable(s)]
@@ -93,7 +105,7 @@ class Sources:
         ]
 
     def _old_store(self) -> OldStore | None:
-        if not self.ask.store:
+        if not (Path(self.ask.store) / DATA).is_file() or not self.ask.store:
             return None
         said: list[Any] = []
         tool = Tool("carrying", said.append)
@@ -134,7 +146,11 @@ class Sources:
     # --- entries -----------------------------------------------------------------------------------
 
     def entries(self, way: Way, after: int) -> "Trail":
-        return Trail(way, after, [lambda _: self._archive, lambda at: self._carry(way, at)])
+        return Trail(
+            way,
+            after,
+            [lambda _: self._archive, lambda at: self._carry(way, at), lambda at: self._log(way, at)],
+        )
 
     def _carry(self, way: Way, after: int) -> Path | None:
         """The old store's own entries after a seq, as segments."""
@@ -151,10 +167,33 @@ class Sources:
         self._carried = after, into
         return into
 
+    def _log(self, way: Way, at: int) -> Path | None:
+        """The entries of its redo log that come right after a seq, as a segment. It needs no LMDB to be read.
+
+        The log does not name its epoch. That an entry follows without a gap on the newest known line is enough: the
+        first one of any later epoch would be far above.
+        """
+        at = max(at, stretches(way.line, way.epoch)[-1].first - 1)
+        into = Path(self.ask.scratch) / f"log-{at}"
+        entries = [Entry(int.from_bytes(key, "big"), row) for key, row in redo.following(self._redo, at)]
+        if not entries or into.exists():
+            return None
+        into.mkdir()
+        writer = SegmentWriter(into, Header(FORMAT, SCHEMA, way.epoch, entries[0].seq, way.line))
+        for entry in entries:
+            writer.append(entry)
+        writer.flush()
+        writer.close()
+        return into
+
+    @property
+    def _last_logged(self) -> int:
+        return int.from_bytes(self._redo[-1][0], "big") if self._redo else 0
+
     def highest_seq(self) -> int:
         """Of anything, on any way."""
         known = [base.seq for base in self.bases()] + [_last_in(segment) for segment, _ in self._segments]
-        return max([*known, self.old.last if self.old else 0])
+        return max([*known, self.old.last if self.old else 0, self._last_logged])
 
     def newest(self, way: Way, at: int) -> int:
         """The highest seq on the way that is known to have existed, when `at` was reached."""
@@ -169,8 +208,10 @@ class Sources:
         return max(known)
 
     def knows_end(self, way: Way, at: int) -> bool:
-        """Whether nothing can have been written after `at`: the old store itself ends there."""
+        """Whether nothing can have been written after `at`: the old store itself, or its log, ends there."""
         old = self.old
+        if self._redo and self._last_logged == at:
+            return True
         return old is not None and old.epoch == way.epoch and old.line == way.line and old.last == at
 
 

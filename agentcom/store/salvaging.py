@@ -24,6 +24,7 @@ from agentcom.store.layout import DATA
 from agentcom.store.raising import OPS, Write, knows_admin, write_epoch
 from agentcom.store.reading_out import records
 from agentcom.store.rebuilding import LEFT_OUT, Rebuilding, Told, bundles, kept
+from agentcom.store.restore_plan import anew
 from agentcom.store.restore_sources import Ask, Sources
 from agentcom.store.segments import RAISE, Line
 from agentcom.store.tables import TABLES, Table
@@ -49,7 +50,7 @@ class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
 def work(argument: Any) -> Salvaged:
     ask = msgspec.convert(argument, Ask)
     sources, scratch = Sources(ask), Path(ask.scratch)
-    store = _copied(Path(ask.store), scratch) if ask.store else None
+    store = _copied(Path(ask.store), scratch) if (Path(ask.store) / DATA).is_file() and ask.store else None
     way = anew(sources.highest_epoch + 1, sources.highest_seq() or UNKNOWN)
     salvage = Salvage(ReadOut(store, scratch) if store else None)
     with Draft(Path(ask.into)) as draft:

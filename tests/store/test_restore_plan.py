@@ -192,9 +192,23 @@ class World:
         return [place for place in sorted(self.times) if way.cut(*place) == place[1]]
 
 
-@given(st.integers(0, 1 << 32), st.integers(0, 4), st.booleans())
-@settings(max_examples=120, deadline=None)
+SEEDS = st.integers(0, 1 << 32), st.integers(0, 4), st.booleans()
+
+
+@given(*SEEDS)
+@settings(max_examples=40, deadline=None)
 def test_a_restore_follows_one_line_to_the_first_gap_and_says_what_is_missing(seed, restores, to_the_end):
+    check(seed, restores, to_the_end)
+
+
+@pytest.mark.slow
+@given(*SEEDS)
+@settings(max_examples=1_000, deadline=None)
+def test_a_restore_follows_one_line_in_a_thousand_histories(seed, restores, to_the_end):
+    check(seed, restores, to_the_end)
+
+
+def check(seed, restores, to_the_end):
     with tempfile.TemporaryDirectory() as name:
         world = World(Path(name), seed)
         for _ in range(restores):

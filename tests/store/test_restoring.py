@@ -15,6 +15,7 @@ from agentcom.protocol.rows import Mail
 from agentcom.store import restore, restore_sources
 from agentcom.store.commits import fold
 from agentcom.store.layout import CONDEMNED, DATA, Layout
+from agentcom.store.redo import LOGS
 from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.segments import RAISE
@@ -209,6 +210,8 @@ def test_an_epoch_of_which_nothing_is_left_still_keeps_its_discarded_tail_away(f
 def test_without_snapshot_and_without_the_first_entries_it_refuses_and_changes_nothing(folder):
     for path in (*folders_in(folder).snapshots.glob("*/*"), *folders_in(folder).archive.glob("*-*1.journal")):
         path.unlink()
+    for name in LOGS:
+        (folder / "store" / name).unlink()
     (folder / "store" / DATA).write_bytes(b"")
     with pytest.raises(NothingToRestore, match="nothing can be restored"):
         run(folder)
