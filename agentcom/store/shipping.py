@@ -3,12 +3,13 @@
 Lives here: pure functions of an archivist's report. May import: msgspec.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 LONGEST_PAUSE_S = 10.0
+MAX_NOTED = 5
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -31,9 +32,9 @@ class Report(msgspec.Struct, frozen=True):
         return 0 if self.problem else self.archived or 0
 
 
-def facts(report: Report) -> dict[str, Any]:
-    """For `/health`."""
-    said = {
+def facts(report: Report, noted: Sequence[str] = ()) -> dict[str, Any]:
+    """For `/health`; of what was noted in this life the newest."""
+    said: dict[str, Any] = {
         "folder": report.folder,
         "archived_seq": report.archived,
         "newest_seq": report.newest,
@@ -42,7 +43,11 @@ def facts(report: Report) -> dict[str, Any]:
         "segments": report.segments,
         "bytes": report.bytes,
     }
-    return {**said, "problem": report.problem} if report.problem else said
+    if report.problem:
+        said["problem"] = report.problem
+    if noted:
+        said["noted"] = list(noted[-MAX_NOTED:])
+    return said
 
 
 def alerts(report: Report, alert_s: float, silent_s: float = 0.0) -> tuple[str, ...]:
