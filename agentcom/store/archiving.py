@@ -2,7 +2,7 @@
 
 Lives here: the archivist. It is blocking and belongs on a thread, one call at a time. What the world does to its folder
 (gone, full, read-only, another store's) is in its report and never raised; it looks anew at each call.
-May import: agentcom.store.{errors,holding,layout,reader,replay,segments,shipping,steps,tables}, operating system.
+May import: agentcom.store.{errors,holding,layout,reader,segments,shipping,steps,tables}, operating system.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from agentcom.store.holding import (
     next_along,
     owner_of,
     remember,
+    stretch_of,
     tail_of,
 )
 from agentcom.store.layout import sync_folder
 from agentcom.store.reader import Readable
-from agentcom.store.replay import Stretch
 from agentcom.store.segments import FORMAT, Entry, Header, Segment, SegmentWriter, listed, set_aside
 from agentcom.store.shipping import Report
 from agentcom.store.steps import reached
@@ -151,7 +151,7 @@ class Archivist:
 
     def _copy(self, budget: int) -> None:
         left = budget
-        while left > 0 and (found := self._slice()):
+        while left > 0 and (found := self._slice(min(left, SLICE_BYTES))):
             if self._taken == self._synced:
                 reached("archive.begun")
             for entry in found:
@@ -160,13 +160,17 @@ class Archivist:
         self._sync()
         self._has_more = left <= 0
 
-    def _slice(self) -> list[Entry]:
-        found, size = [], 0
+    def _slice(self, most: int) -> list[Entry]:
+        """The next entries of the line, about `most` bytes."""
+        line, found, size = self._owner.line, [], 0
         with self._source.reading() as view:
-            for key, row in view.forward(JOURNAL, _key(self._taken + 1), None):
-                found.append(Entry(int.from_bytes(key, "big"), row))
+            for key, row in view.forward(JOURNAL, _key(next_along(line, self._taken)), None):
+                seq = int.from_bytes(key, "big")
+                if seq < line[-1].first and stretch_of(line, seq) is None:
+                    continue
+                found.append(Entry(seq, row))
                 size += len(row)
-                if len(found) >= SLICE_ROWS or size >= SLICE_BYTES:
+                if len(found) >= SLICE_ROWS or size >= most:
                     break
         return found
 
@@ -186,16 +190,13 @@ class Archivist:
                 f"the journal no longer has the entries {due} to {seq - 1}: they are not in the archive, "
                 "and only a snapshot that is newer than them can bring them back"
             )
-        stretch = self._stretch_of(seq)
+        stretch = stretch_of(self._owner.line, seq)
+        assert stretch is not None  # others are not taken
         store, schema, _ = self._owner
         header = Header(FORMAT, schema, stretch.epoch, seq, stretch.line, store)
         self._writer = SegmentWriter(self.folder, header)
         self._segments += 1
         return self._writer
-
-    def _stretch_of(self, seq: int) -> Stretch:
-        line = self._owner.line
-        return next((s for s in line if s.last is not None and s.first <= seq <= s.last), line[-1])
 
     def _end(self) -> None:
         """Rotation: what the old segment has is on disk before a new one begins."""
@@ -233,7 +234,7 @@ class Archivist:
         with self._source.reading() as view:
             last = view.last_key(JOURNAL)
             newest = 0 if last is None else int.from_bytes(last, "big")
-            late = view.first(JOURNAL, _key((self._synced or 0) + 1))
+            late = view.first(JOURNAL, _key(next_along(self._owner.line, self._synced or 0)))
         known = self._synced is not None
         return Report(
             folder=str(self.folder),

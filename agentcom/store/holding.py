@@ -237,6 +237,12 @@ def _same(view: View, entry: Entry, oldest: int | None) -> bool:
     return row == entry.row if row is not None else oldest is not None and entry.seq < oldest
 
 
+def stretch_of(line: Iterable[Stretch], seq: int) -> Stretch | None:
+    """The epoch that a seq belongs to; None for one that a restore left out."""
+    fitting = (s for s in line if s.first <= seq and (s.last is None or seq <= s.last))
+    return next(fitting, None)
+
+
 def next_along(line: Iterable[Stretch], seq: int) -> int:
     """The seq that follows `seq` on a line of epochs."""
     for stretch in line:

@@ -76,10 +76,12 @@ class ArchivingModel(RuleBasedStateMachine):
             raise Killed(name)
 
     def sync(self, handle: int) -> None:
+        """One that fails takes along what was not on disk: no later one can write it."""
+        found = os.fstat(handle)
         self.syncs_until_failure -= 1
         if self.syncs_until_failure == -1:
+            os.truncate(f"/proc/self/fd/{handle}", min(self.synced.get(found.st_ino, 0), found.st_size))
             raise OSError(5, "Input/output error")
-        found = os.fstat(handle)
         self.synced[found.st_ino] = found.st_size
 
     def ship(self, budget: int = 1 << 20) -> None:
@@ -170,4 +172,4 @@ class ArchivingModel(RuleBasedStateMachine):
 
 
 TestArchivingModel = ArchivingModel.TestCase
-TestArchivingModel.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestArchivingModel.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
