@@ -56,6 +56,7 @@ class Reservation(msgspec.Struct):
     since: float
     reclaim: bool = False
     generation: int = 0
+    anew: bool = False  #: see `Reclaim`
 
 
 class Stopping(Bond):

@@ -91,6 +91,13 @@ class Sources:
             yield self.old.epoch, self.old.line
 
     @property
+    def store(self) -> str:
+        """The hub's id, by which it knows its archive again; "" when nothing tells it."""
+        if self.old is not None and self.old.store:
+            return self.old.store
+        return next((h.store for _, h in reversed(self._segments) if h is not None and h.store), "")
+
+    @property
     def highest_epoch(self) -> int:
         """Of anything, also of what cannot be read: the next one must be above it."""
         by_name = [segment.epoch for segment, _ in self._segments]

@@ -153,6 +153,8 @@ class Restore:
         life = max(draft.meta("life") or 0, old.life if old else 0)
         ms = int(time.time() * 1000)
         draft.put_meta(schema=SCHEMA)
+        if (store := draft.meta("store") or self.sources.store) != "":
+            draft.put_meta(store=store)
         seq = begin_epoch(draft, way, raised_by(way, made.reached), ms, life)
         reached("restore.raised")
         report = check_rows(draft)

@@ -55,6 +55,8 @@ def work(argument: Any) -> Salvaged:
     salvage = Salvage(ReadOut(store, scratch) if store else None)
     with Draft(Path(ask.into)) as draft:
         draft.put_meta(schema=SCHEMA)
+        if sources.store:
+            draft.put_meta(store=sources.store)
         life = sources.old.life if sources.old else 0
         seq = write_epoch(draft, way, salvage.entries(draft), int(time.time() * 1000), life)
         known = knows_admin(draft, Path(ask.folder))
