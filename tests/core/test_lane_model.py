@@ -232,12 +232,13 @@ class LanesAgainstModel(RuleBasedStateMachine):
         )
         self.step()
 
-    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "absent", "listed", "away"]))
+    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "anew", "absent", "listed", "away"]))
     @precondition(lambda self: self.told)
     def session_news(self, pick, what):
         agent, task_id, generation = self.holding(pick)
         message = {
             "reclaim": Reclaim(agent, 1, task_id, generation),
+            "anew": Reclaim(agent, 1, task_id, generation, anew=True),
             "absent": Absent(agent, 1, task_id, generation),
             "listed": Renew(agent, (HeldTask(task_id, generation),)),
             "away": HolderAway(agent, task_id, generation),
