@@ -8,7 +8,6 @@ May import: agentcom.store.{findings,reader,tables,task_rows,walking}, lmdb's fi
 import time
 from typing import Any
 
-from agentcom.protocol.rows import Journal
 from agentcom.store.findings import Findings, Problem, Report
 from agentcom.store.reader import Readable, Snapshot
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_key, encode_key
@@ -141,27 +140,21 @@ def _check_journal(look: Look, line: frozenset[int]) -> int:
     before = 0
     sought = look.findings.told
     for key, entry in look.walk(_JOURNAL, keys=False):
-        parts = look.parts(_JOURNAL, key)
-        if parts is None:
+        if len(key) != 8:
+            look.parts(_JOURNAL, key)  # says so
             continue
-        seq = int(parts[0])
+        seq = int.from_bytes(key, "big")
         if before and not follows(seq, before, line):
             what = f"the entries {before + 1} to {seq - 1} before it are missing"
-            look.findings.tell(_JOURNAL, key, what, seq)
+            look.findings.tell(_JOURNAL, key, what)
         before = seq
         if entry is not None:
-            _check_entry(look, key, seq, entry, sought)
+            for number, at, _ in entry.ops:
+                if number not in BY_NUMBER:
+                    look.findings.tell(_JOURNAL, key, f"it writes to table {number}, which does not exist")
+                elif sought and (number, at) in sought:
+                    look.findings.stamp(number, at, seq)
     return before
-
-
-def _check_entry(
-    look: Look, key: bytes, seq: int, entry: Journal, sought: dict[tuple[int, bytes], list[int]]
-) -> None:
-    for number, at, _ in entry.ops:
-        if number not in BY_NUMBER:
-            look.findings.tell(_JOURNAL, key, f"it writes to table {number}, which does not exist", seq)
-        elif sought and (number, at) in sought:
-            look.findings.stamp(number, at, seq)
 
 
 def last_seq(source: Readable) -> int:
