@@ -8,8 +8,13 @@ table as it is there, its own CRC included. Numbers are big end first. A torn ta
 the first record that does not check is not part of it, and nothing is ever appended behind one.
 
 **Line of epochs.** A restore begins a new epoch, which continues an earlier one up to some seq and discards what
-came after it. `line` names these: ((1, 500), (2, 1_048_900)) in a segment of epoch 3 says that of epoch 1 the entries
-up to 500 belong to it, of epoch 2 those up to 1,048,900, and everything of its own.
+came after it. `line` names these: ((1, 500), (2, 1_049_200)) in a segment of epoch 3 says that of epoch 1 the entries
+up to 500 belong to it, of epoch 2 those up to 1,049,200, and everything of its own. A restore that kept everything
+up to seq S writes its first own entry at S + `RAISE` + 1. How a line is followed is in agentcom.store.replay.
+
+**Overlap.** After a failed write the next segment begins at what is known to be on disk, so two segments may have the
+same entries; the one that begins later is the one to read. What a store that was put back to an earlier state makes
+untrue is renamed to `….journal.discarded`, what cannot be read but is in the way to `….journal.damaged`.
 May import: agentcom.store.{errors,layout,steps}, msgspec, operating system.
 """
 
@@ -29,6 +34,8 @@ from agentcom.store.layout import sync_folder
 FORMAT = 1
 SUFFIX = ".journal"
 MAX_RECORD = 1 << 30
+RAISE = 1 << 20
+"""By so much a restore raises the journal's seq, so that no number is minted twice."""
 Line = tuple[tuple[int, int], ...]
 
 _FRAME = struct.Struct(">II")
@@ -43,6 +50,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
     first: int  #: the seq of its first entry
     line: Line = ()
+    store: str = ""  #: the id of the store it belongs to (meta's `store`); "" of before there were any
 
 
 class Entry(NamedTuple):
