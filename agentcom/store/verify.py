@@ -2,22 +2,20 @@
 
 `check_rows` needs nothing but the store; whether the rows are also what the journal says is `check_fold` of
 agentcom.store.folding. Both work on one consistent view, so a hub may go on writing.
-May import: agentcom.store.{findings,reader,tables,task_rows,walking}, lmdb's figures.
+May import: agentcom.store.{findings,reader,segments,tables,task_rows,walking}, lmdb's figures.
 """
 
 import time
 from typing import Any
 
 from agentcom.store.findings import Findings, Problem, Report
-from agentcom.store.reader import Readable, Snapshot
+from agentcom.store.reader import Readable
+from agentcom.store.segments import RAISE
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_key, encode_key
 from agentcom.store.task_rows import WALKED, check_tasks
 from agentcom.store.walking import Look
 
-__all__ = ["EPOCH_GAP", "Problem", "Report", "check_rows"]
-
-EPOCH_GAP = 1 << 20
-"""A new epoch's first entry follows the last that it continues by this and one."""
+__all__ = ["Problem", "Report", "check_rows"]
 
 _JOURNAL, _HEAD, _META = TABLES["journal"], TABLES["head"], TABLES["meta"]
 _NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_id"}
@@ -37,31 +35,31 @@ def check_rows(source: Readable) -> Report:
         for table in TABLES.values():
             if table.name not in WALKED and table.name not in UNFOLDED:
                 _check_table(look, table)
-        facts = {key: row for key, row in look.walk(_META) if row is not None}
-        line = starts(facts.get(_meta_key("line"), []))
-        seq = _check_journal(look, line)
+        facts = file_facts(look)
+        seq = _check_journal(look, starts(facts.get("line", [])))
     pages, size = _file(source)
     return Report(
         problems=findings.problems, more=findings.more, rows=look.rows, pages=pages, bytes=size, seq=seq,
-        epoch=facts.get(_meta_key("epoch"), 1), seconds=time.monotonic() - begun,
+        epoch=facts.get("epoch", 1), seconds=time.monotonic() - begun,
     )  # fmt: skip
 
 
 def starts(line: Any) -> frozenset[int]:
     """The seqs at which an epoch of this line began: there, and only there, the journal jumps."""
     try:
-        return frozenset(int(last) + EPOCH_GAP + 1 for _, last in line)
+        return frozenset(int(last) + RAISE + 1 for _, last in line)
     except (TypeError, ValueError):
         return frozenset()
 
 
 def follows(seq: int, before: int, line: frozenset[int]) -> bool:
     """Whether a journal entry may come right after another."""
-    return seq == before + 1 or (seq in line and before == seq - EPOCH_GAP - 1)
+    return seq == before + 1 or (seq in line and before == seq - RAISE - 1)
 
 
-def _meta_key(name: str) -> bytes:
-    return encode_key(_META, (name,))
+def file_facts(look: Look) -> dict[str, Any]:
+    """The rows of `meta` that can be read."""
+    return {str(decode_key(_META, key)[0]): row for key, row in look.walk(_META) if row is not None}
 
 
 def _check_table(look: Look, table: Table) -> None:
@@ -155,12 +153,6 @@ def _check_journal(look: Look, line: frozenset[int]) -> int:
                 elif sought and (number, at) in sought:
                     look.findings.stamp(number, at, seq)
     return before
-
-
-def last_seq(source: Readable) -> int:
-    """The newest journal entry there is; 0 before the first."""
-    with source.reading() as view:
-        return Snapshot(view).seq
 
 
 def _file(source: Any) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Look:
     def walk(self, table: Table, *, keys: bool = True) -> Iterator[tuple[bytes, Any]]:
         """Every entry with its row, None where that or its key is damaged. `keys=False`: the caller checks the keys."""
         known: dict[bytes, Any] = {}
-        row_of, small, n = self._row, _SMALL, 0
+        row_of, small, n = self.read, _SMALL, 0
         for key, raw in self.raw(table):
             n += 1
             if len(raw) > small:
@@ -99,7 +99,7 @@ class Look:
         if table.name not in self.findings.broken:
             self.findings.tell(table, key, what)
 
-    def _row(self, table: Table, key: bytes, raw: bytes) -> Any:
+    def read(self, table: Table, key: bytes, raw: bytes) -> Any:
         """`tables.decode_row`, written out: this runs for every row there is."""
         body = raw[4:]
         if not body or crc32(body) != int.from_bytes(raw[:4], "big"):
