@@ -88,3 +88,14 @@ def readable(table: Table, key: bytes) -> str:
         return "/".join(str(part) for part in decode_key(table, key))
     except CorruptRow:
         return key.hex()
+
+
+def difference(found: bytes | None, due: bytes | None) -> str:
+    """How a row differs from what its newest journal entry wrote."""
+    if found is None:
+        return "the row is missing: the journal wrote it"
+    return (
+        "the row is too many: the journal deleted it"
+        if due is None
+        else "the row is not what the journal wrote"
+    )
