@@ -13,6 +13,7 @@ inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its
 What the world does (full disk, a refused write) is no crash and spends none of these.
 """
 
+from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
@@ -21,6 +22,7 @@ from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.store import StoreArgs
+from actors.verifier import VerifierArgs
 from agentcom.config import Config
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
@@ -70,6 +72,7 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             supervisor("tasks", _tasks(config, folder, policy)),
             dynamic("agents", _agents(folder, policy)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability()),
         ),
     )
@@ -106,6 +109,20 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
 def _agents(folder: str, policy: Policy) -> DynamicSpec:
     template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _maintenance(config: Config, data: Path) -> SupervisorSpec:
+    """It looks after the data while others serve: nobody's work depends on it."""
+    verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
+    return SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(verifier,)
+    )
+
+
+def _verifier(config: Config, data: Path) -> VerifierArgs:
+    snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
+    archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
+    return VerifierArgs(str(data), str(snapshots), str(archive))
 
 
 def _observability() -> SupervisorSpec:
