@@ -75,9 +75,10 @@ class VerifierActor(Maintainer):
             )
 
     def on_failure(self, step: str, error: str, why: str) -> None:
+        reason = why.removeprefix("verifying: ")
         if not self.stopping:
-            log.error("verify.ended", reason=why)
-        self._end(self.run.failed(why))
+            log.error("verify.ended", reason=reason)
+        self._end(self.run.failed(reason))
 
     def _end(self, run: Run) -> None:
         self.run, self.tool = run, None
