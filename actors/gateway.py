@@ -24,7 +24,7 @@ from supervisors.messages import answer_unavailable
 
 log = structlog.get_logger()
 
-MAINTENANCE = ("snapshots", "archive", "compaction")
+MAINTENANCE = ("snapshots", "archive", "compaction", "verifier")
 READ_S = 25.0
 """A list that takes longer is given up, before the edge's own backstop."""
 

@@ -20,6 +20,7 @@ from agentcom.store import redo, restore
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import Environment, lock_folder, open_environment
 from agentcom.store.errors import StoreError
+from agentcom.store.findings import Problem
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
 from agentcom.store.restore import Folders, Record
@@ -157,8 +158,8 @@ def damage(layout: Layout) -> str:
         found: dict[str, Any] = Tool("checking").run({"store": str(layout.store)})
     except ToolFailed as error:
         return _judged(error)
-    problems = found["problems"]
-    return f"{len(problems)} problems, the first: {problems[0]}" if problems else ""
+    problems = msgspec.convert(found["problems"], list[Problem])
+    return f"{len(problems)} problems were found, the first: {problems[0]}" if problems else ""
 
 
 def _judged(error: ToolFailed) -> str:

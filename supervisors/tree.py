@@ -23,6 +23,7 @@ from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.store import StoreArgs
+from actors.verifier import VerifierArgs
 from agentcom.config import Config
 from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
@@ -78,7 +79,7 @@ def hub_tree(
             supervisor("tasks", _tasks(config, folder, policy)),
             dynamic("agents", _agents(folder, policy, epoch)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
-            supervisor("maintenance", _maintenance(config, folder)),
+            supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability()),
         ),
     )
@@ -117,11 +118,12 @@ def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 
-def _maintenance(config: Config, folder: str) -> SupervisorSpec:
+def _maintenance(config: Config, data: Path) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
-    archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, Path(folder)))
+    archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, data))
+    verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive,)
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive, verifier)
     )
 
 
@@ -136,6 +138,12 @@ def _archive(config: Config, data: Path) -> ArchiveArgs:
         segment_bytes=of.segment_bytes,
         alert_s=of.alert_s,
     )
+
+
+def _verifier(config: Config, data: Path) -> VerifierArgs:
+    snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
+    archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
+    return VerifierArgs(str(data), str(snapshots), str(archive))
 
 
 def _observability() -> SupervisorSpec:

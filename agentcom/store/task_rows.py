@@ -11,7 +11,7 @@ from typing import Any
 
 from agentcom.protocol import index
 from agentcom.protocol.ops import Key
-from agentcom.protocol.rows import HELD, TaskState, counted
+from agentcom.protocol.rows import HELD, Ready, TaskState, counted
 from agentcom.store.tables import TABLES, Table, decode_key, encode_key, encode_row
 from agentcom.store.walking import Look
 
@@ -23,7 +23,8 @@ WALKED = frozenset(
 )
 
 _END = b"\xff" * 512
-_MARK = encode_row(index.MARK)
+_FRESH = Ready()
+_MARK, _READY = encode_row(index.MARK), encode_row(_FRESH)
 
 
 def check_tasks(look: Look) -> None:
@@ -33,7 +34,7 @@ def check_tasks(look: Look) -> None:
 def expected(task: TaskState) -> Iterator[tuple[str, Key, bytes]]:
     """Table, key and bytes of every index row that `task` must have."""
     for (table, key), row in index.entries(task):
-        yield table, key, _MARK if row is index.MARK else encode_row(row)
+        yield table, key, _MARK if row is index.MARK else _READY if row == _FRESH else encode_row(row)
     yield "by_submitter", (task.submitter, task.id), _MARK
 
 
@@ -51,11 +52,14 @@ class _Side:
 
     def of(self, prefix: bytes) -> list[tuple[bytes, Any]]:
         """The rows of the task with this key. Those before it have no task."""
-        self._orphans(prefix)
-        found = []
-        while self._key.startswith(prefix):
-            found.append((self._key, self._row))
-            self._step()
+        if self._key < prefix:
+            self._orphans(prefix)
+        found, rows = [], self._rows
+        key, row = self._key, self._row
+        while key.startswith(prefix):
+            found.append((key, row))
+            key, row = next(rows, (_END, None))
+        self._key, self._row = key, row
         return found
 
     def finish(self) -> None:
@@ -84,7 +88,7 @@ class _Tasks:
             bodies, lines, results = body.of(key), history.of(key), result.of(key)
             if task is None:
                 continue
-            if key != encode_key(TASK, (task.id,)):
+            if key[:-1] != task.id.encode():
                 self.tell(TASK, key, f"the row says that it is task {task.id!r}")
                 continue
             self._task(key, task)
@@ -108,21 +112,24 @@ class _Tasks:
             holder = f"held by {task.holder!r}" if task.holder else "held by nobody"
             self.tell(TASK, key, f"it is {task.phase} and {holder}")
         for name, parts, value in expected(task):
-            self._entry(TABLES[name], encode_key(TABLES[name], parts), value, task)
+            table = TABLES[name]
+            at = table.encode(parts)
+            raw = self.look.get(table, at)
+            if raw is not None:
+                self.found[name] += 1
+            if raw != value:
+                self._differs(table, at, raw, task)
         if task.idempotency_key:
             self._key_of(task)
         if task.phase == "queued" and not task.waiting and (task.lane, task.signature) not in self.signed:
             self._unsigned(task)
 
-    def _entry(self, table: Table, key: bytes, value: bytes, task: TaskState) -> None:
-        raw = self.look.get(table, key)
+    def _differs(self, table: Table, key: bytes, raw: bytes | None, task: TaskState) -> None:
         if raw is None:
             self.look.lacks(
                 table, key, f"the row is missing: task {task.id} is {task.phase} in lane {task.lane}"
             )
-            return
-        self.found[table.name] += 1
-        if raw != value:
+        else:
             self.tell(table, key, f"the row's content is not what follows from task {task.id}")
 
     def _key_of(self, task: TaskState) -> None:

@@ -2,27 +2,35 @@
 
 `check_rows` needs nothing but the store; whether the rows are also what the journal says is `check_fold` of
 agentcom.store.folding. Both work on one consistent view, so a hub may go on writing.
-May import: agentcom.store.{findings,reader,tables,task_rows,walking}, lmdb's figures.
+May import: agentcom.store.{findings,reader,segments,tables,task_rows,walking}, lmdb's figures.
 """
 
 import time
 from typing import Any
 
-from agentcom.protocol.rows import Journal
+import msgspec
+
 from agentcom.store.findings import Findings, Problem, Report
-from agentcom.store.reader import Readable, Snapshot
+from agentcom.store.reader import Readable
+from agentcom.store.segments import RAISE, Line
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_key, encode_key
 from agentcom.store.task_rows import WALKED, check_tasks
 from agentcom.store.walking import Look
 
-__all__ = ["EPOCH_GAP", "Problem", "Report", "check_rows"]
-
-EPOCH_GAP = 1 << 20
-"""A new epoch's first entry follows the last that it continues by this and one."""
+__all__ = ["Problem", "Report", "check_rows"]
 
 _JOURNAL, _HEAD, _META = TABLES["journal"], TABLES["head"], TABLES["meta"]
 _NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_id"}
 """Rows that repeat their key."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the file says of itself in table `meta`; what cannot be read is as in a new file."""
+
+    schema: int = 0
+    epoch: int = 1
+    line: Line = ()
+    clean: bool = False
 
 
 def check_rows(source: Readable) -> Report:
@@ -30,41 +38,51 @@ def check_rows(source: Readable) -> Report:
 
     A file that is cut short ends the process with SIGBUS: run this in a child process (agentcom.store.verifying).
     """
+    return examine(source, Findings())
+
+
+def examine(source: Readable, findings: Findings) -> Report:
+    """`check_rows` for who goes on with what was found: the report's problems are those of `findings`."""
     begun = time.monotonic()
-    findings = Findings()
     with source.reading() as view:
         look = Look(view, findings)
         check_tasks(look)
         for table in TABLES.values():
             if table.name not in WALKED and table.name not in UNFOLDED:
                 _check_table(look, table)
-        facts = {key: row for key, row in look.walk(_META) if row is not None}
-        line = starts(facts.get(_meta_key("line"), []))
-        seq = _check_journal(look, line)
+        facts = file_facts(look)
+        seq = _check_journal(look, starts(facts.line))
     pages, size = _file(source)
     return Report(
         problems=findings.problems, more=findings.more, rows=look.rows, pages=pages, bytes=size, seq=seq,
-        epoch=facts.get(_meta_key("epoch"), 1), seconds=time.monotonic() - begun,
+        epoch=facts.epoch, seconds=time.monotonic() - begun,
     )  # fmt: skip
 
 
-def starts(line: Any) -> frozenset[int]:
+def file_facts(look: Look) -> Facts:
+    """Read `meta`. A row that is not what it must be is told."""
+    found: dict[str, Any] = {}
+    for key, row in look.walk(_META):
+        name = str(decode_key(_META, key)[0]) if row is not None else ""
+        if name not in Facts.__struct_fields__:
+            continue
+        try:
+            found[name] = msgspec.convert(row, Facts.__annotations__[name])
+        except msgspec.ValidationError as error:
+            look.findings.tell(_META, key, f"the row is not one of this table: {error}")
+    return Facts(**found)
+
+
+def starts(line: Line) -> frozenset[int]:
     """The seqs at which an epoch of this line began: there, and only there, the journal jumps."""
-    try:
-        return frozenset(int(last) + EPOCH_GAP + 1 for _, last in line)
-    except (TypeError, ValueError):
-        return frozenset()
+    return frozenset(last + RAISE + 1 for _, last in line)
 
 
 def follows(seq: int, before: int, line: frozenset[int]) -> bool:
     """Whether a journal entry may come right after another. Epochs between the two may be without entries."""
     while seq != before + 1 and seq in line:
-        seq -= EPOCH_GAP
+        seq -= RAISE
     return seq == before + 1
-
-
-def _meta_key(name: str) -> bytes:
-    return encode_key(_META, (name,))
 
 
 def _check_table(look: Look, table: Table) -> None:
@@ -143,33 +161,21 @@ def _check_journal(look: Look, line: frozenset[int]) -> int:
     before = 0
     sought = look.findings.told
     for key, entry in look.walk(_JOURNAL, keys=False):
-        parts = look.parts(_JOURNAL, key)
-        if parts is None:
+        if len(key) != 8:
+            look.parts(_JOURNAL, key)  # says so
             continue
-        seq = int(parts[0])
+        seq = int.from_bytes(key, "big")
         if before and not follows(seq, before, line):
             what = f"the entries {before + 1} to {seq - 1} before it are missing"
-            look.findings.tell(_JOURNAL, key, what, seq)
+            look.findings.tell(_JOURNAL, key, what)
         before = seq
         if entry is not None:
-            _check_entry(look, key, seq, entry, sought)
+            for number, at, _ in entry.ops:
+                if number not in BY_NUMBER:
+                    look.findings.tell(_JOURNAL, key, f"it writes to table {number}, which does not exist")
+                elif sought and (number, at) in sought:
+                    look.findings.stamp(number, at, seq)
     return before
-
-
-def _check_entry(
-    look: Look, key: bytes, seq: int, entry: Journal, sought: dict[tuple[int, bytes], list[int]]
-) -> None:
-    for number, at, _ in entry.ops:
-        if number not in BY_NUMBER:
-            look.findings.tell(_JOURNAL, key, f"it writes to table {number}, which does not exist", seq)
-        elif sought and (number, at) in sought:
-            look.findings.stamp(number, at, seq)
-
-
-def last_seq(source: Readable) -> int:
-    """The newest journal entry there is; 0 before the first."""
-    with source.reading() as view:
-        return Snapshot(view).seq
 
 
 def _file(source: Any) -> tuple[int, int]:

@@ -44,19 +44,31 @@ class Look:
     def walk(self, table: Table, *, keys: bool = True) -> Iterator[tuple[bytes, Any]]:
         """Every entry with its row, None where that or its key is damaged. `keys=False`: the caller checks the keys."""
         known: dict[bytes, Any] = {}
-        n = 0
+        row_of, small, n = self.read, _SMALL, 0
         for key, raw in self.raw(table):
             n += 1
-            if len(raw) > _SMALL:
-                row = self._row(table, key, raw)
-            elif (row := known.get(raw)) is None:
-                row = self._row(table, key, raw)
-                if len(known) < _KNOWN:
+            if len(raw) > small:
+                row = row_of(table, key, raw)
+            elif raw in known:
+                row = known[raw]
+            else:
+                row = row_of(table, key, raw)
+                if row is not None and len(known) < _KNOWN:
                     known[raw] = row
-            if keys and self.parts(table, key) is None:
+            if keys and not self._fits(table, key):
                 row = None
             yield key, row
         self.rows[table.name] = n
+
+    def _fits(self, table: Table, key: bytes) -> bool:
+        """Whether a key decodes. Those of text alone, the most frequent, are not taken apart for it."""
+        if table.texts and key.count(0) == table.depth and not key[-1]:
+            try:
+                key.decode()
+            except UnicodeDecodeError:
+                return self.parts(table, key) is not None
+            return True
+        return self.parts(table, key) is not None
 
     def parts(self, table: Table, key: bytes) -> tuple[str | int, ...] | None:
         """The key decoded; None when that cannot be."""
@@ -87,7 +99,7 @@ class Look:
         if table.name not in self.findings.broken:
             self.findings.tell(table, key, what)
 
-    def _row(self, table: Table, key: bytes, raw: bytes) -> Any:
+    def read(self, table: Table, key: bytes, raw: bytes) -> Any:
         """`tables.decode_row`, written out: this runs for every row there is."""
         body = raw[4:]
         if not body or crc32(body) != int.from_bytes(raw[:4], "big"):

@@ -41,6 +41,7 @@ from agentcom.protocol.frames import (
 from agentcom.protocol.index import entries
 from agentcom.protocol.rows import TaskState, counted
 from agentcom.store.memory import MemoryStore
+from agentcom.store.verify import check_rows
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
 INDEX_TABLES = ("ready", "waiting", "due", "deadline", "by_phase", "by_agent")
@@ -340,6 +341,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.settle()
         for _, row in self.store.reader.scan("moves", (), limit=100):
             raise AssertionError(f"a moved task was never taken in: {row}")
+        assert [str(problem) for problem in check_rows(self.store).problems] == []
 
 
 LanesAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
