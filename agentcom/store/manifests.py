@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from agentcom.store.layout import DATA, write_whole
+from agentcom.store.layout import DATA as DATA
+from agentcom.store.layout import write_whole
 from agentcom.store.segments import Line
 
 FORMAT = 1

@@ -18,7 +18,7 @@ from agentcom.store.restore_plan import Target
 from agentcom.store.tables import TABLES
 from agentcom.store.verify import check_rows
 from tests.store.helpers import LmdbStore, all_rows
-from tests.store.history import InProcess, archive, snapshot
+from tests.store.history import InProcess, archive, folders_in, snapshot
 from tests.store.sound import fill
 from tests.store.test_restoring import decoded, lowered
 
