@@ -1,8 +1,8 @@
 """The composition root: settings → system → supervision tree → edge.
 
 Order at start: the socket and the data folder first, so that a port in use or a second hub is refused before
-anything is changed; then the tree; then the edge serves. At the end: the edge drains, the tree stops in reverse,
-the store writes its clean mark last.
+anything is changed; then the store is looked at, and recovered if need be; then the tree; then the edge serves. At
+the end: the edge drains, the tree stops in reverse, the store writes its clean mark last.
 """
 
 import asyncio
@@ -20,13 +20,12 @@ import structlog
 import uvloop
 from thespian.actors import ActorSystem
 
-from agentcom import exit_codes, logging
+from agentcom import exit_codes, logging, starting
 from agentcom.config import Config
 from agentcom.core.messages import Administer, Fault, Reply
 from agentcom.keeper import Leash
 from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
-from agentcom.store.env import open_environment
 from agentcom.systemd import Notifier
 from agentcom.tending import Tending
 from agentcom.web.edge import Edge
@@ -55,9 +54,11 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
-        found = open_environment(folder, sync=config.store.sync == "always")
-        log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
-        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash)
+        started = starting.start(config, folder)
+        found = started.env
+        log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean,
+                 epoch=started.epoch)  # fmt: skip
+        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash, started)
         try:
             return uvloop.run(hub.serve(listener))
         except Exception:  # the root that gives up is told apart in there; this is a bug beside it
@@ -68,8 +69,11 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 class Hub:
     """One hub in one process."""
 
-    def __init__(self, config: Config, folder: Path, notifier: Notifier, leash: Leash | None) -> None:
+    def __init__(
+        self, config: Config, folder: Path, notifier: Notifier, leash: Leash | None, started: starting.Started
+    ) -> None:
         self.config = config
+        self.tree = hub_tree(config, str(folder), started.epoch, started.condition())
         self.folder = folder
         self.notifier = notifier
         self.leash = leash
@@ -97,7 +101,7 @@ class Hub:
     async def _serve(self, listener: Any) -> int:
         begun = time.monotonic()
         try:
-            self.root = await Root.start(self.base, hub_tree(self.config, str(self.folder)), name="hub")
+            self.root = await Root.start(self.base, self.tree, name="hub")
         except RootGaveUpError as error:
             return _gave_up(error.gave_up)
         edge = Edge(self.base, self.config, Tending(self.base, self.root).answer)

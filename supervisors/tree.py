@@ -13,15 +13,19 @@ inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its
 What the world does (full disk, a refused write) is no crash and spends none of these.
 """
 
+from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
+from actors.archive import ArchiveArgs
 from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.store import StoreArgs
+from actors.verifier import VerifierArgs
 from agentcom.config import Config
+from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
@@ -55,8 +59,13 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def hub_tree(config: Config, folder: str) -> SupervisorSpec:
-    """Start order is dependence: each part may count on those above it; a restart takes those below along."""
+def hub_tree(
+    config: Config, folder: str, epoch: int = 1, recovered: Condition | None = None
+) -> SupervisorSpec:
+    """Start order is dependence: each part may count on those above it; a restart takes those below along.
+
+    `epoch` is the store's; `recovered` is what `/health` shows of a recovery not long ago.
+    """
     policy = policy_of(config)
     return SupervisorSpec(
         strategy="rest_for_one",
@@ -68,8 +77,9 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
             worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
             supervisor("tasks", _tasks(config, folder, policy)),
-            dynamic("agents", _agents(folder, policy)),
-            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            dynamic("agents", _agents(folder, policy, epoch)),
+            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
+            supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability()),
         ),
     )
@@ -103,9 +113,37 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     )
 
 
-def _agents(folder: str, policy: Policy) -> DynamicSpec:
-    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
+def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _maintenance(config: Config, data: Path) -> SupervisorSpec:
+    """It looks after the data while others serve: nobody's work depends on it."""
+    archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, data))
+    verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
+    return SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive, verifier)
+    )
+
+
+def _archive(config: Config, data: Path) -> ArchiveArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of = config.archive
+    return ArchiveArgs(
+        str(data),
+        str(Path(of.dir).absolute() if of.dir else data / "archive"),
+        marker=str(data / "archive.begun") if of.dir else "",
+        every_s=of.every_s,
+        segment_bytes=of.segment_bytes,
+        alert_s=of.alert_s,
+    )
+
+
+def _verifier(config: Config, data: Path) -> VerifierArgs:
+    snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
+    archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
+    return VerifierArgs(str(data), str(snapshots), str(archive))
 
 
 def _observability() -> SupervisorSpec:

@@ -117,6 +117,9 @@ class Lane(LaneTime):
         elif tasks.may_return(task, ask.agent_id, ask.generation):
             after, ops = tasks.reclaim(task, ask.agent_id, now.ms)
             yield Decision(ops, (to_agent(ask.agent_id, self._claimed(after, reclaimed=True)),), "reclaimed")
+        elif ask.anew and not tasks.why_not(task, ask.agent_id, now.ms) and not repo_problem(task, self.rows):
+            after, ops = tasks.assign_anew(task, ask.agent_id, now.ms)
+            yield Decision(ops, (to_agent(ask.agent_id, self._claimed(after, reclaimed=True)),), "assigned")
         else:
             newer = (
                 f"generation {task.generation} exists"

@@ -199,12 +199,16 @@ class Claim(Message, frozen=True):
 
 
 class Reclaim(Message, frozen=True):
-    """The last holder lists a task: give it back if no newer generation exists."""
+    """The last holder lists a task: give it back if no newer generation exists.
+
+    `anew`: it has it from an epoch that a restore ended; if nobody holds it, it is assigned to it anew.
+    """
 
     agent_id: str
     incarnation: int
     task_id: str
     generation: int
+    anew: bool = False
 
 
 class Claimed(Message, frozen=True):
@@ -477,6 +481,14 @@ class Maintain(Ask, frozen=True, kw_only=True):
     by: str = ""
     args: dict[str, str] = {}
     body: Any = None
+
+
+class AskArchived(Ask, frozen=True, kw_only=True):
+    """To "archive": up to where can the journal be read back from it? Answered by Reply with `Archived`."""
+
+
+class Archived(Message, frozen=True):
+    seq: int  #: entries up to here are on the archive's disk; 0 while it cannot be reached, or before the first
 
 
 class Condition(Message, frozen=True):

@@ -203,6 +203,37 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[str] = []
 
 
+class VerifyProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the store that is not as it must be."""
+
+    table: str
+    key: str  #: its parts with `/` between them; hexadecimal when it does not decode; "" for the table as a whole
+    seq: int = 0  #: of the newest journal entry that wrote this key, 0 when there is none
+    what: str  #: a sentence
+
+    def __str__(self) -> str:
+        seq = f" (journal entry {self.seq})" if self.seq else ""
+        return f"{self.table} {self.key}{seq}: {self.what}"
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The check of the store that runs, or ran last; from `problems` on, what the last finished one found."""
+
+    running: bool
+    reason: str
+    begun_ms: int
+    finished: bool  #: some check came to its end since the hub started
+    failed: str = ""  #: why the newest one did not
+    problems: list[VerifyProblem] = []  #: the first 1,000
+    more: int = 0
+    rows: dict[str, int] = {}
+    bytes: int = 0
+    seq: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+    fold: str = ""
+
+
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     missing: list[str]

@@ -5,7 +5,7 @@ is on its way to disk. `apply` runs on one dedicated thread, one call at a time,
 Within it each commit sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing
 is written if the transaction fails, and then the caches of counters, append heads and journal seq are as
 before.
-May import: agentcom.protocol, agentcom.store.{tables,messages,errors}.
+May import: agentcom.protocol, agentcom.store.{errors,messages,segments,tables}.
 """
 
 import functools
@@ -19,6 +19,7 @@ from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
 from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
+from agentcom.store.segments import RAISE
 from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_key, encode_row
 
 Item = tuple[bytes, bytes]
@@ -28,6 +29,7 @@ Answer = Committed | Failed | Opened
 _COUNTER = TABLES["counter"]
 _HEAD = TABLES["head"]
 _JOURNAL = TABLES["journal"]
+_META = TABLES["meta"]
 _MAX_CACHED = 200_000
 """Counters and heads kept in memory; above it both caches start anew."""
 
@@ -147,6 +149,7 @@ class Batch:
         self.journal: list[Item] = []
         self.seq = engine.seq
         self._cached = engine.numbers
+        self._raised = engine.raised
         self._known: dict[int, dict[bytes, bytes]] = {}  #: by table: what preconditions will ask for
 
     def look_up(self, items: Iterable[Prepared | Open]) -> None:
@@ -164,14 +167,15 @@ class Batch:
         return rows[key] if rows is not None and key in rows else self._known[number].get(key)
 
     def number(self, table: Table, key: bytes) -> int:
-        """The counter or head at `key`: of this batch, else cached, else on disk, else 0."""
+        """The counter or head at `key`: of this batch, else cached, else on disk, else where it begins."""
         tag = table.number.to_bytes(1, "big") + key
         value = self.numbers.get(tag)
         if value is None:
             value = self._cached.get(tag)
         if value is None:
             raw = self.txn.get(table.number, key)
-            value = 0 if raw is None else int(decode_row(table, raw, key))
+            begin = self._raised if table is _HEAD else 0
+            value = begin if raw is None else int(decode_row(table, raw, key))
         return value
 
     def set_number(self, table: Table, key: bytes, value: int) -> Write:
@@ -215,6 +219,7 @@ class Engine:
     def __init__(self, backend: Backend, *, now: Callable[[], float] = time.time, reserve: int = 0) -> None:
         self.numbers: dict[bytes, int] = {}
         self.seq = _last_seq(backend)
+        self.raised = _raised(backend)
         self._backend, self._now, self._reserve = backend, now, reserve
         self._life = backend.life
         self._minted: dict[str, int] = {}
@@ -346,6 +351,16 @@ def _last_seq(backend: Backend) -> int:
     with backend.reading() as view:
         raw = view.last_key(_JOURNAL.number)
     return 0 if raw is None else int(decode_key(_JOURNAL, raw)[0])
+
+
+def _raised(backend: Backend) -> int:
+    """Where sequences begin: above all that restores may have discarded, also of a mailbox that none of the rows knows.
+
+    Each part of the line of epochs stands for one raise of every number (agentcom.store.segments).
+    """
+    with backend.reading() as view:
+        raw = view.get(_META.number, encode_key(_META, ("line",)))
+    return 0 if raw is None else RAISE * len(decode_row(_META, raw, ("line",)))
 
 
 Folded = dict[tuple[int, bytes], bytes]

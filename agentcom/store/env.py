@@ -1,6 +1,6 @@
 """The data folder: one environment, one owner, one open per process.
 
-Lives here: the folder's lock, the schema version, the store's life, the clean mark.
+Lives here: the folder's lock, the schema version, the store's life and id, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
 May import: agentcom.protocol.rows, agentcom.store.{errors,layout,reader,redo,tables,transactions}, lmdb,
@@ -9,6 +9,7 @@ operating system.
 
 import fcntl
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,19 @@ class Environment:
     def begin_life(self) -> None:
         """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
 
+        A store gets its id at its first life and keeps it, also through a restore: its archive is told by it.
+
         Waits for a write transaction under way. An engine of an earlier life writes no more.
         """
         self.was_clean = bool(self.meta("clean"))
+        store = self.meta("store")
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
             _put_meta(txn, "schema", SCHEMA)
             _put_meta(txn, "life", self.life)
             _put_meta(txn, "clean", False)
+            if store is None:
+                _put_meta(txn, "store", secrets.token_hex(8))
         self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
@@ -135,14 +141,15 @@ class Environment:
             self._lock = -1
 
 
-def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
-    """Lock the folder, open or create its store, start a new life.
+def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1) -> Environment:
+    """Lock the folder, open or create its store, start a new life. `lock` is one that `lock_folder` gave: it is the
+    environment's from now on.
 
     Raises DataFolderLocked with the owner's pid, NewerSchema or StoreUnreadable; each leaves the data as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    lock = _lock(folder)
+    lock = lock_folder(folder) if lock < 0 else lock
     try:
         env = _open(folder, lock, max_bytes, sync)
     except BaseException as error:
@@ -212,8 +219,12 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     return env
 
 
-def _lock(folder: Path) -> int:
-    """Hold FOLDER/hub.lock; the kernel gives it back however the process ends."""
+def lock_folder(folder: Path) -> int:
+    """Hold FOLDER/hub.lock, by this handle, until it is closed; the kernel gives it back however the process ends.
+
+    Raises DataFolderLocked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -366,13 +366,22 @@ def recover(store: Path) -> list[Item]:
 
 def after(store: Path, seq: int) -> list[Item]:
     """The entries of the logs that follow `seq` without a gap."""
-    found: list[Item] = []
+    return following(logged(store), seq)
+
+
+def logged(store: Path) -> list[Item]:
+    """Every entry of both logs, in order."""
     logs = [read_log(store / name) for name in LOGS]
-    for log in sorted(filter(None, logs), key=lambda entries: entries[0][0]):
-        for key, row in log:
-            if int.from_bytes(key, "big") == seq + 1:
-                found.append((key, row))
-                seq += 1
+    return [item for log in sorted(filter(None, logs), key=lambda entries: entries[0][0]) for item in log]
+
+
+def following(items: list[Item], seq: int) -> list[Item]:
+    """Those that follow `seq` without a gap."""
+    found: list[Item] = []
+    for key, row in items:
+        if int.from_bytes(key, "big") == seq + 1:
+            found.append((key, row))
+            seq += 1
     return found
 
 

@@ -5,13 +5,13 @@ May import: agentcom.store.{errors,redo,tables}, lmdb.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import lmdb
 
 from agentcom.store.errors import StorageFull
-from agentcom.store.redo import Item, Redo
+from agentcom.store.redo import Item
 from agentcom.store.tables import TABLES
 
 _JOURNAL = TABLES["journal"].number
@@ -24,8 +24,19 @@ class Source(Protocol):
     dbs: list[Any]
 
 
+class Log(Protocol):
+    """What a write transaction needs of a redo log."""
+
+    @property
+    def lock(self) -> Any: ...
+    def append(self, items: Sequence[Item]) -> None: ...
+    def undo(self) -> None: ...
+    def committed(self) -> None: ...
+
+
 class Writable(Source, Protocol):
-    redo: Redo
+    @property
+    def redo(self) -> Log: ...
 
 
 class ReadView:

@@ -41,6 +41,7 @@ from agentcom.protocol.frames import (
 from agentcom.protocol.index import entries
 from agentcom.protocol.rows import TaskState, counted
 from agentcom.store.memory import MemoryStore
+from agentcom.store.verify import check_rows
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
 INDEX_TABLES = ("ready", "waiting", "due", "deadline", "by_phase", "by_agent")
@@ -232,12 +233,13 @@ class LanesAgainstModel(RuleBasedStateMachine):
         )
         self.step()
 
-    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "absent", "listed", "away"]))
+    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "anew", "absent", "listed", "away"]))
     @precondition(lambda self: self.told)
     def session_news(self, pick, what):
         agent, task_id, generation = self.holding(pick)
         message = {
             "reclaim": Reclaim(agent, 1, task_id, generation),
+            "anew": Reclaim(agent, 1, task_id, generation, anew=True),
             "absent": Absent(agent, 1, task_id, generation),
             "listed": Renew(agent, (HeldTask(task_id, generation),)),
             "away": HolderAway(agent, task_id, generation),
@@ -339,6 +341,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.settle()
         for _, row in self.store.reader.scan("moves", (), limit=100):
             raise AssertionError(f"a moved task was never taken in: {row}")
+        assert [str(problem) for problem in check_rows(self.store).problems] == []
 
 
 LanesAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
