@@ -16,6 +16,7 @@ from agentcom.store.holding import LOCK
 from agentcom.store.replay import entries_along
 from agentcom.store.segments import RAISE, SegmentReader, SegmentWriter, listed
 from agentcom.store.shipping import Report
+from agentcom.store.steps import Hook
 from agentcom.store.tables import TABLES, decode_row, encode_key, encode_row
 from agentcom.store.trimming import trim
 from tests.store.helpers import LmdbStore, Writer, task
@@ -111,6 +112,24 @@ def test_a_restart_goes_on_where_it_stopped(scene):
     scene.commit(5)
     assert scene.ship().told == ()
     assert scene.archived() == scene.journal()
+
+
+def test_what_a_killed_hub_wrote_is_synced_before_it_is_called_archived(scene, monkeypatch):
+    def killed(name):
+        if name == "archive.written":
+            raise KeyboardInterrupt
+
+    scene.commit(3)
+    monkeypatch.setattr(Hook, "act", staticmethod(killed))
+    with pytest.raises(KeyboardInterrupt):
+        scene.ship()
+    monkeypatch.undo()
+    scene.close()
+    scene.open()
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    assert scene.ship().archived == 3
+    assert synced == [listed(scene.archive)[0].path.stat().st_ino]
 
 
 def test_entries_that_the_journal_no_longer_has_are_told_and_not_waited_for(scene):

@@ -161,14 +161,15 @@ class ArchivingModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         Hook.act = staticmethod(lambda name: None)  # type: ignore[method-assign]
         os.fdatasync, os.fsync = REAL
-        if hasattr(self, "hub"):
+        try:
             while (report := self.archivist.ship(0)).has_more:
                 pass
             assert not report.problem
             assert [entry.seq for entry in entries_along(self.archive, (), 1)] == sorted(self.rows)
+        finally:
             self.archivist.close()
             self.hub.env.close()
-        self._folder.cleanup()
+            self._folder.cleanup()
 
 
 TestArchivingModel = ArchivingModel.TestCase
