@@ -16,7 +16,7 @@ import structlog
 
 from agentcom.config import Config
 from agentcom.core.messages import Condition
-from agentcom.store import redo, restore
+from agentcom.store import redo_format, restore
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import Environment, lock_folder, open_environment
 from agentcom.store.errors import StoreError
@@ -151,7 +151,7 @@ def damage(layout: Layout) -> str:
     if not file.is_file():
         return f"{file} is missing"
     file.open("r+b").close()  # a file that we may not open is no damage: raises `OSError`
-    redo.recover(
+    redo_format.recover(
         layout.store
     )  # what a power cut left is no damage either: it is looked at as opening it will see it
     try:

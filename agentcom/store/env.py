@@ -26,7 +26,8 @@ from agentcom.store.errors import (
 )
 from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
-from agentcom.store.redo import Item, Redo, recover
+from agentcom.store.redo import Redo
+from agentcom.store.redo_format import Item, recover
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 from agentcom.store.transactions import ReadView, WriteTransaction
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from agentcom.store import redo
+from agentcom.store import redo_format
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import SCHEMA
 from agentcom.store.layout import DATA
@@ -70,7 +70,7 @@ class Sources:
         self.ask = ask
         self.told: list[str] = []
         self.old = self._old_store()
-        self._redo = redo.logged(Path(ask.store)) if ask.store else []
+        self._redo = redo_format.logged(Path(ask.store)) if ask.store else []
         self._archive = Path(ask.archive)
         self._segments = [(segment, self._header(segment)) for segment in listed(self._archive)]
         self._snapshots = [s for s in snapshots_in(Path(ask.snapshots)) if self._is_usable(s)]
@@ -182,7 +182,9 @@ class Sources:
         """
         at = max(at, stretches(way.line, way.epoch)[-1].first - 1)
         into = Path(self.ask.scratch) / f"log-{at}"
-        entries = [Entry(int.from_bytes(key, "big"), row) for key, row in redo.following(self._redo, at)]
+        entries = [
+            Entry(int.from_bytes(key, "big"), row) for key, row in redo_format.following(self._redo, at)
+        ]
         if not entries or into.exists():
             return None
         into.mkdir()

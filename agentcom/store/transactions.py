@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import lmdb
 
 from agentcom.store.errors import StorageFull
-from agentcom.store.redo import Item
+from agentcom.store.redo_format import Item
 from agentcom.store.tables import TABLES
 
 _JOURNAL = TABLES["journal"].number

@@ -13,7 +13,7 @@ from agentcom.store import restore, restore_sources, salvage
 from agentcom.store.child import ToolFailed
 from agentcom.store.errors import DataFolderLocked, NewerSchema
 from agentcom.store.layout import DATA, Layout
-from agentcom.store.redo import LOGS
+from agentcom.store.redo_format import LOGS
 from agentcom.store.restore_plan import Target
 from agentcom.store.tables import TABLES
 from agentcom.store.verify import check_rows

@@ -15,7 +15,7 @@ from agentcom.protocol.rows import Mail
 from agentcom.store import restore, restore_sources
 from agentcom.store.commits import fold
 from agentcom.store.layout import CONDEMNED, DATA, Layout
-from agentcom.store.redo import LOGS
+from agentcom.store.redo_format import LOGS
 from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.segments import RAISE
