@@ -63,9 +63,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     seq: int  #: the newest journal entry it contains
     page: int  #: bytes of a page
     meta: bytes  #: LMDB's meta of it
-    place: tuple[
-        str, int, int
-    ]  #: the kernel's boot, device and inode under which later pages are to be trusted
+    place: tuple[str, int, int]  #: the kernel's boot, device and inode under which later pages are trusted
 
 
 class Redo:
@@ -366,23 +364,17 @@ def recover(store: Path) -> list[Item]:
 
 def after(store: Path, seq: int) -> list[Item]:
     """The entries of the logs that follow `seq` without a gap."""
-    return following(logged(store), seq)
-
-
-def logged(store: Path) -> list[Item]:
-    """Every entry of both logs, in order."""
-    logs = [read_log(store / name) for name in LOGS]
-    return [item for log in sorted(filter(None, logs), key=lambda entries: entries[0][0]) for item in log]
-
-
-def following(items: list[Item], seq: int) -> list[Item]:
-    """Those that follow `seq` without a gap."""
     found: list[Item] = []
-    for key, row in items:
+    for key, row in logged(store):
         if int.from_bytes(key, "big") == seq + 1:
             found.append((key, row))
             seq += 1
     return found
+
+
+def logged(store: Path) -> list[Item]:
+    logs = [read_log(store / name) for name in LOGS]
+    return [item for log in sorted(filter(None, logs), key=lambda items: items[0][0]) for item in log]
 
 
 def read_log(path: Path) -> list[Item]:
