@@ -69,7 +69,7 @@ def restore_command(
         folder, folders = _where(file, {"hub.data": data, "snapshots.dir": snapshots, "archive.dir": archive})
         target = Target(*(to or (None, None)))
         with _stopped(folder, dry_run=dry_run) as layout:
-            asks = not yes and not as_json and sys.stdin.isatty()
+            asks = not yes and not as_json and is_asked()
             if dry_run or asks or target.seq is not None:
                 made = restore.dry_run(layout, folders, target)
                 if target.seq is not None and target.seq > made.reached:
@@ -82,6 +82,11 @@ def restore_command(
                     click.confirm(f"Restore {folder} so?", abort=True)
             made, record = restore.restore(layout, folders, target, "asked for")
             _show(made, record, as_json=as_json)
+
+
+def is_asked() -> bool:
+    """Whether somebody is there who can answer."""
+    return sys.stdin.isatty()
 
 
 def _where(file: Path | None, named: dict[str, str | None]) -> tuple[Path, Any]:
@@ -123,8 +128,7 @@ def _failing(as_json: bool) -> Iterator[None]:
 
 
 def _refuse_beyond(seq: int, made: Any) -> None:
-    lost = made.lost
-    why = str(lost) if lost else f"the newest entry that is known is {made.reached}"
+    why = made.lost if made.lost.last else f"the newest one that is known before it is {made.reached}"
     raise exits.Failed(f"entry {seq} cannot be reached: {why}", exits.REFUSED)
 
 

@@ -40,9 +40,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     seq: int  #: the newest journal entry it contains
     page: int  #: bytes of a page
     meta: bytes  #: LMDB's meta of it
-    place: tuple[
-        str, int, int
-    ]  #: the kernel's boot, device and inode under which later pages are to be trusted
+    place: tuple[str, int, int]  #: the kernel's boot, device and inode under which later pages are trusted
 
 
 def trickle(handle: int) -> None:

@@ -89,6 +89,8 @@ class Sources:
         yield from ((header.epoch, header.line) for _, header in self._segments if header is not None)
         if self.old is not None and (self.old.last or self.old.epoch > 1):
             yield self.old.epoch, self.old.line
+        if self._redo and int.from_bytes(self._redo[0][0], "big") == 1:
+            yield 1, ()  # killed before anything was archived: all there ever was is in the log
 
     @property
     def store(self) -> str:
