@@ -13,6 +13,7 @@ inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its
 What the world does (full disk, a refused write) is no crash and spends none of these.
 """
 
+from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
@@ -20,11 +21,15 @@ from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
+from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
+from agentcom.store.manifests import release
+from agentcom.store.snapshot_schedule import Rules
+from agentcom.store.snapshotting import Order
 from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic, supervisor
 
 BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
@@ -70,6 +75,7 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             supervisor("tasks", _tasks(config, folder, policy)),
             dynamic("agents", _agents(folder, policy)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            supervisor("maintenance", _maintenance(config, folder)),
             supervisor("observability", _observability()),
         ),
     )
@@ -106,6 +112,29 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
 def _agents(folder: str, policy: Policy) -> DynamicSpec:
     template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _maintenance(config: Config, folder: str) -> SupervisorSpec:
+    """It looks after the data while others serve: nobody's work depends on it."""
+    snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, Path(folder)))
+    return SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(snapshots,)
+    )
+
+
+def _snapshots(config: Config, data: Path) -> SnapshotArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of, archive = config.snapshots, config.archive
+    order = Order(
+        store="",
+        into=str(Path(of.dir).absolute() if of.dir else data / "snapshots"),
+        version=release(),
+        hourly=of.hourly,
+        daily=of.daily,
+        archive=str(Path(archive.dir).absolute() if archive.dir else data / "archive"),
+        marker=str(data / "snapshots.begun") if of.dir else "",
+    )
+    return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)
 
 
 def _observability() -> SupervisorSpec:

@@ -472,6 +472,17 @@ class Maintain(Ask, frozen=True, kw_only=True):
     body: Any = None
 
 
+class AskSnapshotted(Ask, frozen=True, kw_only=True):
+    """To "snapshots": up to where does a snapshot have everything? Answered by Reply with `Snapshotted`."""
+
+
+class Snapshotted(Message, frozen=True):
+    """The newest verified snapshot that can be found now; 0, 0 when there is none of the store's epoch."""
+
+    epoch: int
+    seq: int
+
+
 class Condition(Message, frozen=True):
     """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
 
