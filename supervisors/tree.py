@@ -22,6 +22,7 @@ from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
+from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
 from agentcom.config import Config
@@ -29,6 +30,9 @@ from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
+from agentcom.store.manifests import release
+from agentcom.store.snapshot_schedule import Rules
+from agentcom.store.snapshotting import Order
 from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic, supervisor
 
 BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
@@ -121,9 +125,14 @@ def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
 def _maintenance(config: Config, data: Path) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
     archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, data))
+    snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, data))
     verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive, verifier)
+        strategy="one_for_one",
+        intensity=10,
+        period_s=60.0,
+        backoff=BACKOFF,
+        children=(archive, snapshots, verifier),
     )
 
 
@@ -144,6 +153,21 @@ def _verifier(config: Config, data: Path) -> VerifierArgs:
     snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
     archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
     return VerifierArgs(str(data), str(snapshots), str(archive))
+
+
+def _snapshots(config: Config, data: Path) -> SnapshotArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of, archive = config.snapshots, config.archive
+    order = Order(
+        store="",
+        into=str(Path(of.dir).absolute() if of.dir else data / "snapshots"),
+        version=release(),
+        hourly=of.hourly,
+        daily=of.daily,
+        archive=str(Path(archive.dir).absolute() if archive.dir else data / "archive"),
+        marker=str(data / "snapshots.begun") if of.dir else "",
+    )
+    return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)
 
 
 def _observability() -> SupervisorSpec:

@@ -5,7 +5,7 @@ May import: click, agentcom.cli.
 
 import click
 
-from agentcom.cli import admin_hub, admin_store, admin_tasks, admin_verify
+from agentcom.cli import admin_hub, admin_snapshots, admin_store, admin_tasks, admin_verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 for command in (
-    *admin_tasks.COMMANDS, *admin_hub.COMMANDS, *admin_store.COMMANDS, admin_verify.verify_command,
+    *admin_tasks.COMMANDS, *admin_hub.COMMANDS, *admin_snapshots.COMMANDS, *admin_store.COMMANDS, admin_verify.verify_command,
 ):  # fmt: skip
     main.add_command(command)
 

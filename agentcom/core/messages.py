@@ -491,6 +491,17 @@ class Archived(Message, frozen=True):
     seq: int  #: entries up to here are on the archive's disk; 0 while it cannot be reached, or before the first
 
 
+class AskSnapshotted(Ask, frozen=True, kw_only=True):
+    """To "snapshots": up to where does a snapshot have everything? Answered by Reply with `Snapshotted`."""
+
+
+class Snapshotted(Message, frozen=True):
+    """The newest verified snapshot that can be found now; 0, 0 when there is none of the store's epoch."""
+
+    epoch: int
+    seq: int
+
+
 class Condition(Message, frozen=True):
     """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
 

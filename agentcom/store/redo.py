@@ -14,7 +14,7 @@ returns the entries that came after it. **After a killed process** nothing is pu
 was written, and `checkpoint` says whether this is still the same file under the same kernel.
 
 What is committed without an entry (`meta` rows, trimmed journal) is durable at the next checkpoint.
-May import: agentcom.store.{errors,redo_format}, lmdb, msgspec, operating system.
+May import: agentcom.store.{errors,flushing,redo_format}, lmdb, msgspec, operating system.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ import lmdb
 import msgspec
 
 from agentcom.store.errors import StoreError
+from agentcom.store.flushing import trickle
 from agentcom.store.redo_format import (
     CHECKPOINT,
     DATA,
@@ -49,7 +50,6 @@ from agentcom.store.redo_format import (
     place_of,
     put,
     read_slot,
-    trickle,
     write_checkpoint,
 )
 
