@@ -18,10 +18,9 @@ def main() -> None:
     """
 
 
-for command in (
-    *admin_tasks.COMMANDS, *admin_hub.COMMANDS, *admin_snapshots.COMMANDS, *admin_store.COMMANDS, admin_verify.verify_command,
-):  # fmt: skip
-    main.add_command(command)
+for group in (admin_tasks, admin_hub, admin_snapshots, admin_store, admin_verify):
+    for command in group.COMMANDS:
+        main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -112,3 +112,6 @@ def _show(job: dict[str, Any], report: Report) -> None:
         click.echo(f"and {report.more} more")
     if report.ok:
         click.echo("no problem was found")
+
+
+COMMANDS = (verify_command,)
