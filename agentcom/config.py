@@ -15,6 +15,8 @@ from msgspec import Meta
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Factor = Annotated[float, Meta(gt=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=1_024)]
 
 #: Read by the command-line programs, not settings of the hub.
@@ -40,11 +42,24 @@ class Log(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    enabled: bool = True  #: rate limits; there are none yet
+    enabled: bool = True  #: rate limits; bad frames and failed logins are limited even without
+    light_per_min: Rate = 6_000.0  #: reads, heartbeats, and every frame's decoding; of one agent
+    light_burst: Count = 2_000  #: at once
+    normal_per_min: Rate = 6_000.0  #: reports and what changes one thing
+    normal_burst: Count = 2_000  #: at once
+    heavy_per_min: Rate = 1_200.0  #: submits, logins and what administrators do
+    heavy_burst: Count = 200  #: at once
+    operator_factor: Factor = 200.0  #: operators and administrators may so many times what an agent may
+    address_factor: Factor = (
+        0.1  #: and an address of which no token is known; this machine counts as an operator
+    )
     max_frame_bytes: Bytes = 1 << 20  #: of one frame or HTTP body
     max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
     max_waiting_requests: Count = 10_000  #: HTTP requests in work; over it callers get `overloaded`
-    max_bad_frames: Count = 10  #: undecodable or invalid frames of one session before 4400
+    max_bad_frames: Count = (
+        10  #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
+    )
+    bad_window_s: Seconds = 60.0  #: the window, which slides
 
 
 class Lease(Section, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ class Answer(NamedTuple):
     status: int
     body: Any
     retry_after_ms: int = 0
+    near: tuple[str, int] | None = None  #: (tier, how many requests are left)
 
 
 def failed(fault: Fault) -> Answer:

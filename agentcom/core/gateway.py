@@ -10,6 +10,7 @@ from typing import Any
 
 from agentcom.core import gateway_http, gateway_sessions, submitting
 from agentcom.core.decision import Output
+from agentcom.core.directory_limits import override_of
 from agentcom.core.gateway_state import Now, Rows, State
 from agentcom.core.messages import (
     Condition,
@@ -19,6 +20,7 @@ from agentcom.core.messages import (
     FrameIn,
     HttpIn,
     HubStopping,
+    LimitChanged,
     Reply,
     RepoChanged,
     SubjectRevoked,
@@ -50,6 +52,11 @@ def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) 
     return []
 
 
+def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -> list[Output]:
+    state.limits.override(changed.subject, override_of(rows, changed.subject))
+    return []
+
+
 def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
     state.conditions[said.name] = said
     return []
@@ -74,5 +81,6 @@ _HANDLERS: dict[type, Handler] = {
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
+    LimitChanged: _limit_changed,
     Condition: _condition,
 }

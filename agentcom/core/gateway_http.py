@@ -6,7 +6,7 @@ May import: agentcom.protocol, agentcom.core.
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,8 +20,10 @@ from agentcom.core.gateway_state import (
     Rows,
     State,
     authenticate,
+    failed_login,
     refuse,
 )
+from agentcom.core.limits import Standing, over
 from agentcom.core.messages import (
     Administer,
     AskPresence,
@@ -29,16 +31,21 @@ from agentcom.core.messages import (
     Fault,
     HttpIn,
     Maintain,
+    NearLimit,
     Operate,
     Read,
     Reply,
     Submit,
 )
+from agentcom.core.rates import Rate
 from agentcom.core.routes import ROUTES, Route
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
 from agentcom.protocol.rows import TaskState, Token
-from agentcom.protocol.views import Readiness
+from agentcom.protocol.views import LimitsView, Readiness
+
+VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
+"""Codes of answers that count against who asked."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -70,8 +77,38 @@ def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     route = ROUTES[msg.route]
     who = authenticate(state, msg.token, rows)
     asked = Asked(msg, route, who)
-    fault = _not_allowed(state, asked, rows)
-    return asked.refuse(fault) if fault else _HOW[route.how](state, asked, now, rows)
+    client = (
+        state.limits.of_token(who) if who else state.limits.of_address(msg.peer, direct=not msg.forwarded)
+    )
+    if fault := _too_soon(state, client, asked, now):
+        return asked.refuse(fault)
+    if fault := _not_allowed(state, asked, rows):
+        wrong = msg.token and who is None
+        return asked.refuse(failed_login(state, client, fault, now) if wrong else fault)
+    outputs = _HOW[route.how](state, asked, now, rows)
+    if _is_bad(outputs):
+        state.limits.violation(client, now.s)
+    return outputs if client.exempt else [*_near(client, asked, now), *outputs]
+
+
+def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault | None:
+    fault = state.limits.spend(client, asked.route.tier or "normal", len(asked.msg.body), now.s)
+    if fault is None and asked.route.roles and asked.who and (wait := client.conduct.wait(now.s)):
+        return over(wait, "too many bad requests before; stay away for so long")
+    return fault
+
+
+def _is_bad(outputs: list[Output]) -> bool:
+    body = outputs[0].message.body if outputs and type(outputs[0].message) is Reply else None
+    return type(body) is Fault and body.code in VIOLATIONS
+
+
+def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
+    tier = asked.route.tier or "normal"
+    bucket = client.bucket(tier)
+    if not bucket.is_near(now.s):
+        return []
+    return [Output(asked.msg.reply_to, NearLimit(asked.msg.request, tier, bucket.left(now.s)))]
 
 
 def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
@@ -250,6 +287,25 @@ def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     return asked.reply(Readiness(ready=not missing, missing=missing), 503 if missing else 200)
 
 
+def _limits(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
+    """From memory: what is in force, which a row that cannot be read would not be."""
+    limits = state.limits
+    view = LimitsView(
+        enabled=limits.rules.enabled,
+        defaults={kind: _shown(rates) for kind, rates in limits.rates.items()},
+        overrides={who: _shown(o.rates) for who, o in sorted(limits.overrides.items()) if o.rates},
+        whitelist=sorted(who for who, o in limits.overrides.items() if o.exempt),
+        refused=limits.refused(now.s),
+    )
+    return asked.reply(view)
+
+
+def _shown(rates: Mapping[Any, Rate]) -> dict[str, dict[str, float]]:
+    return {
+        tier: {"capacity": rate.burst, "refill_rate_per_min": rate.per_min} for tier, rate in rates.items()
+    }
+
+
 _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "submit": _submit,
     "batch": _batch,
@@ -261,4 +317,5 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "maintain": _maintain,
     "health": _health,
     "ready": _ready,
+    "limits": _limits,
 }

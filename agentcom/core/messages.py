@@ -74,6 +74,7 @@ class ConnOpened(Message, frozen=True):
     codec: Literal["json", "msgpack"]
     peer: str
     token: str = ""  #: from the upgrade's Authorization header
+    forwarded: bool = False  #: a forwarding header was present
 
 
 class FrameIn(Message, frozen=True):
@@ -91,6 +92,14 @@ class FrameOut(Message, frozen=True):
 
     conn: str
     data: bytes
+
+
+class NearLimit(Message, frozen=True):
+    """Gateway to edge, before the answer of a request: little is left of its rate."""
+
+    request: int
+    tier: str
+    remaining: int
 
 
 class CloseConn(Message, frozen=True):
@@ -436,6 +445,12 @@ class SubjectRevoked(Message, frozen=True):
     """Directory to gateway: close the live sessions opened with this token hash."""
 
     token_hash: str
+
+
+class LimitChanged(Message, frozen=True):
+    """Directory to gateway: the rates or the exemption of this subject are others now; its row says which."""
+
+    subject: str
 
 
 # --- presence and the composition root -------------------------------------------------------------

@@ -1,17 +1,28 @@
 """The HTTP routes as data: what the web app mounts, the gateway decodes and authorises, and the docs list.
 
-May import: agentcom.protocol.
+May import: agentcom.protocol, agentcom.core.rates.
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from agentcom.core.rates import Tier
 from agentcom.protocol import bodies, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
-    "submit", "batch", "operate", "administer", "read", "presence", "delegate", "maintain", "health", "ready"
+    "submit",
+    "batch",
+    "operate",
+    "administer",
+    "read",
+    "presence",
+    "delegate",
+    "maintain",
+    "health",
+    "ready",
+    "limits",
 ]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
@@ -22,6 +33,7 @@ NOBODY: frozenset[Role] = frozenset()
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     name: str
+    tier: Tier | None = None  #: what it costs its caller; a test finds a route that has none
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     how: How
@@ -42,6 +54,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 _ALL: tuple[Route, ...] = (
     Route(
         name="task.submit",
+        tier="heavy",
         method="POST",
         path="/api/tasks",
         how="submit",
@@ -53,6 +66,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.batch",
+        tier="heavy",
         method="POST",
         path="/api/tasks/batch",
         how="batch",
@@ -63,6 +77,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.list",
+        tier="normal",
         method="GET",
         path="/api/tasks",
         how="read",
@@ -74,6 +89,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.dead_letter",
+        tier="normal",
         method="GET",
         path="/api/tasks/dead-letter",
         how="read",
@@ -85,6 +101,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.stats",
+        tier="light",
         method="GET",
         path="/api/tasks/stats",
         how="read",
@@ -95,6 +112,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.get",
+        tier="light",
         method="GET",
         path="/api/tasks/{task_id}",
         how="read",
@@ -106,6 +124,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.events",
+        tier="normal",
         method="GET",
         path="/api/tasks/{task_id}/events",
         how="read",
@@ -116,6 +135,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.cancel",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/cancel",
         how="operate",
@@ -126,6 +146,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.retry",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/retry",
         how="operate",
@@ -136,6 +157,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.prioritise",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/prioritise",
         how="operate",
@@ -146,6 +168,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.answer",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/answer",
         how="operate",
@@ -156,6 +179,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.list",
+        tier="light",
         method="GET",
         path="/api/agents",
         how="presence",
@@ -166,6 +190,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.states",
+        tier="light",
         method="GET",
         path="/api/agents/states",
         how="presence",
@@ -176,6 +201,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.state",
+        tier="light",
         method="GET",
         path="/api/agents/{agent_id}/state",
         how="presence",
@@ -186,6 +212,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.register",
+        tier="heavy",
         method="POST",
         path="/api/onboard/register",
         how="administer",
@@ -196,6 +223,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="invite.create",
+        tier="heavy",
         method="POST",
         path="/api/invites",
         how="administer",
@@ -207,6 +235,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="token.create",
+        tier="heavy",
         method="POST",
         path="/api/tokens",
         how="administer",
@@ -218,6 +247,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="token.list",
+        tier="normal",
         method="GET",
         path="/api/tokens",
         how="read",
@@ -227,6 +257,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="token.delete",
+        tier="heavy",
         method="DELETE",
         path="/api/tokens/{token_id}",
         how="administer",
@@ -236,6 +267,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.list",
+        tier="light",
         method="GET",
         path="/api/repos",
         how="read",
@@ -245,6 +277,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.create",
+        tier="normal",
         method="POST",
         path="/api/repos",
         how="administer",
@@ -256,6 +289,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.default",
+        tier="normal",
         method="PUT",
         path="/api/repos/default",
         how="administer",
@@ -266,6 +300,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.put",
+        tier="normal",
         method="PUT",
         path="/api/repos/{name:path}",
         how="administer",
@@ -276,6 +311,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.delete",
+        tier="normal",
         method="DELETE",
         path="/api/repos/{name:path}",
         how="administer",
@@ -285,6 +321,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.create",
+        tier="normal",
         method="POST",
         path="/api/pulls",
         how="administer",
@@ -296,6 +333,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.list",
+        tier="normal",
         method="GET",
         path="/api/pulls",
         how="read",
@@ -306,6 +344,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.get",
+        tier="light",
         method="GET",
         path="/api/pulls/{pr_id}",
         how="read",
@@ -314,7 +353,71 @@ _ALL: tuple[Route, ...] = (
         summary="One pull request record.",
     ),
     Route(
+        name="limits.list",
+        tier="normal",
+        method="GET",
+        path="/api/admin/rate-limits",
+        how="limits",
+        roles=ADMIN,
+        answer=views.LimitsView,
+        summary="The rates of all, of single subjects, who is exempt, and who is refused just now.",
+    ),
+    Route(
+        name="limits.exempt",
+        tier="heavy",
+        method="POST",
+        path="/api/admin/rate-limits/whitelist",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.Exemption,
+        answer=views.Acknowledged,
+        summary="Exempt a subject from rate limits.",
+    ),
+    Route(
+        name="limits.exempt_only",
+        tier="heavy",
+        method="PUT",
+        path="/api/admin/rate-limits/whitelist",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.Exempted,
+        answer=views.Acknowledged,
+        summary="Exempt these subjects and nobody else.",
+    ),
+    Route(
+        name="limits.unexempt",
+        tier="heavy",
+        method="DELETE",
+        path="/api/admin/rate-limits/whitelist/{subject}",
+        how="administer",
+        roles=ADMIN,
+        answer=views.Acknowledged,
+        summary="A subject is limited again.",
+    ),
+    Route(
+        name="limits.set",
+        tier="heavy",
+        method="PUT",
+        path="/api/admin/rate-limits/{subject}",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.NewLimits,
+        answer=views.Acknowledged,
+        summary="Give a subject rates of its own, from now on and after restarts.",
+    ),
+    Route(
+        name="limits.reset",
+        tier="heavy",
+        method="DELETE",
+        path="/api/admin/rate-limits/{subject}",
+        how="administer",
+        roles=ADMIN,
+        answer=views.Acknowledged,
+        summary="A subject has the default rates again.",
+    ),
+    Route(
         name="actor.list",
+        tier="normal",
         method="GET",
         path="/api/actors",
         how="delegate",
@@ -324,6 +427,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.get",
+        tier="light",
         method="GET",
         path="/api/actors/{name}",
         how="delegate",
@@ -333,6 +437,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.restart",
+        tier="normal",
         method="POST",
         path="/api/actors/{name}/restart",
         how="delegate",
@@ -342,6 +447,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.crash",
+        tier="normal",
         method="POST",
         path="/api/actors/{name}/crash",
         how="delegate",
@@ -351,6 +457,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="chaos.block",
+        tier="heavy",
         method="POST",
         path="/api/chaos/block/{seconds}",
         how="delegate",
@@ -360,6 +467,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="health",
+        tier="light",
         method="GET",
         path="/health",
         how="health",
@@ -368,6 +476,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="ready",
+        tier="light",
         method="GET",
         path="/ready",
         how="ready",

@@ -187,6 +187,16 @@ class PullList(msgspec.Struct, frozen=True):
     pulls: list[PullView]
 
 
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates are `{capacity, refill_rate_per_min}` by tier; `defaults` by kind of caller."""
+
+    enabled: bool
+    defaults: dict[str, dict[str, dict[str, float]]]
+    overrides: dict[str, dict[str, dict[str, float]]]
+    whitelist: list[str]
+    refused: list[dict[str, Any]]  #: who may not ask now, and for how long
+
+
 class Acknowledged(msgspec.Struct, frozen=True):
     """It was done, and there is nothing else to say."""
 

@@ -14,7 +14,7 @@ import structlog
 
 from agentcom.config import Config
 from agentcom.core.answers import Answer, failed, finish
-from agentcom.core.messages import CloseConn, Delegate, Fault, FrameOut, HttpIn, HubStopping, Reply
+from agentcom.core.messages import CloseConn, Delegate, Fault, FrameOut, HttpIn, HubStopping, NearLimit, Reply
 from agentcom.protocol.errors import AgentComError
 from agentcom.runtime import LoopSystemBase
 from agentcom.web.app import make_app
@@ -53,6 +53,7 @@ class Edge:
         self._port = base.open_port(self._receive)
         self._gateway: Any = None
         self._waiting: dict[int, Waiting] = {}
+        self._near: dict[int, tuple[str, int]] = {}  #: waiting requests whose rate is nearly used up
         self._last_request = 0
         self._delegated: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -82,6 +83,7 @@ class Edge:
         """All that waited is told so; nothing new is taken until the next `gateway_up`."""
         self._gateway = None
         waiting, self._waiting = self._waiting, {}
+        self._near.clear()
         for one in waiting.values():
             _settle(one, failed(RESTARTING))
         self.sockets.close_all(1012, "the gateway restarts", RETRY_MS)
@@ -121,6 +123,7 @@ class Edge:
             if one.until > now:
                 break
             del self._waiting[number]
+            self._near.pop(number, None)
             log.warning("request.unanswered", route=one.route)
             _settle(one, failed(TIMED_OUT))
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
@@ -135,6 +138,9 @@ class Edge:
             self.sockets.write(message.conn, message.data)
         elif kind is CloseConn:
             self.sockets.close(message.conn, message.code, message.reason)
+        elif kind is NearLimit:
+            if message.request in self._waiting:
+                self._near[message.request] = (message.tier, message.remaining)
         elif kind is Delegate:
             task = self._loop.create_task(self._run_delegate(message))
             self._delegated.add(task)
@@ -142,8 +148,9 @@ class Edge:
 
     def _answer(self, request: int, reply: Reply) -> None:
         one = self._waiting.pop(request, None)
+        near = self._near.pop(request, None) if self._near else None
         if one is not None:
-            _settle(one, finish(one.route, reply))
+            _settle(one, finish(one.route, reply)._replace(near=near))
 
     async def _run_delegate(self, asked: Delegate) -> None:
         try:

@@ -117,6 +117,9 @@ def headers_of(answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
     headers = [_JSON, (b"content-length", str(length).encode())]
     if answer.retry_after_ms:
         headers.append((b"retry-after", str(-(-answer.retry_after_ms // 1000)).encode()))
+    if answer.near is not None:
+        tier, left = answer.near
+        headers.append((b"x-ratelimit-near", f"{tier}; remaining={left}".encode()))
     if answer.status == 413:
         headers.append((b"connection", b"close"))
     if answer.status == 401:
