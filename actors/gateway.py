@@ -47,6 +47,8 @@ def rules_of(config: Config) -> Rules:
         max_frame_bytes=limits.max_frame_bytes,
         heartbeat_s=config.lease.heartbeat_s,
         compat_v1=config.compat.v1,
+        proxied=bool(config.trusted_proxies),
+        login_s=config.hub.login_s,
         limits=LimitRules(
             enabled=limits.enabled,
             light=Rate(limits.light_per_min, limits.light_burst),

@@ -1,4 +1,4 @@
-"""The commands of `agentcom-admin` about rate limits.
+"""The commands of `agentcom-admin` about rate limits, and about who did what.
 
 May import: click, agentcom.cli, agentcom.client.
 """
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from agentcom.cli import look
+from agentcom.cli import look, times
 from agentcom.cli.connect import Link, on_hub
 
 ROUTE = "/api/admin/rate-limits"
@@ -98,4 +98,24 @@ def _path(subject: str) -> str:
     return f"{ROUTE}/{quote(subject, safe='')}"
 
 
-COMMANDS = (limits_group,)
+@click.command("audit")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@click.option("--cursor", default="", help="Where the last page ended.")
+@on_hub
+def audit_command(link: Link, limit: int, cursor: str) -> None:
+    """Show what administrators and operators did, newest first."""
+    answer = link.call(lambda hub: hub.call("GET", "/api/audit", limit=limit, cursor=cursor or None))
+    if link.as_json:
+        return link.show(answer)
+    made = look.table("when", "who", "role", "what", "about", "from")
+    for line in answer["records"]:
+        who = line["by"] or "(nobody known)"
+        made.add_row(times.clock(line["ms"]), who, line["role"], line["act"], line["target"], line["peer"])
+    console = look.console()
+    console.print(made)
+    if answer.get("next_cursor"):
+        console.print(f"more: --cursor {answer['next_cursor']}")
+    return None
+
+
+COMMANDS = (limits_group, audit_command)

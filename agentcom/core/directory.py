@@ -1,15 +1,15 @@
-"""Registrations, tokens, invites, repos and pull request records: one request, its rows and its answer.
+"""Registrations, invites, repos and pull request records: one request, its rows and its answer.
 
 Secrets come from outside (`Secrets`) and are stored as SHA-256 only. What a request may touch was decided by its role
 at the gateway; what it finds is decided here.
 May import: agentcom.protocol, agentcom.core.
 """
 
-import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from agentcom.core.audit import audited
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.directory_base import (
     Asked,
@@ -20,81 +20,24 @@ from agentcom.core.directory_base import (
     live_tokens,
     new_token,
     refused,
-    revoke,
 )
 from agentcom.core.directory_limits import LIMIT_VERBS
+from agentcom.core.directory_tokens import TOKEN_VERBS, agent_row
 from agentcom.core.messages import Administer, Fault, RepoChanged
 from agentcom.core.submitting import normalised
 from agentcom.protocol import views
-from agentcom.protocol.bodies import DefaultRepo, NewInvite, NewPull, NewRepo, NewToken, Register, Registered
+from agentcom.protocol.bodies import DefaultRepo, NewInvite, NewPull, NewRepo, Register, Registered
 from agentcom.protocol.ops import Delete, Op, Put
-from agentcom.protocol.rows import LANES, Agent, Invite, Mark, PullRequest, Repo, TaskState
-
-_AGENT_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-BOOTSTRAP = "admin.token"
-"""Subject of the token a hub writes into its own data folder."""
+from agentcom.protocol.rows import LANES, Invite, Mark, PullRequest, Repo, TaskState
 
 
 def decide(
     msg: Administer, now_ms: int, rows: Rows, secrets: Secrets, registration: Registration
 ) -> Decision:
-    return _VERBS[msg.verb](Asked(msg, now_ms, rows, secrets, registration))
-
-
-# --- tokens ----------------------------------------------------------------------------------------
-
-
-def _create_token(asked: Asked) -> Decision:
-    body: NewToken = asked.msg.body
-    if body.subject == BOOTSTRAP:
-        return refused(asked, Fault("conflict", "this subject is the hub's own", "subject"))
-    ops: tuple[Op, ...] = ()
-    if body.role == "agent":
-        if not is_agent_id(body.subject):
-            return refused(
-                asked, Fault("bad_frame", "an agent's token needs an agent_id as subject", "subject")
-            )
-        ops = _agent_row(asked, body.subject, ())
-    secret, put, row = new_token(asked, body.subject, body.role)
-    issued = views.TokenIssued(token_id=row.token_id, token=secret, subject=row.subject, role=row.role)
-    return done(asked, (put, *ops), issued, status=201)
-
-
-def is_agent_id(text: str) -> bool:
-    return _AGENT_ID.fullmatch(text) is not None
-
-
-def _delete_token(asked: Asked) -> Decision:
-    token_id = asked.msg.args.get("token_id", "")
-    found = asked.rows.scan("token", (), after=(token_id,), limit=1) if is_agent_id(token_id) else []
-    if len(token_id) != 16 or not found or found[0][1].token_id != token_id:
-        return refused(asked, Fault("not_found", "no such token", "token_id"))
-    if found[0][1].revoked_ms:
-        return done(asked, (), views.Acknowledged("revoked"))
-    ops, tell = revoke(asked, found)
-    return done(asked, ops, views.Acknowledged("revoked"), tell=tell)
-
-
-def _bootstrap(asked: Asked) -> Decision:
-    """The hub has no readable admin token of its own: make one; the one it made before is void."""
-    ops, tell = revoke(asked, live_tokens(asked.rows, BOOTSTRAP))
-    secret, put, row = new_token(asked, BOOTSTRAP, "admin")
-    issued = views.TokenIssued(token_id=row.token_id, token=secret, subject=row.subject, role=row.role)
-    return done(asked, (*ops, put), issued, tell=tell)
+    return audited(Asked(msg, now_ms, rows, secrets, registration), _VERBS[msg.verb])
 
 
 # --- registrations and invites ---------------------------------------------------------------------
-
-
-def _agent_row(asked: Asked, agent_id: str, capabilities: tuple[str, ...]) -> tuple[Op, ...]:
-    known: Agent | None = asked.rows.get("agent", (agent_id,))
-    if known is None:
-        row = Agent(agent_id, capabilities, asked.now_ms, asked.now_ms)
-    elif capabilities and known.capabilities != capabilities:
-        row = replace(known, capabilities=capabilities, updated_ms=asked.now_ms)
-    else:
-        return ()
-    return (Put("agent", (agent_id,), row),)
 
 
 def _register(asked: Asked) -> Decision:
@@ -104,11 +47,11 @@ def _register(asked: Asked) -> Decision:
         return refused(asked, invite)
     if invite is None and not _may_register_without(asked):
         return refused(asked, Fault("forbidden", "registration needs an invite", "invite"))
-    if live_tokens(asked.rows, body.agent_id):
+    if live_tokens(asked.rows, body.agent_id, asked.now_ms):
         return refused(asked, Fault("conflict", f"agent {body.agent_id} is already registered", "agent_id"))
     capabilities = (invite.capabilities if invite else ()) or tuple(body.capabilities)
     secret, put, _ = new_token(asked, body.agent_id, "agent")
-    ops: list[Op] = [put, *_agent_row(asked, body.agent_id, capabilities)]
+    ops: list[Op] = [put, *agent_row(asked, body.agent_id, capabilities)]
     if invite:
         ops.append(Put("invite", (digest(body.invite),), replace(invite, used_by=body.agent_id)))
     return done(asked, tuple(ops), _registered(asked, body.agent_id, secret), status=201)
@@ -267,15 +210,13 @@ def _pull(asked: Asked, body: NewPull, pr_id: str, before: PullRequest | None) -
 
 
 _VERBS: dict[str, Callable[[Asked], Decision]] = {
-    "bootstrap": _bootstrap,
     "agent.register": _register,
     "invite.create": _create_invite,
-    "token.create": _create_token,
-    "token.delete": _delete_token,
     "repo.create": _create_repo,
     "repo.put": _put_repo,
     "repo.delete": _delete_repo,
     "repo.default": _set_default_repo,
     "pull.create": _save_pull,
     **LIMIT_VERBS,
+    **TOKEN_VERBS,
 }

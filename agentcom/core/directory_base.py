@@ -38,9 +38,15 @@ class Asked(NamedTuple):
 
 
 def done(
-    asked: Asked, ops: tuple[Op, ...], body: Any, *, status: int = 200, tell: tuple[Output, ...] = ()
+    asked: Asked,
+    ops: tuple[Op, ...],
+    body: Any,
+    *,
+    status: int = 200,
+    tell: tuple[Output, ...] = (),
+    cookie: str | None = None,
 ) -> Decision:
-    reply = Output(asked.msg.reply_to, Reply(asked.msg.request, body, status))
+    reply = Output(asked.msg.reply_to, Reply(asked.msg.request, body, status, cookie))
     return Decision(ops, (*tell, reply), asked.msg.verb)
 
 
@@ -55,11 +61,20 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def new_token(asked: Asked, subject: str, role: Any) -> tuple[str, Put, Token]:
+def new_token(
+    asked: Asked, subject: str, role: Any, expires_ms: int = 0, parent: str = ""
+) -> tuple[str, Put, Token]:
     """A new secret and its row. The id is the head of the hash, so that it finds its row."""
     secret = asked.secrets.secret()
     key = digest(secret)
-    row = Token(token_id=key[:16], subject=subject, role=role, created_ms=asked.now_ms)
+    row = Token(
+        token_id=key[:16],
+        subject=subject,
+        role=role,
+        created_ms=asked.now_ms,
+        expires_ms=expires_ms,
+        parent=parent,
+    )
     return secret, Put("token", (key,), row), row
 
 
@@ -70,9 +85,9 @@ def every_row(rows: Rows, table: str) -> Iterator[tuple[Key, Any]]:
         after = found[-1][0]
 
 
-def live_tokens(rows: Rows, subject: str) -> list[tuple[Key, Token]]:
+def live_tokens(rows: Rows, subject: str, now_ms: int) -> list[tuple[Key, Token]]:
     return [
-        (key, row) for key, row in every_row(rows, "token") if row.subject == subject and not row.revoked_ms
+        (key, row) for key, row in every_row(rows, "token") if row.subject == subject and row.is_live(now_ms)
     ]
 
 

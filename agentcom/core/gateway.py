@@ -25,6 +25,7 @@ from agentcom.core.messages import (
     RepoChanged,
     SubjectRevoked,
     Tick,
+    TokenChanged,
     ToSession,
 )
 
@@ -76,6 +77,7 @@ _HANDLERS: dict[type, Handler] = {
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
+    TokenChanged: lambda state, msg, now, rows: gateway_sessions.on_token_changed(state, msg, rows),
     SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),

@@ -6,12 +6,15 @@ May import: agentcom.protocol, agentcom.core.
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
+from agentcom.core.directory_tokens import csrf_of
+from agentcom.core.gateway_access import ACCESS, Asked
 from agentcom.core.gateway_state import (
     LANE_NAMES,
     NEEDED_TO_SERVE,
@@ -21,7 +24,6 @@ from agentcom.core.gateway_state import (
     State,
     authenticate,
     failed_login,
-    refuse,
 )
 from agentcom.core.limits import Standing, over
 from agentcom.core.messages import (
@@ -34,48 +36,27 @@ from agentcom.core.messages import (
     NearLimit,
     Operate,
     Read,
+    Recorded,
     Reply,
     Submit,
 )
-from agentcom.core.rates import Rate
-from agentcom.core.routes import ROUTES, Route
+from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
-from agentcom.protocol.rows import TaskState, Token
-from agentcom.protocol.views import LimitsView, Readiness
+from agentcom.protocol.rows import TaskState
+from agentcom.protocol.views import Readiness
 
 VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
 """Codes of answers that count against who asked."""
 
+RECORDED = frozenset({"operate", "delegate", "maintain"})
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-class Asked:
-    """One authorised request, on its way through the gateway."""
-
-    __slots__ = ("msg", "route", "who")
-
-    def __init__(self, msg: HttpIn, route: Route, who: Token | None) -> None:
-        self.msg, self.route, self.who = msg, route, who
-
-    @property
-    def subject(self) -> str:
-        return self.who.subject if self.who else ""
-
-    @property
-    def role(self) -> str:
-        return self.who.role if self.who else ""
-
-    def refuse(self, fault: Fault) -> list[Output]:
-        return refuse(self.msg.reply_to, self.msg.request, fault)
-
-    def reply(self, body: Any, status: int = 200) -> list[Output]:
-        return [Output(self.msg.reply_to, Reply(self.msg.request, body, status))]
 
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     route = ROUTES[msg.route]
-    who = authenticate(state, msg.token, rows)
+    who = authenticate(state, msg.token, rows, now)
     asked = Asked(msg, route, who)
     client = (
         state.limits.of_token(who) if who else state.limits.of_address(msg.peer, direct=not msg.forwarded)
@@ -85,7 +66,7 @@ def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     if fault := _not_allowed(state, asked, rows):
         wrong = msg.token and who is None
         return asked.refuse(failed_login(state, client, fault, now) if wrong else fault)
-    outputs = _HOW[route.how](state, asked, now, rows)
+    outputs = [*_recorded(asked), *_HOW[route.how](state, asked, now, rows)]
     if _is_bad(outputs):
         state.limits.violation(client, now.s)
     return outputs if client.exempt else [*_near(client, asked, now), *outputs]
@@ -99,8 +80,17 @@ def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault |
 
 
 def _is_bad(outputs: list[Output]) -> bool:
-    body = outputs[0].message.body if outputs and type(outputs[0].message) is Reply else None
+    body = outputs[-1].message.body if outputs and type(outputs[-1].message) is Reply else None
     return type(body) is Fault and body.code in VIOLATIONS
+
+
+def _recorded(asked: Asked) -> list[Output]:
+    """Of writes that go past the directory, which records its own. Anyone else's requests are none of its business."""
+    route = asked.route
+    if route.method == "GET" or route.how not in RECORDED:
+        return []
+    said = Recorded(asked.subject, asked.role, route.name, target_of(asked.msg.args), asked.msg.peer)
+    return [Output("directory", said)]
 
 
 def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
@@ -119,6 +109,8 @@ def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
         given = asked.msg.token
         said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
         return Fault("invalid_token", said)
+    if asked.msg.csrf is not None and route.method != "GET" and asked.msg.csrf != csrf_of(asked.msg.token):
+        return Fault("forbidden", "a write by a browser needs the header X-CSRF-Token", "x-csrf-token")
     if who.role in route.roles or (route.compat and state.rules.compat_v1):
         return None
     if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
@@ -201,7 +193,7 @@ def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]
     return [Output(LANE_NAMES[task.lane], operate)]
 
 
-def _administer(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+def _administer(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     msg = asked.msg
     body = decode_body(asked.route.body, msg.body) if asked.route.body else None
     if isinstance(body, Fault):
@@ -214,7 +206,8 @@ def _administer(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Out
         role=asked.role,
         args=msg.args,
         body=body,
-        peer_is_loopback=is_loopback(msg.peer) and not msg.forwarded,
+        peer_is_loopback=is_loopback(msg.peer) and not msg.forwarded and not state.rules.proxied,
+        peer=msg.peer,
     )
     return [Output("directory", administer)]
 
@@ -287,25 +280,6 @@ def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     return asked.reply(Readiness(ready=not missing, missing=missing), 503 if missing else 200)
 
 
-def _limits(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
-    """From memory: what is in force, which a row that cannot be read would not be."""
-    limits = state.limits
-    view = LimitsView(
-        enabled=limits.rules.enabled,
-        defaults={kind: _shown(rates) for kind, rates in limits.rates.items()},
-        overrides={who: _shown(o.rates) for who, o in sorted(limits.overrides.items()) if o.rates},
-        whitelist=sorted(who for who, o in limits.overrides.items() if o.exempt),
-        refused=limits.refused(now.s),
-    )
-    return asked.reply(view)
-
-
-def _shown(rates: Mapping[Any, Rate]) -> dict[str, dict[str, float]]:
-    return {
-        tier: {"capacity": rate.burst, "refill_rate_per_min": rate.per_min} for tier, rate in rates.items()
-    }
-
-
 _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "submit": _submit,
     "batch": _batch,
@@ -317,5 +291,5 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "maintain": _maintain,
     "health": _health,
     "ready": _ready,
-    "limits": _limits,
+    **ACCESS,
 }

@@ -33,6 +33,7 @@ from agentcom.core.messages import (
     SessionFrame,
     SessionOpened,
     SubjectRevoked,
+    TokenChanged,
     ToSession,
 )
 from agentcom.core.rates import Tier
@@ -131,7 +132,7 @@ def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -
         error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
         return [error, *close(state, session, "restarted", "the hub is starting")]
     secret = frame.token or session.token
-    token = authenticate(state, secret, rows)
+    token = authenticate(state, secret, rows, now)
     fault = None
     if token is None:
         fault = Fault("invalid_token", "unknown or revoked token" if secret else "hello needs a token")
@@ -145,6 +146,7 @@ def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -
         error = _error(session, fault, frame.id)
         return [error, *close(state, session, "rate_limited", fault.message)]
     session.agent_id, session.token_hash, session.token = frame.agent_id, token_hash(secret), ""
+    session.expires_ms = token.expires_ms if token else 0
     told = msgspec.structs.replace(frame, token="")
     return [_to_agent(session, SessionOpened(session.conn, told))]
 
@@ -200,6 +202,15 @@ def on_revoked(state: State, msg: SubjectRevoked) -> list[Output]:
     return [output for s in theirs for output in close(state, s, "revoked", "the token was revoked")]
 
 
+def on_token_changed(state: State, msg: TokenChanged, rows: Rows) -> list[Output]:
+    state.tokens.pop(msg.token_hash, None)
+    row = rows.get("token", (msg.token_hash,))
+    for session in state.sessions.values():
+        if row is not None and session.token_hash == msg.token_hash:
+            session.expires_ms = row.expires_ms
+    return []
+
+
 def on_directory_up(state: State, rows: Rows) -> list[Output]:
     """A revocation or a new limit may have been committed and not told: believe only rows."""
     state.tokens.clear()
@@ -238,6 +249,8 @@ def on_tick(state: State, now: Now) -> list[Output]:
             outputs += close(state, session, "not_authenticated", "no hello")
         elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
             outputs += close(state, session, "restarted", "the agent's actor does not answer")
+        elif session.expires_ms and session.expires_ms <= now.ms:
+            outputs += close(state, session, "revoked", "the token has expired")
         elif quiet > silence:
             outputs += close(state, session, "silent", "silent for too long")
     return outputs

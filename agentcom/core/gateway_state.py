@@ -33,6 +33,8 @@ class Rules(NamedTuple):
     heartbeat_s: float = 15.0
     compat_v1: bool = True
     limits: LimitRules = LimitRules()
+    proxied: bool = False  #: `trusted_proxies` is set: nobody is taken for local
+    login_s: float = 43_200.0
 
 
 class Rows(Protocol):
@@ -60,6 +62,7 @@ class Session:
         "conn",
         "direct",
         "edge",
+        "expires_ms",
         "last_s",
         "opened_s",
         "peer",
@@ -71,7 +74,7 @@ class Session:
     def __init__(self, opened: ConnOpened, now_s: float) -> None:
         self.conn, self.edge, self.codec, self.token = opened.conn, opened.edge, opened.codec, opened.token
         self.peer, self.direct = opened.peer, not opened.forwarded
-        self.agent_id, self.token_hash = "", ""
+        self.agent_id, self.token_hash, self.expires_ms = "", "", 0
         self.last_s = self.opened_s = now_s
         self.welcomed = False
 
@@ -117,16 +120,16 @@ def token_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def authenticate(state: State, secret: str, rows: Rows) -> Token | None:
-    """Who speaks; None for an unknown or revoked token. Only good tokens are remembered."""
+def authenticate(state: State, secret: str, rows: Rows, now: Now) -> Token | None:
+    """Who speaks; None for an unknown, revoked or expired token. Only good tokens are remembered."""
     if not secret or len(secret) > 256:
         return None
     key = token_hash(secret)
     known = state.tokens.get(key)
     if known is not None:
-        return known
+        return known if known.is_live(now.ms) else None
     row: Token | None = rows.get("token", (key,))
-    if row is None or row.revoked_ms:
+    if row is None or not row.is_live(now.ms):
         return None
     if len(state.tokens) >= MAX_KNOWN_TOKENS:
         state.tokens.clear()

@@ -37,6 +37,7 @@ class Reply(Message, frozen=True):
     request: int
     body: Any
     status: int = 200
+    cookie: str | None = None  #: a login's secret for the browser to keep; "" ends a login
 
 
 class Ask(Message, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class HttpIn(Ask, frozen=True, kw_only=True):
     body: bytes
     peer: str
     forwarded: bool = False  #: a forwarding header was present
+    csrf: str | None = None  #: the token came as a cookie, and this with it; None: it came as a header
 
 
 class ConnOpened(Message, frozen=True):
@@ -439,6 +441,23 @@ class Administer(Ask, frozen=True, kw_only=True):
     args: dict[str, str]
     body: Any = None
     peer_is_loopback: bool = False
+    peer: str = ""
+
+
+class Recorded(Message, frozen=True):
+    """Gateway to directory: somebody with power asked another part for this."""
+
+    by: str
+    role: str
+    act: str
+    target: str
+    peer: str
+
+
+class TokenChanged(Message, frozen=True):
+    """Directory to gateway: what is remembered of this token hash is old; its sessions go on."""
+
+    token_hash: str
 
 
 class SubjectRevoked(Message, frozen=True):

@@ -127,6 +127,19 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: Subject
     role: Annotated[str, Meta(pattern="^(agent|operator|admin)$")]
+    expires_s: Annotated[int, Meta(ge=0, le=315_360_000)] = 0  #: 0 is never
+
+
+class Rotate(msgspec.Struct, frozen=True):
+    """POST /api/tokens/{token_id}/rotate: the old secret stays good for so long; 0 ends it and its sessions at once."""
+
+    keep_s: Annotated[int, Meta(ge=0, le=2_592_000)] = 0
+
+
+class Login(msgspec.Struct, frozen=True):
+    """POST /api/login."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TierRate(msgspec.Struct, frozen=True):

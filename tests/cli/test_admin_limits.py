@@ -40,3 +40,46 @@ def test_each_change_is_one_request(run, hub):
 def test_a_rate_of_nothing_is_bad_usage(run):
     done = run(main, "limits", "set", "ada", "--tier", "heavy", "--per-minute", 0, "--burst", 5)
     assert done.exit_code == exits.USAGE
+
+
+def test_the_record_of_acts_is_shown_with_the_way_to_the_next_page(run, hub):
+    line = {
+        "ms": 1_000, "by": "ann", "role": "admin", "act": "token.create", "target": "bob", "peer": "127.0.0.1",
+        "note": "",
+    }  # fmt: skip
+    hub.answers["GET", "/api/audit"] = (200, {"records": [line], "next_cursor": "c2"})
+    shown = run(main, "audit", "--limit", 1).output
+    for words in ("ann", "token.create", "bob", "127.0.0.1", "--cursor c2"):
+        assert words in shown
+
+
+def test_a_rotated_token_goes_to_a_new_file_and_is_not_shown(run, hub, tmp_path):
+    hub.answers["POST", "/api/tokens/t1/rotate"] = (
+        201,
+        {"token_id": "t2", "token": "secret", "subject": "ada"},
+    )
+    done = run(main, "token", "rotate", "t1", "--out", tmp_path / "new", "--keep", "10m")
+    assert hub.body("POST", "/api/tokens/t1/rotate") == {"keep_s": 600}
+    assert "secret" not in done.output
+    assert (tmp_path / "new").read_text() == "secret\n"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    again = run(main, "token", "rotate", "t1", "--out", tmp_path / "new")
+    assert again.exit_code == exits.USAGE
+
+
+def test_a_token_and_an_invite_may_expire(run, hub, tmp_path):
+    hub.answers["POST", "/api/tokens"] = (201, {"token_id": "t", "token": "secret"})
+    hub.answers["POST", "/api/invites"] = (201, {"invite": "code"})
+    assert (
+        run(main, "token", "create", "bob", "--out", tmp_path / "t", "--expires", "30d").exit_code == exits.OK
+    )
+    assert hub.body("POST", "/api/tokens")["expires_s"] == 30 * 86_400
+    assert run(main, "invite", "--expires", "2h").output == "code\n"
+    assert hub.body("POST", "/api/invites")["expires_s"] == 7_200
+    assert run(main, "invite", "--expires", "soon").exit_code == exits.USAGE
+
+
+def test_a_ca_file_that_is_not_there_is_bad_usage(run):
+    done = run(main, "agents", "--hub", "https://localhost:1", "--ca-file", "nowhere.pem")
+    assert done.exit_code == exits.USAGE
+    assert "nowhere.pem" in done.output
