@@ -47,7 +47,7 @@ def _register(asked: Asked) -> Decision:
         return refused(asked, invite)
     if invite is None and not _may_register_without(asked):
         return refused(asked, Fault("forbidden", "registration needs an invite", "invite"))
-    if live_tokens(asked.rows, body.agent_id, asked.now_ms):
+    if _is_known(asked, body.agent_id):
         return refused(asked, Fault("conflict", f"agent {body.agent_id} is already registered", "agent_id"))
     capabilities = (invite.capabilities if invite else ()) or tuple(body.capabilities)
     secret, put, _ = new_token(asked, body.agent_id, "agent")
@@ -55,6 +55,14 @@ def _register(asked: Asked) -> Decision:
     if invite:
         ops.append(Put("invite", (digest(body.invite),), replace(invite, used_by=body.agent_id)))
     return done(asked, tuple(ops), _registered(asked, body.agent_id, secret), status=201)
+
+
+def _is_known(asked: Asked, agent_id: str) -> bool:
+    """Whether it has a token that is good. Whoever writes an agent's token writes its `agent` row in the same commit:
+    so a new name costs one look, however many tokens there are.
+    """
+    known = asked.rows.get("agent", (agent_id,)) is not None
+    return known and bool(live_tokens(asked.rows, agent_id, asked.now_ms))
 
 
 def _may_register_without(asked: Asked) -> bool:
