@@ -53,6 +53,7 @@ class Hub:
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self.ca_file = ca_file
         self.retry_s = retry_s
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         self._http = httpx.AsyncClient(

@@ -92,7 +92,7 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
 
 
 def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now, rows: Rows) -> list[Output]:
-    tier = FRAME_TIERS[type(frame)]
+    tier = FRAME_TIERS.get(type(frame), "normal")
     if tier != "light" and (refused := _limited(state, session, tier, data, now)):
         return refused
     warning = _warning(state, session, tier, now)
