@@ -66,10 +66,12 @@ def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     if fault := _not_allowed(state, asked, rows):
         wrong = msg.token and who is None
         return asked.refuse(failed_login(state, client, fault, now) if wrong else fault)
-    outputs = [*_recorded(asked), *_HOW[route.how](state, asked, now, rows)]
-    if _is_bad(outputs):
+    outputs = _HOW[route.how](state, asked, now, rows)
+    refused = _refusal_in(outputs)
+    if refused in VIOLATIONS:
         state.limits.violation(client, now.s)
-    return outputs if client.exempt else [*_near(client, asked, now), *outputs]
+    told = [] if client.exempt else _near(client, asked, now)
+    return [*told, *outputs] if refused else [*told, *_recorded(asked), *outputs]
 
 
 def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault | None:
@@ -79,9 +81,10 @@ def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault |
     return fault
 
 
-def _is_bad(outputs: list[Output]) -> bool:
+def _refusal_in(outputs: list[Output]) -> str:
+    """The code, if the gateway itself refused the request."""
     body = outputs[-1].message.body if outputs and type(outputs[-1].message) is Reply else None
-    return type(body) is Fault and body.code in VIOLATIONS
+    return body.code if type(body) is Fault else ""
 
 
 def _recorded(asked: Asked) -> list[Output]:
