@@ -20,7 +20,7 @@ from agentcom.core.gateway_state import (
     standing_of,
     token_hash,
 )
-from agentcom.core.limits import SIZE_STEP, ms, over
+from agentcom.core.limits import SIZE_STEP, Standing, ms, over
 from agentcom.core.messages import (
     CloseConn,
     ConnClosed,
@@ -79,8 +79,10 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
     session.last_s = now.s
     if len(msg.data) > state.rules.max_frame_bytes:
         return close(state, session, "too_big", "the frame is too big")
-    if session.agent_id and (refused := _limited(state, session, "light", msg.data, now)):
-        return refused  # before anything is decoded
+    if session.agent_id:  # before anything is decoded
+        client = state.limits.of_agent(session.agent_id)
+        if wait := client.wait("light", len(msg.data), now.s):
+            return _too_soon(state, session, client, "light", wait, msg.data, now)
     frame = decode_frame(session.codec, msg.data)
     if isinstance(frame, Fault):
         return _bad(state, session, frame, now, *named(session.codec, msg.data))
@@ -93,9 +95,10 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
 
 def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now, rows: Rows) -> list[Output]:
     tier = FRAME_TIERS.get(type(frame), "normal")
-    if tier != "light" and (refused := _limited(state, session, tier, data, now)):
-        return refused
-    warning = _warning(state, session, tier, now)
+    client = state.limits.of_agent(session.agent_id)
+    if tier != "light" and (wait := client.wait(tier, len(data), now.s)):
+        return _too_soon(state, session, client, tier, wait, data, now)
+    warning = _warning(session, client, tier, now) if client.is_near(tier, now.s) else []
     if type(frame) is TaskSubmit:
         return warning + _submit(state, session, frame, now, rows)
     if type(frame) is Hello:
@@ -103,12 +106,11 @@ def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now,
     return [*warning, _to_agent(session, SessionFrame(session.conn, frame))]
 
 
-def _limited(state: State, session: Session, tier: Tier, data: bytes, now: Now) -> list[Output]:
-    """The refusal, if this frame comes too soon; who does not listen is closed, and has to stay away for a while."""
-    client = standing_of(state, session)
-    fault = state.limits.spend(client, tier, len(data), now.s)
-    if fault is None:
-        return []
+def _too_soon(
+    state: State, session: Session, client: Standing, tier: Tier, wait: float, data: bytes, now: Now
+) -> list[Output]:
+    """The refusal; who does not listen is closed, and has to stay away for a while."""
+    fault = over(wait, f"too many {tier} requests")
     re, task_id = named(session.codec, data) if len(data) < SIZE_STEP else ("", "")
     if not client.bucket(tier).is_lost:
         return [_error(session, fault, re, task_id)]
@@ -119,11 +121,10 @@ def _limited(state: State, session: Session, tier: Tier, data: bytes, now: Now) 
     ]
 
 
-def _warning(state: State, session: Session, tier: Tier, now: Now) -> list[Output]:
-    client = standing_of(state, session)
-    if client.exempt or not client.bucket(tier).warns(now.s):
-        return []
+def _warning(session: Session, client: Standing, tier: Tier, now: Now) -> list[Output]:
     bucket = client.bucket(tier)
+    if not bucket.warns(now.s):
+        return []
     return [_out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst))]
 
 

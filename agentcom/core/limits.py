@@ -72,6 +72,17 @@ class Standing:
             found = self._buckets[tier] = Bucket(self.rates[tier])
         return found
 
+    def wait(self, tier: Tier, size: int, now: float) -> float:
+        """0 when this may be asked now; else the seconds until it may. On the way of every frame."""
+        if self.exempt:
+            return 0.0
+        bucket = self._buckets.get(tier) or self.bucket(tier)
+        return bucket.spend(1 + size // SIZE_STEP, now)
+
+    def is_near(self, tier: Tier, now: float) -> bool:
+        bucket = self._buckets.get(tier)
+        return bucket is not None and bucket.tat - now > bucket.warn_at
+
     def is_idle(self, now: float, window_s: float) -> bool:
         return self.conduct.is_idle(now, window_s) and all(b.is_idle(now) for b in self._buckets.values())
 
@@ -140,9 +151,7 @@ class Limits:
 
     def spend(self, client: Standing, tier: Tier, size: int, now: float) -> Fault | None:
         """Why this may not be asked now, if so."""
-        if client.exempt:
-            return None
-        wait = client.bucket(tier).spend(1 + size // SIZE_STEP, now)
+        wait = client.wait(tier, size, now)
         return over(wait, f"too many {tier} requests") if wait else None
 
     def violation(self, client: Standing, now: float) -> float:
