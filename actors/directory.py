@@ -7,8 +7,9 @@ import msgspec
 
 from actors.durable import Durable
 from agentcom.config import Config
+from agentcom.core.audit import record
 from agentcom.core.directory import decide
-from agentcom.core.messages import Administer
+from agentcom.core.messages import Administer, Recorded
 from agentcom.protocol.rows import LANES
 
 
@@ -31,3 +32,5 @@ class DirectoryActor(Durable):
         if isinstance(msg, Administer):
             registration = self.args.config.registration
             self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)
+        elif isinstance(msg, Recorded):
+            self.carry_out([record(msg, self.at.ms, self.rows)])

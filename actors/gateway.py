@@ -14,7 +14,9 @@ from agentcom.core.decision import Output
 from agentcom.core.gateway import decide, on_down, on_up
 from agentcom.core.gateway_sessions import TICK_S
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
+from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Fault, Read, Reply, Tick
+from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
@@ -42,7 +44,23 @@ class GatewayArgs(msgspec.Struct, frozen=True):
 
 def rules_of(config: Config) -> Rules:
     limits = config.limits
-    return Rules(limits.max_frame_bytes, limits.max_bad_frames, config.lease.heartbeat_s, config.compat.v1)
+    return Rules(
+        max_frame_bytes=limits.max_frame_bytes,
+        heartbeat_s=config.lease.heartbeat_s,
+        compat_v1=config.compat.v1,
+        proxied=bool(config.trusted_proxies),
+        login_s=config.hub.login_s,
+        limits=LimitRules(
+            enabled=limits.enabled,
+            light=Rate(limits.light_per_min, limits.light_burst),
+            normal=Rate(limits.normal_per_min, limits.normal_burst),
+            heavy=Rate(limits.heavy_per_min, limits.heavy_burst),
+            operator_factor=limits.operator_factor,
+            address_factor=limits.address_factor,
+            max_bad=limits.max_bad_frames,
+            bad_window_s=limits.bad_window_s,
+        ),
+    )
 
 
 class GatewayActor(Supervised):

@@ -29,7 +29,7 @@ from agentcom.runtime import LoopSystemBase, LoopWatchdog
 from agentcom.systemd import Notifier
 from agentcom.tending import Tending
 from agentcom.web.edge import Edge
-from agentcom.web.server import listen
+from agentcom.web.server import check_tls, listen
 from supervisors.root import Root, RootGaveUpError
 from supervisors.tree import hub_tree
 
@@ -46,10 +46,11 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 
     `environ` tells of systemd, `leash` of the keeper; both may be empty.
 
-    Raises `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
+    Raises `BadTls`, `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
+    check_tls(config.tls)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
@@ -116,7 +117,8 @@ class Hub:
             self.leash.served(port)  # before anyone can see that it serves, and kill it for that
         await edge.start(listener)
         _settle_garbage()
-        url = f"http://{host}:{port}"
+        scheme = "https" if self.config.tls.cert else "http"
+        url = f"{scheme}://{host}:{port}"
         log.info("hub.serving", url=url, data=str(self.folder), pid=os.getpid(),
                  seconds=round(time.monotonic() - begun, 3))  # fmt: skip
         self.notifier.ready(url)

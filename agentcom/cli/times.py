@@ -44,6 +44,22 @@ class Past(Moment):
     direction = -1
 
 
+class Span(click.ParamType[int]):
+    """Whole seconds: `90s`, `10m`, `12h`, `30d`."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _SPAN.match(str(value).strip())
+        if isinstance(value, int) or found is None:
+            return (
+                value
+                if isinstance(value, int)
+                else self.fail(f"expected a span like 90s, 15m or 2h, got: {value}")
+            )
+        return max(1, int(float(found[1]) * _SECONDS[found[2]]))
+
+
 def span(ms: float) -> str:
     """Milliseconds, short: `320 ms`, `4.1 s`, `3 min`, `2 h 05`, `3 d`."""
     if ms < 1_000:

@@ -37,6 +37,7 @@ class Reply(Message, frozen=True):
     request: int
     body: Any
     status: int = 200
+    cookie: str | None = None  #: a login's secret for the browser to keep; "" ends a login
 
 
 class Ask(Message, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ class HttpIn(Ask, frozen=True, kw_only=True):
     body: bytes
     peer: str
     forwarded: bool = False  #: a forwarding header was present
+    csrf: str | None = None  #: the token came as a cookie, and this with it; None: it came as a header
 
 
 class ConnOpened(Message, frozen=True):
@@ -80,6 +82,7 @@ class ConnOpened(Message, frozen=True):
     codec: Literal["json", "msgpack"]
     peer: str
     token: str = ""  #: from the upgrade's Authorization header
+    forwarded: bool = False  #: a forwarding header was present
 
 
 class FrameIn(Message, frozen=True):
@@ -97,6 +100,14 @@ class FrameOut(Message, frozen=True):
 
     conn: str
     data: bytes
+
+
+class NearLimit(Message, frozen=True):
+    """Gateway to edge, before the answer of a request: little is left of its rate."""
+
+    request: int
+    tier: str
+    remaining: int
 
 
 class CloseConn(Message, frozen=True):
@@ -441,12 +452,35 @@ class Administer(Ask, frozen=True, kw_only=True):
     args: dict[str, str]
     body: Any = None
     peer_is_loopback: bool = False
+    peer: str = ""
+
+
+class Recorded(Message, frozen=True):
+    """Gateway to directory: somebody with power asked another part for this."""
+
+    by: str
+    role: str
+    act: str
+    target: str
+    peer: str
+
+
+class TokenChanged(Message, frozen=True):
+    """Directory to gateway: what is remembered of this token hash is old; its sessions go on."""
+
+    token_hash: str
 
 
 class SubjectRevoked(Message, frozen=True):
     """Directory to gateway: close the live sessions opened with this token hash."""
 
     token_hash: str
+
+
+class LimitChanged(Message, frozen=True):
+    """Directory to gateway: the rates or the exemption of this subject are others now; its row says which."""
+
+    subject: str
 
 
 # --- presence and the composition root -------------------------------------------------------------
