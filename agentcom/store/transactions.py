@@ -20,20 +20,32 @@ class Source(Protocol):
     dbs: list[Any]
 
 
+class Holder(Protocol):
+    """Who knows which file is in force: a data folder's environment, or a file itself."""
+
+    @property
+    def file(self) -> Source: ...
+
+
 class ReadView:
-    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused."""
+    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused.
 
-    __slots__ = ("_dbs", "_txn")
+    It holds its file, which is what keeps that open when another one takes its place.
+    """
 
-    def __init__(self, env: Source) -> None:
-        self._dbs = env.dbs
-        self._txn = env.raw.begin()
+    __slots__ = ("_dbs", "_source", "_txn")
+
+    def __init__(self, source: Source) -> None:
+        self._source: Source | None = source
+        self._dbs = source.dbs
+        self._txn = source.raw.begin()
 
     def __enter__(self) -> "ReadView":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._txn.abort()
+        self._source = None
 
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._dbs[number])
@@ -72,14 +84,20 @@ class ReadView:
 class WriteTransaction:
     """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
 
-    __slots__ = ("_dbs", "_env", "_txn")
+    __slots__ = ("_dbs", "_holder", "_txn")
 
-    def __init__(self, env: Source) -> None:
-        self._env, self._dbs = env, env.dbs
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
 
     def __enter__(self) -> "WriteTransaction":
-        self._txn = self._env.raw.begin(write=True)
-        return self
+        """Waits for its turn, in which another file may have taken the place of the one it waited for."""
+        while True:
+            file = self._holder.file
+            self._txn = file.raw.begin(write=True)
+            if file is self._holder.file:
+                self._dbs = file.dbs
+                return self
+            self._txn.abort()
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if error is not None:
