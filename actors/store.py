@@ -17,7 +17,7 @@ from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.errors import StoreError
-from agentcom.store.messages import Commit, GetStatus, Open
+from agentcom.store.messages import Commit, GetStatus, Open, PlaceStore, Switched, SwitchStore
 from supervisors.base import Supervised
 
 log = structlog.get_logger()
@@ -60,6 +60,8 @@ class StoreActor(Supervised):
             case Gathered():
                 self.gathering = False
                 self._write()
+            case PlaceStore() | SwitchStore() if not self.stopping:
+                self._run("rewrite", self._rewrite, sender, msg)
             case GetStatus():
                 self.send(sender, self.desk.figures())
             case BlockingDone(step, value):
@@ -115,6 +117,15 @@ class StoreActor(Supervised):
         self._write()  # before the answers leave: the disk need not wait for them
         self._post(letters)
         self._finish_when_idle()
+
+    def _rewrite(self, sender: ActorAddress, ask: PlaceStore | SwitchStore) -> Letter:
+        """On the store's thread, in line with the batches: those that come meanwhile wait for it."""
+        return sender, self.disk.rewrite(ask)
+
+    def _after_rewrite(self, letter: Letter) -> None:
+        if isinstance(letter[1], Switched) and not letter[1].problem:
+            log.info("store.switched", took_ms=round(letter[1].took_ms, 1), entries=letter[1].entries)
+        self._post([letter])
 
     def _after_upkeep(self, figures: Figures) -> None:
         self.keeping = False

@@ -193,19 +193,24 @@ class Batch:
         return self.seq
 
     def flush(self) -> None:
-        """Everything to the transaction: per table one sorted `put`, as sorted writes share pages."""
-        for number, rows in self.rows.items():
-            puts = []
-            for key in sorted(rows):
-                value = rows[key]
-                if value is None:
-                    self.txn.delete(number, key)
-                else:
-                    puts.append((key, value))
-            if puts:
-                self.txn.put(number, puts)
+        """Everything to the transaction."""
+        write_rows(self.txn, self.rows)
         if self.journal:
             self.txn.put(_JOURNAL.number, self.journal, append=True)
+
+
+def write_rows(txn: Transaction, tables: dict[int, dict[bytes, bytes | None]]) -> None:
+    """Puts and deletes (None) by table: one sorted `put` each, as sorted writes share pages."""
+    for number, rows in tables.items():
+        puts = []
+        for key in sorted(rows):
+            value = rows[key]
+            if value is None:
+                txn.delete(number, key)
+            else:
+                puts.append((key, value))
+        if puts:
+            txn.put(number, puts)
 
 
 class Engine:

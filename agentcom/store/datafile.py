@@ -1,7 +1,7 @@
 """One LMDB file, open for writing: the store in force, or one that is about to take its place.
 
 Lives here: its tables by number, how full it is. Who may write it is its holder's affair (`env`, `rewriting`).
-May import: agentcom.store.tables, lmdb.
+May import: agentcom.store.{tables,transactions}, lmdb.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import lmdb
 
 from agentcom.store.tables import BY_NUMBER, TABLES
+from agentcom.store.transactions import ReadView
 
 MAP_SIZE = 1 << 40
 """Opened huge and never resized: resizing under a live reader is SIGBUS. It costs address space only."""
@@ -50,6 +51,9 @@ class DataFile:
     def file(self) -> "DataFile":
         """Where a transaction of its own begins: nothing takes the place of a file that is not in force."""
         return self
+
+    def reading(self) -> ReadView:
+        return ReadView(self)
 
     def open_tables(self) -> None:
         """Those that an older release did not have are made."""

@@ -78,6 +78,9 @@ class ForeignView(ReadView):
     def last_key(self, number: int) -> bytes | None:
         return super().last_key(number) if self._dbs[number] is not None else None
 
+    def count(self, number: int) -> int:
+        return super().count(number) if self._dbs[number] is not None else 0
+
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[Entry]:
         return super().forward(number, start, stop) if self._dbs[number] is not None else iter(())
 

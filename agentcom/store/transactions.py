@@ -59,6 +59,11 @@ class ReadView:
         cursor = self._txn.cursor(self._dbs[number])
         return cursor.key() if cursor.last() else None
 
+    def count(self, number: int) -> int:
+        """How many rows a table has; LMDB knows without looking at them."""
+        entries: int = self._txn.stat(self._dbs[number])["entries"]
+        return entries
+
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Entries with start <= key < stop."""
         cursor = self._txn.cursor(self._dbs[number])
