@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LmdbStore]:
-    made = LmdbStore(tmp_path / "data")
+    made = LmdbStore(tmp_path / "data", sync=False)
     yield made
     made.close()
 
@@ -326,7 +326,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_the_copy_with_a_sentence_and_the_store_goes_on(small_disk):
-    store = LmdbStore(small_disk)
+    store = LmdbStore(small_disk, sync=False)
     writer = Writer(store)
     for n in range(100):
         writer.commit(*(Put("task", (f"t{n}-{m}",), task("t", note="x" * 1000)) for m in range(20)))
