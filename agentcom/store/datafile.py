@@ -1,7 +1,7 @@
 """One LMDB file, open for writing: the store in force, or one that is about to take its place.
 
 Lives here: its tables by number, how full it is. Who may write it is its holder's affair (`env`, `rewriting`).
-May import: agentcom.store.{tables,transactions}, lmdb.
+May import: agentcom.store.{redo,tables,transactions}, lmdb.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import lmdb
 
+from agentcom.store.redo import Redo
 from agentcom.store.tables import BY_NUMBER, TABLES
 from agentcom.store.transactions import ReadView
 
@@ -32,7 +33,9 @@ class Usage(NamedTuple):
 class DataFile:
     """An LMDB folder and its tables. Readers keep it alive: it may be closed when nobody refers to it any more."""
 
-    def __init__(self, folder: Path, *, sync: bool, map_size: int = MAP_SIZE) -> None:
+    redo: Redo  #: what makes a commit durable, from `begin_log` on
+
+    def __init__(self, folder: Path, *, map_size: int = MAP_SIZE) -> None:
         """Raises what LMDB raises. The tables are opened by `open_tables`."""
         self.folder = folder
         self.raw = lmdb.open(
@@ -41,16 +44,11 @@ class DataFile:
             max_dbs=MAX_TABLES,
             max_readers=MAX_READERS,
             max_spare_txns=8,
-            sync=sync,
+            sync=False,  # agentcom.store.redo is what makes a commit durable
             mode=0o600,
         )
         self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
         self.page_size: int = self.raw.stat()["psize"]
-
-    @property
-    def file(self) -> "DataFile":
-        """Where a transaction of its own begins: nothing takes the place of a file that is not in force."""
-        return self
 
     def reading(self) -> ReadView:
         return ReadView(self)
@@ -59,6 +57,10 @@ class DataFile:
         """Those that an older release did not have are made."""
         for table in TABLES.values():
             self.dbs[table.number] = self.raw.open_db(table.name.encode())
+
+    def begin_log(self, *, sync: bool) -> None:
+        """Everything that was committed so far is on disk on return; from now on it may be in force."""
+        self.redo = Redo(self.folder, self.raw, self.dbs[TABLES["journal"].number], sync=sync)
 
     @property
     def bytes(self) -> int:

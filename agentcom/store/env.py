@@ -3,7 +3,8 @@
 Lives here: the folder's lock, the schema version, the store's life, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
-May import: agentcom.store.{datafile,errors,layout,reader,tables,transactions}, lmdb, operating system.
+May import: agentcom.protocol.rows, agentcom.store.{datafile,errors,layout,reader,redo,tables,transactions}, lmdb,
+operating system.
 """
 
 import fcntl
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import lmdb
 import msgspec
 
+from agentcom.protocol.rows import Journal
 from agentcom.store.datafile import MAP_SIZE, DataFile
 from agentcom.store.errors import (
     DataFolderLocked,
@@ -25,6 +27,7 @@ from agentcom.store.errors import (
 )
 from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
+from agentcom.store.redo import Item, Redo, recover
 from agentcom.store.tables import TABLES, decode_row, encode_key, encode_row
 from agentcom.store.transactions import ReadView, WriteTransaction
 
@@ -43,7 +46,12 @@ class Retired(NamedTuple):
 
     file: "weakref.ref[DataFile]"
     raw: lmdb.Environment
+    redo: Redo
     folder: Path
+
+    def close(self) -> None:
+        self.redo.abandon()
+        self.raw.close()
 
 
 class Environment:
@@ -72,6 +80,10 @@ class Environment:
     def dbs(self) -> list[Any]:
         return self.file.dbs
 
+    @property
+    def redo(self) -> Redo:
+        return self.file.redo
+
     def reading(self) -> ReadView:
         return ReadView(self.file)
 
@@ -94,6 +106,7 @@ class Environment:
             _put_meta(txn, "schema", SCHEMA)
             _put_meta(txn, "life", self.life)
             _put_meta(txn, "clean", False)
+        self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
         """Bytes that may still be written: to `max_bytes`, and to the end of the disk.
@@ -118,8 +131,12 @@ class Environment:
         return self.raw.reader_check()
 
     def flush(self) -> None:
-        """For `sync=False`: everything committed so far is on disk on return."""
-        self.raw.sync(True)
+        """For `sync=False`: everything committed so far is durable on return."""
+        self.redo.flush()
+
+    def look(self) -> None:
+        """Once a second: LMDB's own pages follow also when nothing more is committed."""
+        self.redo.look()
 
     def mark_clean(self) -> None:
         """The last write of an orderly stop."""
@@ -131,7 +148,7 @@ class Environment:
         for that one looks again whether the file is still in force.
         """
         old, self.file = self.file, file
-        self._retired.append(Retired(weakref.ref(old), old.raw, old.folder))
+        self._retired.append(Retired(weakref.ref(old), old.raw, old.redo, old.folder))
 
     @property
     def retired(self) -> list[Path]:
@@ -143,7 +160,7 @@ class Environment:
         free = [of for of in self._retired if of.file() is None]
         self._retired = [of for of in self._retired if of not in free]
         for of in free:
-            of.raw.close()
+            of.close()
         return [of.folder for of in free]
 
     def close(self) -> None:
@@ -151,11 +168,14 @@ class Environment:
         if self._lock < 0:
             return
         _OPEN.pop(str(self.folder), None)
-        for retired in self._retired:
-            retired.raw.close()
-        self.file.raw.close()
-        os.close(self._lock)
-        self._lock = -1
+        try:
+            for retired in self._retired:
+                retired.close()
+            self.redo.close()
+        finally:
+            self.raw.close()
+            os.close(self._lock)
+            self._lock = -1
 
 
 def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
@@ -208,17 +228,21 @@ def handle(folder: Path) -> Handle:
 
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
-    file = DataFile(Layout(folder).store, sync=sync, map_size=MAP_SIZE)
+    store = Layout(folder).store
+    entries = recover(store)
+    file = DataFile(store, map_size=MAP_SIZE)
     env = Environment(folder, lock, file, max_bytes=max_bytes, sync=sync)
     try:
         _check_schema(env)
         file.open_tables()
+        _write_again(env, entries)
+        file.begin_log(sync=sync)
         env.begin_life()
     except BaseException:
         file.raw.close()
         raise
     env.clear_stale_readers()
-    for path in (folder, file.folder):
+    for path in (folder, store):
         sync_folder(path)
     return env
 
@@ -246,6 +270,20 @@ def _check_schema(env: Environment) -> None:
     found = env.meta("schema")
     if isinstance(found, int) and found > SCHEMA:
         raise NewerSchema(str(env.folder), found, SCHEMA)
+
+
+def _write_again(env: Environment, entries: list[Item]) -> None:
+    """What a power cut took from LMDB's file, as the redo log has it."""
+    journal = TABLES["journal"]
+    with env.raw.begin(write=True) as txn:
+        for key, row in entries:
+            entry: Journal = decode_row(journal, row, key)
+            for number, at, value in entry.ops:
+                if value is None:
+                    txn.delete(at, b"", env.dbs[number])
+                else:
+                    txn.put(at, value, db=env.dbs[number])
+            txn.put(key, row, db=env.dbs[journal.number])
 
 
 def _get_meta(view: ReadView, name: str) -> Any:

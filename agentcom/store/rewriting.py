@@ -27,7 +27,7 @@ from agentcom.store.manifests import DATA
 from agentcom.store.reader import Reader
 from agentcom.store.steps import reached
 from agentcom.store.tables import TABLES, decode_key, decode_row, encode_key
-from agentcom.store.transactions import ReadView, WriteTransaction, is_full
+from agentcom.store.transactions import PlainTransaction, ReadView, is_full
 
 SYNC_BYTES = 4 << 20
 """Written between two flushes: a commit's fsync never waits behind more than that of ours."""
@@ -110,7 +110,7 @@ def replay(view: ReadView, target: DataFile, after: int, limit: int = ROUND_ENTR
         if len(entries) >= limit or size >= ROUND_BYTES:
             break
     if entries:
-        with WriteTransaction(target) as txn:
+        with PlainTransaction(target) as txn:
             write_rows(txn, tables)
             txn.put(_JOURNAL.number, entries, append=True)
     return Round(seq, len(entries))
@@ -132,9 +132,7 @@ def _work(store: Path, into: Path) -> Copied:
     with Foreign(store) as old:
         copy_compact(old.raw, into / DATA)
         reached("rewrite.copied")
-        new = DataFile(
-            into, sync=False
-        )  # flushed once, at the end: a copy that is not finished is worth nothing
+        new = DataFile(into)  # flushed once, at the end: a copy that is not finished is worth nothing
         try:
             new.open_tables()
             seq = _catch_up(old, new)

@@ -23,7 +23,7 @@ from agentcom.store.messages import Place, Switched, SwitchStore
 from agentcom.store.rewriting import TooFast, replay
 from agentcom.store.steps import reached
 from agentcom.store.tables import BY_NUMBER, TABLES
-from agentcom.store.transactions import ReadView, WriteTransaction
+from agentcom.store.transactions import PlainTransaction, ReadView
 
 MAX_TAIL = 20_000
 """Journal entries that a switch applies while everybody waits: about a second. More, and it is not done."""
@@ -65,17 +65,19 @@ def switch(env: Environment, ask: SwitchStore, life: int) -> Switched:
 
 
 def _switch(env: Environment, layout: Layout, fresh: Path, seq: int, life: int) -> int:
-    new = DataFile(fresh, sync=env.sync)
+    new = DataFile(fresh)
     with contextlib.ExitStack() as undo:
         undo.callback(new.raw.close)
         new.open_tables()
         # While this is held nobody writes the old file, also no later life of the store that came meanwhile.
-        with env.writing():
+        with env.writing() as turn:
+            turn.in_vain()
             if env.life != life:
                 raise SupersededStore(f"life {env.life} began after {life}")
             with env.reading() as view:
                 applied = _bring_level(view, new, seq)
-            new.raw.sync(True)
+            new.begin_log(sync=env.sync)  # and so all of it is on disk
+            undo.callback(new.redo.abandon)
             reached("rewrite.synced")
             layout.switch_to(fresh)
             env.replace(new)
@@ -91,13 +93,13 @@ def _bring_level(view: ReadView, new: DataFile, seq: int) -> int:
         applied, seq = applied + done.entries, done.seq
         if applied > MAX_TAIL:
             raise TooFast(applied)
-    with WriteTransaction(new) as txn:
+    with PlainTransaction(new) as txn:
         _copy_meta(view, new, txn)
     _compare(view, new)
     return applied
 
 
-def _copy_meta(view: ReadView, new: DataFile, txn: WriteTransaction) -> None:
+def _copy_meta(view: ReadView, new: DataFile, txn: PlainTransaction) -> None:
     rows = dict(view.forward(_META, b"", None))
     with ReadView(new) as copy:
         stale = [key for key, _ in copy.forward(_META, b"", None) if key not in rows]

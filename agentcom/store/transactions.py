@@ -1,7 +1,7 @@
 """LMDB's transactions, as the store's engine and its readers use them.
 
 A write transaction must begin and end on one thread; readers may be anywhere.
-May import: agentcom.store.errors, lmdb.
+May import: agentcom.store.{errors,redo,tables}, lmdb.
 """
 
 import errno
@@ -11,6 +11,10 @@ from typing import Any, Protocol
 import lmdb
 
 from agentcom.store.errors import StorageFull
+from agentcom.store.redo import Item, Redo
+from agentcom.store.tables import TABLES
+
+_JOURNAL = TABLES["journal"].number
 
 
 class Source(Protocol):
@@ -20,11 +24,15 @@ class Source(Protocol):
     dbs: list[Any]
 
 
+class Writable(Source, Protocol):
+    redo: Redo
+
+
 class Holder(Protocol):
-    """Who knows which file is in force: a data folder's environment, or a file itself."""
+    """Who knows which file is in force."""
 
     @property
-    def file(self) -> Source: ...
+    def file(self) -> Writable: ...
 
 
 class ReadView:
@@ -86,36 +94,24 @@ class ReadView:
             yield key, value
 
 
-class WriteTransaction:
-    """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
+class PlainTransaction:
+    """Writes a file that is not in force: nothing of it is durable before the file is flushed. Leaving the block
+    commits, an exception undoes it whole.
+    """
 
-    __slots__ = ("_dbs", "_holder", "_txn")
+    __slots__ = ("_dbs", "_txn")
 
-    def __init__(self, holder: Holder) -> None:
-        self._holder = holder
+    def __init__(self, file: Source) -> None:
+        self._dbs, self._txn = file.dbs, file.raw.begin(write=True)
 
-    def __enter__(self) -> "WriteTransaction":
-        """Waits for its turn, in which another file may have taken the place of the one it waited for."""
-        while True:
-            file = self._holder.file
-            self._txn = file.raw.begin(write=True)
-            if file is self._holder.file:
-                self._dbs = file.dbs
-                return self
-            self._txn.abort()
+    def __enter__(self) -> "PlainTransaction":
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if error is not None:
-            self._txn.abort()
-            if is_full(error):
-                raise StorageFull(str(error)) from error
-            return
-        try:
+        if error is None:
             self._txn.commit()
-        except lmdb.Error as problem:
-            if is_full(problem):
-                raise StorageFull(str(problem)) from problem
-            raise
+        else:
+            self._txn.abort()
 
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._dbs[number])
@@ -133,6 +129,78 @@ class WriteTransaction:
 
     def delete(self, number: int, key: bytes) -> None:
         self._txn.delete(key, b"", self._dbs[number])
+
+
+class WriteTransaction(PlainTransaction):
+    """One write transaction of the file in force; leaving the block commits, an exception undoes it whole.
+
+    With entries for the journal (`journal`) it is durable when the block is left; without, at the next checkpoint.
+    """
+
+    __slots__ = ("_entries", "_holder", "_redo", "_vain")
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+        self._entries: list[Item] = []
+        self._vain = False
+
+    def __enter__(self) -> "WriteTransaction":
+        """Waits for its turn, in which another file may have taken the place of the one it waited for."""
+        while not self._begin(self._holder.file):
+            pass
+        return self
+
+    def _begin(self, file: Writable) -> bool:
+        file.redo.lock.acquire()
+        try:
+            if file is self._holder.file:
+                self._txn = file.raw.begin(write=True)
+                self._dbs, self._redo = file.dbs, file.redo
+                return True
+        except BaseException:
+            file.redo.lock.release()
+            raise
+        file.redo.lock.release()
+        return False
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        try:
+            if error is None and not self._vain:
+                self._commit()
+                return
+            self._txn.abort()
+            if error is not None and is_full(error):
+                raise StorageFull(str(error)) from error
+        finally:
+            self._redo.lock.release()
+
+    def _commit(self) -> None:
+        """The entries first: once LMDB has committed, readers see it, and what they tell must be durable."""
+        redo = self._redo
+        if self._entries:
+            try:
+                redo.append(self._entries)
+            except BaseException:
+                self._txn.abort()
+                raise
+        try:
+            self._txn.commit()
+        except lmdb.Error as problem:
+            if self._entries:
+                redo.undo()
+            if is_full(problem):
+                raise StorageFull(str(problem)) from problem
+            raise
+        redo.committed()
+
+    def journal(self, items: list[Item]) -> None:
+        """Rows of the journal, above every one that is there, which say all that this transaction changes."""
+        self.put(_JOURNAL, items, append=True)
+        self._entries += items
+
+    def in_vain(self) -> None:
+        """Leaving the block writes nothing: it only kept others from writing."""
+        self._vain = True
 
 
 def is_full(error: BaseException) -> bool:

@@ -13,13 +13,14 @@ import pytest
 
 from agentcom.protocol.ops import Add, Append, Delete, Put
 from agentcom.protocol.rows import Mail
-from agentcom.store import Reader, handle, open_environment, rewriting, switching
+from agentcom.store import Reader, handle, open_environment, switching
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.datafile import DataFile
 from agentcom.store.foreign import Foreign
 from agentcom.store.layout import Layout
 from agentcom.store.messages import Committed, Switched, SwitchStore
 from agentcom.store.rewriting import Copied, Order
+from agentcom.store.transactions import PlainTransaction
 from tests.store.helpers import LmdbStore, Writer, all_rows, folded, task
 
 ROOT = Path(__file__).parents[2]
@@ -135,9 +136,11 @@ def test_whoever_waits_for_the_old_file_to_write_writes_the_new_one(store):
         waiting.set()
         env.begin_life()
 
-    new = DataFile(Path(into), sync=True)
+    new = DataFile(Path(into))
     new.open_tables()
-    with env.writing():
+    new.begin_log(sync=False)
+    with env.writing() as turn:
+        turn.in_vain()
         thread = threading.Thread(target=next_life)
         thread.start()
         waiting.wait(20)
@@ -232,9 +235,9 @@ def test_a_copy_that_lacks_trimmed_entries_is_not_used_and_nothing_has_changed(s
 def test_a_copy_with_other_rows_than_the_store_is_not_used(store):
     fill(Writer(store), 3)
     into, copied = copy(store)
-    bad = DataFile(Path(into), sync=True)
+    bad = DataFile(Path(into))
     bad.open_tables()
-    with rewriting.WriteTransaction(bad) as txn:
+    with PlainTransaction(bad) as txn:
         txn.delete(1, b"t00000-9\0")
     bad.raw.close()
     assert switch(store, into, copied.seq).problem == "the copy has 2 rows in table task, the store has 3"
@@ -317,7 +320,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(folder)], capture_output=True
     )
     if made.returncode:
         pytest.skip("needs the right to mount a small disk")
