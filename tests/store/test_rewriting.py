@@ -320,7 +320,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)], capture_output=True
     )
     if made.returncode:
         pytest.skip("needs the right to mount a small disk")
@@ -333,6 +333,10 @@ def test_a_full_disk_ends_the_copy_with_a_sentence_and_the_store_goes_on(small_d
     writer = Writer(store)
     for n in range(100):
         writer.commit(*(Put("task", (f"t{n}-{m}",), task("t", note="x" * 1000)) for m in range(20)))
+    store.env.redo.checkpoint()
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk).f_bavail * 4096
+    filler.write_bytes(bytes(free - (2 << 20)))
     with pytest.raises(ToolFailed, match="the disk is full; free some room"):
         copy(store)
     assert os.statvfs(small_disk).f_bavail == 0
