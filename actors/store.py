@@ -17,7 +17,7 @@ from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.errors import StoreError
-from agentcom.store.messages import Commit, GetStatus, Open, PlaceStore, Switched, SwitchStore
+from agentcom.store.messages import Commit, GetStatus, Open, PlaceStore, Switched, SwitchStore, Trim, Trimmed
 from supervisors.base import Supervised
 
 log = structlog.get_logger()
@@ -49,6 +49,8 @@ class StoreActor(Supervised):
         self.desk = Desk(max_queue=args.max_queue, sync=args.disk.sync)
         self.gathering = self.keeping = self.stopping = self.finishing = False
         self.silent_s = 0
+        self.rewriting = 0  #: requests of compaction that its thread has not answered
+        self.trims: list[ActorAddress] = []  #: who waits for one, in order
         self._run("open", self.disk.open)
 
     def on_message(self, msg: Any, sender: ActorAddress) -> None:
@@ -61,9 +63,12 @@ class StoreActor(Supervised):
                 self.gathering = False
                 self._write()
             case PlaceStore() | SwitchStore() if not self.stopping:
+                self.rewriting += 1
                 self._run("rewrite", self._rewrite, sender, msg)
             case GetStatus():
                 self.send(sender, self.desk.figures())
+            case Trim():
+                self._trim(sender, msg)
             case BlockingDone(step, value):
                 self.silent_s = 0
                 getattr(self, f"_after_{step}")(value)
@@ -75,7 +80,7 @@ class StoreActor(Supervised):
     def on_wakeup(self, payload: Any) -> None:
         """Each second: upkeep of the disk, and how long it has been silent."""
         self.after(1.0, payload)
-        self.silent_s += self.desk.writing or self.keeping
+        self.silent_s += self.desk.writing or self.keeping or bool(self.trims) or self.rewriting > 0
         if self.silent_s == SLOW_S:
             log.error("store.stuck", seconds=SLOW_S, queued=self.desk.figures().queued)
             self._post(self.desk.tell(stuck=True))
@@ -107,6 +112,17 @@ class StoreActor(Supervised):
         if not self.finishing and (batch := self.desk.take()):
             self._run("apply", self.disk.apply, batch)
 
+    def _trim(self, sender: ActorAddress, ask: Trim) -> None:
+        """Between two batches, as they have one thread."""
+        if self.finishing:
+            self.send(sender, Trimmed(0, 0, 0, "the store is stopping"))
+        else:
+            self.trims.append(sender)
+            self._run("trim", self.disk.trim, ask.upto_seq, ask.limit)
+
+    def _after_trim(self, done: Trimmed) -> None:
+        self.send(self.trims.pop(0), done)
+
     def _after_open(self, figures: Figures) -> None:
         self.desk.tell(full=figures.full)
         self.after(1.0, "second")
@@ -123,6 +139,7 @@ class StoreActor(Supervised):
         return sender, self.disk.rewrite(ask)
 
     def _after_rewrite(self, letter: Letter) -> None:
+        self.rewriting -= 1
         if isinstance(letter[1], Switched) and not letter[1].problem:
             log.info("store.switched", took_ms=round(letter[1].took_ms, 1), entries=letter[1].entries)
         self._post([letter])

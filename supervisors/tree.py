@@ -13,9 +13,11 @@ inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its
 What the world does (full disk, a refused write) is no crash and spends none of these.
 """
 
+from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
+from actors.archive import ArchiveArgs
 from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
@@ -70,6 +72,7 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             supervisor("tasks", _tasks(config, folder, policy)),
             dynamic("agents", _agents(folder, policy)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
+            supervisor("maintenance", _maintenance(config, folder)),
             supervisor("observability", _observability()),
         ),
     )
@@ -106,6 +109,27 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
 def _agents(folder: str, policy: Policy) -> DynamicSpec:
     template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _maintenance(config: Config, folder: str) -> SupervisorSpec:
+    """It looks after the data while others serve: nobody's work depends on it."""
+    archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, Path(folder)))
+    return SupervisorSpec(
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive,)
+    )
+
+
+def _archive(config: Config, data: Path) -> ArchiveArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of = config.archive
+    return ArchiveArgs(
+        str(data),
+        str(Path(of.dir).absolute() if of.dir else data / "archive"),
+        marker=str(data / "archive.begun") if of.dir else "",
+        every_s=of.every_s,
+        segment_bytes=of.segment_bytes,
+        alert_s=of.alert_s,
+    )
 
 
 def _observability() -> SupervisorSpec:

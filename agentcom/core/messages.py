@@ -504,6 +504,14 @@ class Expired(Message, frozen=True):
     more: bool
 
 
+class AskArchived(Ask, frozen=True, kw_only=True):
+    """To "archive": up to where can the journal be read back from it? Answered by Reply with `Archived`."""
+
+
+class Archived(Message, frozen=True):
+    seq: int  #: entries up to here are on the archive's disk; 0 while it cannot be reached, or before the first
+
+
 class Condition(Message, frozen=True):
     """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
 

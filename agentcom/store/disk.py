@@ -1,6 +1,6 @@
 """The store's own thread: everything of it that may block, in order, one call at a time.
 
-Lives here: opening, applying batches, the once-a-second upkeep, and the orderly end. The actor submits these
+Lives here: opening, applying batches, trimming, the once-a-second upkeep, and the orderly end. The actor submits these
 to `Disk.thread` and never calls them itself.
 May import: agentcom.store.*.
 """
@@ -15,8 +15,9 @@ import msgspec
 from agentcom.store import switching
 from agentcom.store.commits import Answer, Engine, Prepared
 from agentcom.store.env import RESERVE, Environment, open_environment, opened
-from agentcom.store.errors import StorageFull
-from agentcom.store.messages import Open, Place, PlaceStore, Switched, SwitchStore
+from agentcom.store.errors import StorageFull, SupersededStore
+from agentcom.store.messages import Open, Place, PlaceStore, Switched, SwitchStore, Trimmed
+from agentcom.store.trimming import trim
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -69,6 +70,16 @@ class Disk:
         answers = tuple(self._engine.apply(items))
         self._refused |= any(getattr(answer, "code", "") == "storage_full" for answer in answers)
         return Done(answers, Figures(self._full(), (time.perf_counter() - begun) * 1000))
+
+    def trim(self, upto_seq: int, limit: int) -> Trimmed:
+        """See agentcom.store.trimming; that there is no room to delete is an answer."""
+        if self._env.life != self._life:
+            raise SupersededStore(f"life {self._env.life} began after {self._life}")
+        try:
+            return trim(self._env, upto_seq, limit)
+        except StorageFull as error:
+            self._refused = True
+            return Trimmed(0, 0, 0, f"no room to write: {error}")
 
     def upkeep(self) -> Figures:
         """Once a second: is there room again, does an interval end, did readers die?"""

@@ -1,6 +1,6 @@
 """The data folder: one environment, one owner, one open per process.
 
-Lives here: the folder's lock, the schema version, the store's life, the clean mark.
+Lives here: the folder's lock, the schema version, the store's life and id, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
 May import: agentcom.protocol.rows, agentcom.store.{datafile,errors,layout,reader,redo,tables,transactions}, lmdb,
@@ -9,6 +9,7 @@ operating system.
 
 import fcntl
 import os
+import secrets
 import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,14 +99,19 @@ class Environment:
     def begin_life(self) -> None:
         """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
 
+        A store gets its id at its first life and keeps it, also through a restore: its archive is told by it.
+
         Waits for a write transaction under way. An engine of an earlier life writes no more.
         """
         self.was_clean = bool(self.meta("clean"))
+        store = self.meta("store")
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
             _put_meta(txn, "schema", SCHEMA)
             _put_meta(txn, "life", self.life)
             _put_meta(txn, "clean", False)
+            if store is None:
+                _put_meta(txn, "store", secrets.token_hex(8))
         self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:

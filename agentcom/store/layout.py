@@ -7,6 +7,7 @@
     FOLDER/ballast         room that is given up when the disk is full
     FOLDER/aside/WHEN/     stores and archives that were replaced because they were damaged; never deleted by us
     FOLDER/snapshots/, FOLDER/archive/    unless `snapshots.dir` and `archive.dir` say otherwise
+    FOLDER/archive.begun   the folder of `archive.dir`, once an archive was begun there
 
 May import: operating system.
 """

@@ -72,6 +72,23 @@ class Answers(StoreMessage, frozen=True):
     items: tuple[Committed | Failed, ...]
 
 
+class Trim(StoreMessage, frozen=True):
+    """Delete the oldest journal entries up to `upto_seq`, at most `limit` of them; the newest entry always stays.
+
+    Not itself in the journal. Done between batches, in a transaction of its own; answered by `Trimmed`.
+    """
+
+    upto_seq: int
+    limit: int = 500
+
+
+class Trimmed(StoreMessage, frozen=True):
+    upto: int  #: every entry up to here is gone
+    left: int  #: at most so many that were asked for are still there; ask again
+    gone: int  #: how many this one deleted
+    problem: str = ""  #: why nothing was deleted: no room to write, or the store is stopping
+
+
 class GetStatus(StoreMessage, frozen=True):
     """Asks for one `StoreStatus`."""
 
