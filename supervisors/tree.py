@@ -18,12 +18,15 @@ from typing import Any
 
 from actors.agent import AgentArgs
 from actors.archive import ArchiveArgs
+from actors.compaction import CompactionArgs
 from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
+from agentcom.core.compaction import Rules
+from agentcom.core.messages import Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
@@ -114,8 +117,9 @@ def _agents(folder: str, policy: Policy) -> DynamicSpec:
 def _maintenance(config: Config, folder: str) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
     archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, Path(folder)))
+    compaction = worker("compaction", "actors.compaction:CompactionActor", _compaction(config, folder))
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive,)
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive, compaction)
     )
 
 
@@ -129,6 +133,19 @@ def _archive(config: Config, data: Path) -> ArchiveArgs:
         every_s=of.every_s,
         segment_bytes=of.segment_bytes,
         alert_s=of.alert_s,
+    )
+
+
+def _compaction(config: Config, folder: str) -> CompactionArgs:
+    kept, of = config.retention, config.compaction
+    seconds = (kept.finished_s, kept.dead_letter_s, kept.idempotency_s, kept.audit_s)
+    return CompactionArgs(
+        folder,
+        Keep(*(int(s * 1000) for s in seconds)),
+        kept.journal_s,
+        Rules(of.free_share, of.free_bytes),
+        of.every_s,
+        of.slice,
     )
 
 

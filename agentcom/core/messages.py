@@ -512,6 +512,14 @@ class Archived(Message, frozen=True):
     seq: int  #: entries up to here are on the archive's disk; 0 while it cannot be reached, or before the first
 
 
+class AskSnapshotted(Ask, frozen=True, kw_only=True):
+    """To "snapshots": up to where is the store in a verified snapshot? Answered by Reply with `Snapshotted`."""
+
+
+class Snapshotted(Message, frozen=True):
+    seq: int  #: the newest entry in the newest verified snapshot; 0 while there is none
+
+
 class Condition(Message, frozen=True):
     """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
 
