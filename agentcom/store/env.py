@@ -51,7 +51,7 @@ class Retired(NamedTuple):
     folder: Path
 
     def close(self) -> None:
-        self.redo.abandon()
+        self.redo.close(in_force=False)
         self.raw.close()
 
 

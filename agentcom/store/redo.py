@@ -63,9 +63,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     seq: int  #: the newest journal entry it contains
     page: int  #: bytes of a page
     meta: bytes  #: LMDB's meta of it
-    place: tuple[
-        str, int, int
-    ]  #: the kernel's boot, device and inode under which later pages are to be trusted
+    #: the kernel's boot, device and inode under which later pages are to be trusted
+    place: tuple[str, int, int]
 
 
 class Redo:
@@ -156,19 +155,14 @@ class Redo:
             self._begin()
             self._wait()
 
-    def close(self) -> None:
-        """A last checkpoint; then LMDB may be closed."""
+    def close(self, *, in_force: bool = True) -> None:
+        """A last checkpoint, which a file that is no longer in force does not need; then LMDB may be closed."""
         try:
-            self.checkpoint()
-        finally:
-            self._let_go()
-
-    def abandon(self) -> None:
-        """The file is no longer in force: what LMDB has not flushed need not be."""
-        with self.lock:
-            if self._job is not None:
+            if in_force:
+                self.checkpoint()
+            elif self._job is not None:
                 self._job.join()
-                self._job = None
+        finally:
             self._let_go()
 
     def _let_go(self) -> None:

@@ -77,7 +77,7 @@ def _switch(env: Environment, layout: Layout, fresh: Path, seq: int, life: int) 
             with env.reading() as view:
                 applied = _bring_level(view, new, seq)
             new.begin_log(sync=env.sync)  # and so all of it is on disk
-            undo.callback(new.redo.abandon)
+            undo.callback(new.redo.close, in_force=False)
             reached("rewrite.synced")
             layout.switch_to(fresh)
             env.replace(new)
