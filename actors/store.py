@@ -17,7 +17,7 @@ from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures, Settings
 from agentcom.store.errors import StoreError
-from agentcom.store.messages import Commit, GetStatus, Open, Trim, Trimmed
+from agentcom.store.messages import Commit, GetStatus, Open, PlaceStore, Switched, SwitchStore, Trim, Trimmed
 from supervisors.base import Supervised
 
 log = structlog.get_logger()
@@ -49,6 +49,7 @@ class StoreActor(Supervised):
         self.desk = Desk(max_queue=args.max_queue, sync=args.disk.sync)
         self.gathering = self.keeping = self.stopping = self.finishing = False
         self.silent_s = 0
+        self.rewriting = 0  #: requests of compaction that its thread has not answered
         self.trims: list[ActorAddress] = []  #: who waits for one, in order
         self._run("open", self.disk.open)
 
@@ -61,6 +62,9 @@ class StoreActor(Supervised):
             case Gathered():
                 self.gathering = False
                 self._write()
+            case PlaceStore() | SwitchStore() if not self.stopping:
+                self.rewriting += 1
+                self._run("rewrite", self._rewrite, sender, msg)
             case GetStatus():
                 self.send(sender, self.desk.figures())
             case Trim():
@@ -76,7 +80,7 @@ class StoreActor(Supervised):
     def on_wakeup(self, payload: Any) -> None:
         """Each second: upkeep of the disk, and how long it has been silent."""
         self.after(1.0, payload)
-        self.silent_s += self.desk.writing or self.keeping or bool(self.trims)
+        self.silent_s += self.desk.writing or self.keeping or bool(self.trims) or self.rewriting > 0
         if self.silent_s == SLOW_S:
             log.error("store.stuck", seconds=SLOW_S, queued=self.desk.figures().queued)
             self._post(self.desk.tell(stuck=True))
@@ -129,6 +133,16 @@ class StoreActor(Supervised):
         self._write()  # before the answers leave: the disk need not wait for them
         self._post(letters)
         self._finish_when_idle()
+
+    def _rewrite(self, sender: ActorAddress, ask: PlaceStore | SwitchStore) -> Letter:
+        """On the store's thread, in line with the batches: those that come meanwhile wait for it."""
+        return sender, self.disk.rewrite(ask)
+
+    def _after_rewrite(self, letter: Letter) -> None:
+        self.rewriting -= 1
+        if isinstance(letter[1], Switched) and not letter[1].problem:
+            log.info("store.switched", took_ms=round(letter[1].took_ms, 1), entries=letter[1].entries)
+        self._post([letter])
 
     def _after_upkeep(self, figures: Figures) -> None:
         self.keeping = False

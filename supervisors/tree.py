@@ -18,6 +18,7 @@ from typing import Any
 
 from actors.agent import AgentArgs
 from actors.archive import ArchiveArgs
+from actors.compaction import CompactionArgs
 from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
@@ -26,7 +27,8 @@ from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
 from agentcom.config import Config
-from agentcom.core.messages import Condition
+from agentcom.core.compaction import Rules as CompactionRules
+from agentcom.core.messages import Condition, Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
@@ -126,13 +128,14 @@ def _maintenance(config: Config, data: Path) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
     archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, data))
     snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, data))
+    compaction = worker("compaction", "actors.compaction:CompactionActor", _compaction(config, data))
     verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
     return SupervisorSpec(
         strategy="one_for_one",
         intensity=10,
         period_s=60.0,
         backoff=BACKOFF,
-        children=(archive, snapshots, verifier),
+        children=(archive, snapshots, compaction, verifier),
     )
 
 
@@ -168,6 +171,19 @@ def _snapshots(config: Config, data: Path) -> SnapshotArgs:
         marker=str(data / "snapshots.begun") if of.dir else "",
     )
     return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)
+
+
+def _compaction(config: Config, data: Path) -> CompactionArgs:
+    kept, of = config.retention, config.compaction
+    seconds = (kept.finished_s, kept.dead_letter_s, kept.idempotency_s, kept.audit_s)
+    return CompactionArgs(
+        str(data),
+        Keep(*(int(s * 1000) for s in seconds)),
+        kept.journal_s,
+        CompactionRules(of.free_share, of.free_bytes),
+        of.every_s,
+        of.slice,
+    )
 
 
 def _observability() -> SupervisorSpec:

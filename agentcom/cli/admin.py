@@ -5,7 +5,15 @@ May import: click, agentcom.cli.
 
 import click
 
-from agentcom.cli import admin_hub, admin_limits, admin_snapshots, admin_store, admin_tasks, admin_verify
+from agentcom.cli import (
+    admin_data,
+    admin_hub,
+    admin_limits,
+    admin_snapshots,
+    admin_store,
+    admin_tasks,
+    admin_verify,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,7 +26,7 @@ def main() -> None:
     """
 
 
-for group in (admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify):
+for group in (admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data):
     for command in group.COMMANDS:
         main.add_command(command)
 

@@ -13,7 +13,7 @@ import msgspec
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Code
 from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
-from agentcom.protocol.rows import Lane
+from agentcom.protocol.rows import Lane, Phase
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -515,6 +515,38 @@ class Maintain(Ask, frozen=True, kw_only=True):
     by: str = ""
     args: dict[str, str] = {}
     body: Any = None
+
+
+class Keep(NamedTuple):
+    """For how long finished things are kept, in milliseconds."""
+
+    finished_ms: int  #: completed and cancelled tasks
+    dead_letter_ms: int
+    idempotency_ms: int
+    audit_ms: int
+
+    def of(self, phase: Phase) -> int:
+        return self.dead_letter_ms if phase == "dead_letter" else self.finished_ms
+
+
+class Expire(Message, frozen=True):
+    """Compaction to a lane or the directory: remove what is older than `keep`, at most `limit` tasks or rows.
+
+    Answered by `Expired` when it is on disk. No `Ask`: it is carried out also while the disk is full.
+    """
+
+    reply_to: Any
+    round: int
+    keep: Keep
+    limit: int
+
+
+class Expired(Message, frozen=True):
+    """Of one `Expire`. `more`: ask again, there may be more to find at once."""
+
+    round: int
+    removed: int
+    more: bool
 
 
 class AskArchived(Ask, frozen=True, kw_only=True):

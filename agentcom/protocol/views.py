@@ -281,6 +281,29 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     fold: str = ""
 
 
+class RewriteView(msgspec.Struct, frozen=True, kw_only=True):
+    """One rewrite of the store's file."""
+
+    at: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float  #: in all
+    pause_ms: float  #: for so long commits waited
+
+
+class CompactionView(msgspec.Struct, frozen=True, kw_only=True):
+    """GET and POST /api/compaction. The rewrite that a POST asked for is over when `done` has reached its `asked`."""
+
+    state: str  #: "idle", "removing what is old", "rewriting"
+    asked: int  #: rewrites that were asked for since compaction started
+    done: int  #: of these, how many have ended, well or not
+    bytes: int  #: of the store's file, as of the last look
+    free_bytes: int  #: of these, what a rewrite would give back
+    removed: dict[str, int] = {}  #: since compaction started
+    problem: str = ""  #: why the last rewrite did not happen
+    last: RewriteView | None = None
+
+
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     missing: list[str]

@@ -34,16 +34,21 @@ _MAX_CACHED = 200_000
 """Counters and heads kept in memory; above it both caches start anew."""
 
 
-class Transaction(Protocol):
+class Rows(Protocol):
+    """Something rows are written to."""
+
+    def put(self, number: int, items: list[Item]) -> None: ...
+    def delete(self, number: int, key: bytes) -> None: ...
+
+
+class Transaction(Rows, Protocol):
     """What the engine needs of a write transaction; leaving the block commits."""
 
     def __enter__(self) -> "Transaction": ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
     def get(self, number: int, key: bytes) -> bytes | None: ...
     def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]: ...
-    def put(self, number: int, items: list[Item]) -> None: ...
     def journal(self, items: list[Item]) -> None: ...
-    def delete(self, number: int, key: bytes) -> None: ...
 
 
 class Backend(Protocol):
@@ -198,19 +203,24 @@ class Batch:
         return self.seq
 
     def flush(self) -> None:
-        """Everything to the transaction: per table one sorted `put`, as sorted writes share pages."""
-        for number, rows in self.rows.items():
-            puts = []
-            for key in sorted(rows):
-                value = rows[key]
-                if value is None:
-                    self.txn.delete(number, key)
-                else:
-                    puts.append((key, value))
-            if puts:
-                self.txn.put(number, puts)
+        """Everything to the transaction."""
+        write_rows(self.txn, self.rows)
         if self.journal:
             self.txn.journal(self.journal)
+
+
+def write_rows(txn: Rows, tables: dict[int, dict[bytes, bytes | None]]) -> None:
+    """Puts and deletes (None) by table: one sorted `put` each, as sorted writes share pages."""
+    for number, rows in tables.items():
+        puts = []
+        for key in sorted(rows):
+            value = rows[key]
+            if value is None:
+                txn.delete(number, key)
+            else:
+                puts.append((key, value))
+        if puts:
+            txn.put(number, puts)
 
 
 class Engine:

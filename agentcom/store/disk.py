@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from agentcom.store import switching
 from agentcom.store.commits import Answer, Engine, Prepared
 from agentcom.store.env import RESERVE, Environment, open_environment, opened
 from agentcom.store.errors import StorageFull, SupersededStore
-from agentcom.store.messages import Open, Trimmed
+from agentcom.store.messages import Open, Place, PlaceStore, Switched, SwitchStore, Trimmed
 from agentcom.store.trimming import trim
 
 
@@ -48,6 +49,7 @@ class Disk:
         self._settings = settings
         self._refused = False  #: a write found no room since the last successful probe
         self._upkeeps = 0
+        self._placed = ""  #: the folder that a copy of the store may be in
 
     def open(self) -> Figures:
         """Open the folder, or take over the environment that a crashed store actor left in this process."""
@@ -87,9 +89,28 @@ class Disk:
         self._env.look()
         if self._upkeeps % 60 == 0:
             self._env.clear_stale_readers()
+        switching.sweep(self._env)
         if self._refused:
             self._probe()
         return Figures(self._full(fresh=True))
+
+    def rewrite(self, ask: PlaceStore | SwitchStore) -> Place | Switched:
+        """What compaction asks for. Only the folder given last can take the store's place."""
+        if isinstance(ask, PlaceStore):
+            return self._place()
+        if ask.folder != self._placed or self._env.closed:
+            return Switched("the store has another copy in mind by now")
+        self._placed = ""
+        return switching.switch(self._env, ask, self._life)
+
+    def _place(self) -> Place:
+        self._placed = ""
+        try:
+            given = switching.place(self._env)
+        except OSError as error:
+            return Place("", "", f"no folder for the copy: {error}")
+        self._placed = given.into
+        return given
 
     def finish(self) -> None:
         """The last write is the clean mark; then the folder is free for the next hub.

@@ -1,7 +1,7 @@
 """A store that is being made: rows and journal entries are put in as they are, and nothing is promised before `finish`.
 
 Lives here: `Draft`, which is read and written like an `Environment`, without its lock, life and fsyncs.
-May import: agentcom.store.{commits,env,errors,layout,segments,tables,transactions}, lmdb.
+May import: agentcom.store.{commits,datafile,env,errors,layout,segments,tables,transactions}, lmdb.
 """
 
 import threading
@@ -12,7 +12,8 @@ from typing import Any
 import lmdb
 
 from agentcom.protocol.rows import Journal
-from agentcom.store.env import MAP_SIZE, SCHEMA
+from agentcom.store.datafile import MAP_SIZE
+from agentcom.store.env import SCHEMA
 from agentcom.store.errors import NewerSchema, StoreError, StoreUnreadable
 from agentcom.store.layout import sync_folder
 from agentcom.store.segments import Entry
@@ -58,6 +59,11 @@ class Draft:
         if isinstance(found, int) and found > SCHEMA:
             self.raw.close()
             raise NewerSchema(str(store), found, SCHEMA)
+
+    @property
+    def file(self) -> "Draft":
+        """What is read and written is never another one."""
+        return self
 
     def reading(self) -> ReadView:
         return ReadView(self)

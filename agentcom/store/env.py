@@ -3,20 +3,22 @@
 Lives here: the folder's lock, the schema version, the store's life and id, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
-May import: agentcom.protocol.rows, agentcom.store.{errors,layout,reader,redo,tables,transactions}, lmdb,
+May import: agentcom.protocol.rows, agentcom.store.{datafile,errors,layout,reader,redo,tables,transactions}, lmdb,
 operating system.
 """
 
 import fcntl
 import os
 import secrets
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 import msgspec
 
 from agentcom.protocol.rows import Journal
+from agentcom.store.datafile import MAP_SIZE, DataFile
 from agentcom.store.errors import (
     DataFolderLocked,
     NewerSchema,
@@ -28,13 +30,10 @@ from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
 from agentcom.store.redo import Redo
 from agentcom.store.redo_format import Item, recover
-from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
+from agentcom.store.tables import TABLES, decode_row, encode_key, encode_row
 from agentcom.store.transactions import ReadView, WriteTransaction
 
 SCHEMA = 1
-MAP_SIZE = 1 << 40
-"""Opened huge and never resized: resizing under a live reader is SIGBUS. It costs address space only."""
-MAX_READERS = 512
 RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
@@ -44,28 +43,51 @@ _OPEN: dict[str, "Environment"] = {}
 """LMDB must not open a file twice in a process: this is the one place that knows which are open."""
 
 
+class Retired(NamedTuple):
+    """A file that another one took the place of. Views of it live on; each holds the `DataFile`."""
+
+    file: "weakref.ref[DataFile]"
+    raw: lmdb.Environment
+    redo: Redo
+    folder: Path
+
+    def close(self) -> None:
+        self.redo.close(in_force=False)
+        self.raw.close()
+
+
 class Environment:
     """An open data folder. Made by `open_environment`; `close` gives the lock back."""
 
-    def __init__(self, folder: Path, lock: int, env: lmdb.Environment, *, max_bytes: int, sync: bool) -> None:
+    def __init__(self, folder: Path, lock: int, file: DataFile, *, max_bytes: int, sync: bool) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
         self.sync = sync
-        self.raw = env
-        self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
+        self.file = file  #: in force; whoever uses it takes it from here once, and holds on to that
         self.life = 0
         self.was_clean = False
-        self.redo: Redo
+        self._retired: list[Retired] = []
         self._lock = lock
-        self._page_size = env.stat()["psize"]
         self._disk_room, self._disk_room_age = 0, _ROOM_AGE
 
     @property
     def closed(self) -> bool:
         return self._lock < 0
 
+    @property
+    def raw(self) -> lmdb.Environment:
+        return self.file.raw
+
+    @property
+    def dbs(self) -> list[Any]:
+        return self.file.dbs
+
+    @property
+    def redo(self) -> Redo:
+        return self.file.redo
+
     def reading(self) -> ReadView:
-        return ReadView(self)
+        return ReadView(self.file)
 
     def writing(self) -> WriteTransaction:
         return WriteTransaction(self)
@@ -104,8 +126,7 @@ class Environment:
             self._disk_room, self._disk_room_age = disk.f_bavail * disk.f_frsize, 0
         if not self.max_bytes:
             return self._disk_room
-        used = (self.raw.info()["last_pgno"] + 1) * self._page_size
-        return min(self._disk_room, self.max_bytes - used)
+        return min(self._disk_room, self.max_bytes - self.file.bytes)
 
     def probe(self) -> None:
         """A small durable write; `StorageFull` when even that finds no room."""
@@ -129,12 +150,34 @@ class Environment:
         with self.writing() as txn:
             _put_meta(txn, "clean", True)
 
+    def replace(self, file: DataFile) -> None:
+        """From now on `file` is read and written. Call it while holding the old one's write transaction: whoever waits
+        for that one looks again whether the file is still in force.
+        """
+        old, self.file = self.file, file
+        self._retired.append(Retired(weakref.ref(old), old.raw, old.redo, old.folder))
+
+    @property
+    def retired(self) -> list[Path]:
+        """Folders of earlier files that some view of this process still reads, or that were not looked at yet."""
+        return [of.folder for of in self._retired]
+
+    def close_retired(self) -> list[Path]:
+        """Close the earlier files that no view reads any more; their folders can go."""
+        free = [of for of in self._retired if of.file() is None]
+        self._retired = [of for of in self._retired if of not in free]
+        for of in free:
+            of.close()
+        return [of.folder for of in free]
+
     def close(self) -> None:
         """Close the file and give the folder back. Closing twice is harmless."""
         if self._lock < 0:
             return
         _OPEN.pop(str(self.folder), None)
         try:
+            for retired in self._retired:
+                retired.close()
             self.redo.close()
         finally:
             self.raw.close()
@@ -195,24 +238,16 @@ def handle(folder: Path) -> Handle:
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     store = Layout(folder).store
     entries = recover(store)
-    raw = lmdb.open(
-        str(store),
-        map_size=MAP_SIZE,
-        max_dbs=64,
-        max_readers=MAX_READERS,
-        max_spare_txns=8,
-        sync=False,  # agentcom.store.redo is what makes a commit durable
-        mode=0o600,
-    )
-    env = Environment(folder, lock, raw, max_bytes=max_bytes, sync=sync)
+    file = DataFile(store, map_size=MAP_SIZE)
+    env = Environment(folder, lock, file, max_bytes=max_bytes, sync=sync)
     try:
         _check_schema(env)
-        _open_tables(env)
+        file.open_tables()
         _write_again(env, entries)
-        env.redo = Redo(store, raw, env.dbs[TABLES["journal"].number], sync=sync)
+        file.begin_log(sync=sync)
         env.begin_life()
     except BaseException:
-        raw.close()
+        file.raw.close()
         raise
     env.clear_stale_readers()
     for path in (folder, store):
@@ -247,11 +282,6 @@ def _check_schema(env: Environment) -> None:
     found = env.meta("schema")
     if isinstance(found, int) and found > SCHEMA:
         raise NewerSchema(str(env.folder), found, SCHEMA)
-
-
-def _open_tables(env: Environment) -> None:
-    for table in TABLES.values():
-        env.dbs[table.number] = env.raw.open_db(table.name.encode())
 
 
 def _write_again(env: Environment, entries: list[Item]) -> None:

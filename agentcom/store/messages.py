@@ -106,3 +106,33 @@ class StoreStatus(StoreMessage, frozen=True):
     overloaded: bool = False  #: refuse with `overloaded` what would write
     stuck: bool = False  #: the batch under way has taken very long
     sync: bool = True
+
+
+# --- a rewritten store takes the place of the one in force -------------------------------------------
+
+
+class PlaceStore(StoreMessage, frozen=True):
+    """Asks for a folder for a copy of the store; answered by `Place`. A folder given before is taken back."""
+
+
+class Place(StoreMessage, frozen=True):
+    store: str  #: the store in force
+    into: str  #: empty; what is in it counts for nothing until the store was told to switch
+    problem: str = ""  #: why there is none
+
+
+class SwitchStore(StoreMessage, frozen=True):
+    """The copy in `folder` has everything up to `seq`. Between two batches the store adds the rest and goes on with it;
+    answered by `Switched`.
+    """
+
+    folder: str
+    seq: int
+
+
+class Switched(StoreMessage, frozen=True):
+    problem: str = ""  #: why nothing was changed; the copy is gone
+    took_ms: float = 0.0  #: for so long commits waited
+    entries: int = 0  #: of the journal that were added
+    bytes_before: int = 0
+    bytes_after: int = 0

@@ -148,10 +148,13 @@ class Redo:
             self._begin()
             self._wait()
 
-    def close(self) -> None:
-        """A last checkpoint; then LMDB may be closed."""
+    def close(self, *, in_force: bool = True) -> None:
+        """A last checkpoint, which a file that is no longer in force does not need; then LMDB may be closed."""
         try:
-            self.checkpoint()
+            if in_force:
+                self.checkpoint()
+            elif self._job is not None:
+                self._job.join()
         finally:
             self._let_go()
 

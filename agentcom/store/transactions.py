@@ -39,20 +39,32 @@ class Writable(Source, Protocol):
     def redo(self) -> Log: ...
 
 
+class Holder(Protocol):
+    """Who knows which file is in force."""
+
+    @property
+    def file(self) -> Writable: ...
+
+
 class ReadView:
-    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused."""
+    """A consistent view of all tables, for as short a time as possible: pages it sees are not reused.
 
-    __slots__ = ("_dbs", "_txn")
+    It holds its file, which is what keeps that open when another one takes its place.
+    """
 
-    def __init__(self, env: Source) -> None:
-        self._dbs = env.dbs
-        self._txn = env.raw.begin()
+    __slots__ = ("_dbs", "_source", "_txn")
+
+    def __init__(self, source: Source) -> None:
+        self._source: Source | None = source
+        self._dbs = source.dbs
+        self._txn = source.raw.begin()
 
     def __enter__(self) -> "ReadView":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._txn.abort()
+        self._source = None
 
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._dbs[number])
@@ -65,6 +77,11 @@ class ReadView:
     def last_key(self, number: int) -> bytes | None:
         cursor = self._txn.cursor(self._dbs[number])
         return cursor.key() if cursor.last() else None
+
+    def count(self, number: int) -> int:
+        """How many rows a table has; LMDB knows without looking at them."""
+        entries: int = self._txn.stat(self._dbs[number])["entries"]
+        return entries
 
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Entries with start <= key < stop."""
@@ -88,41 +105,89 @@ class ReadView:
             yield key, value
 
 
-class WriteTransaction:
-    """One write transaction; leaving the block commits, an exception undoes it whole.
+class PlainTransaction:
+    """Writes a file that is not in force: nothing of it is durable before the file is flushed. Leaving the block
+    commits, an exception undoes it whole.
+    """
+
+    __slots__ = ("_dbs", "_txn")
+
+    def __init__(self, file: Source) -> None:
+        self._dbs, self._txn = file.dbs, file.raw.begin(write=True)
+
+    def __enter__(self) -> "PlainTransaction":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is None:
+            self._txn.commit()
+        else:
+            self._txn.abort()
+
+    def get(self, number: int, key: bytes) -> bytes | None:
+        return self._txn.get(key, None, self._dbs[number])
+
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Those of the keys that are there."""
+        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
+
+    def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
+        """Write items, which should be sorted; `append` only above every key of the table."""
+        items = items if isinstance(items, list) else list(items)
+        _, added = self._txn.cursor(self._dbs[number]).putmulti(items, overwrite=True, append=append)
+        if added != len(items):  # LMDB says so only when keys are not where `append` wants them
+            raise lmdb.Error(f"only {added} of {len(items)} rows were accepted by table {number}")
+
+    def delete(self, number: int, key: bytes) -> None:
+        self._txn.delete(key, b"", self._dbs[number])
+
+
+class WriteTransaction(PlainTransaction):
+    """One write transaction of the file in force; leaving the block commits, an exception undoes it whole.
 
     With entries for the journal (`journal`) it is durable when the block is left; without, at the next checkpoint.
     """
 
-    __slots__ = ("_dbs", "_entries", "_env", "_txn")
+    __slots__ = ("_entries", "_holder", "_redo", "_vain")
 
-    def __init__(self, env: Writable) -> None:
-        self._env, self._dbs = env, env.dbs
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
         self._entries: list[Item] = []
+        self._vain = False
 
     def __enter__(self) -> "WriteTransaction":
-        self._env.redo.lock.acquire()
-        try:
-            self._txn = self._env.raw.begin(write=True)
-        except BaseException:
-            self._env.redo.lock.release()
-            raise
+        """Waits for its turn, in which another file may have taken the place of the one it waited for."""
+        while not self._begin(self._holder.file):
+            pass
         return self
+
+    def _begin(self, file: Writable) -> bool:
+        file.redo.lock.acquire()
+        try:
+            if file is self._holder.file:
+                self._txn = file.raw.begin(write=True)
+                self._dbs, self._redo = file.dbs, file.redo
+                return True
+        except BaseException:
+            file.redo.lock.release()
+            raise
+        file.redo.lock.release()
+        return False
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:
-            if error is None:
+            if error is None and not self._vain:
                 self._commit()
                 return
             self._txn.abort()
-            if is_full(error):
+            if error is not None and is_full(error):
                 raise StorageFull(str(error)) from error
         finally:
-            self._env.redo.lock.release()
+            self._redo.lock.release()
 
     def _commit(self) -> None:
         """The entries first: once LMDB has committed, readers see it, and what they tell must be durable."""
-        redo = self._env.redo
+        redo = self._redo
         if self._entries:
             try:
                 redo.append(self._entries)
@@ -144,22 +209,9 @@ class WriteTransaction:
         self.put(_JOURNAL, items, append=True)
         self._entries += items
 
-    def get(self, number: int, key: bytes) -> bytes | None:
-        return self._txn.get(key, None, self._dbs[number])
-
-    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
-        """Those of the keys that are there."""
-        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
-
-    def put(self, number: int, items: Iterable[tuple[bytes, bytes]], *, append: bool = False) -> None:
-        """Write items, which should be sorted; `append` only above every key of the table."""
-        items = items if isinstance(items, list) else list(items)
-        _, added = self._txn.cursor(self._dbs[number]).putmulti(items, overwrite=True, append=append)
-        if added != len(items):  # LMDB says so only when keys are not where `append` wants them
-            raise lmdb.Error(f"only {added} of {len(items)} rows were accepted by table {number}")
-
-    def delete(self, number: int, key: bytes) -> None:
-        self._txn.delete(key, b"", self._dbs[number])
+    def in_vain(self) -> None:
+        """Leaving the block writes nothing: it only kept others from writing."""
+        self._vain = True
 
 
 def is_full(error: BaseException) -> bool:

@@ -16,12 +16,12 @@ LANE = "lane.normal"
 class LmdbStore:
     """`MemoryStore`'s face over a data folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, sync: bool = True) -> None:
+        self.folder, self.sync = folder, sync
         self._open()
 
     def _open(self) -> None:
-        self.env: Environment = open_environment(self.folder)
+        self.env: Environment = open_environment(self.folder, sync=self.sync)
         self.engine = Engine(self.env)
         self.reader = Reader(self.env)
 

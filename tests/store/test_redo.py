@@ -216,11 +216,11 @@ def test_entries_that_lmdb_could_not_take_do_not_come_back(tmp_path, gate, monke
         def begin(self, **kinds):
             return Full(raw.begin(**kinds)) if kinds.get("write") else raw.begin(**kinds)
 
-    life.store.env.raw = Raw()
+    life.store.env.file.raw = Raw()
     answer = life.lane.commit(Put("task", ("lost",), task("lost")))
     assert isinstance(answer, Failed)
     assert answer.code == "storage_full"
-    life.store.env.raw = raw
+    life.store.env.file.raw = raw
     assert life.cut(tmp_path / "b", rng) == kept
     after = LmdbStore(tmp_path / "b")
     assert all_rows(after) == kept
