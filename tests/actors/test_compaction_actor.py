@@ -45,7 +45,7 @@ class Keeper(Supervised):
         if isinstance(msg, AskArchived):
             self.send(msg.reply_to, Reply(msg.request, Archived(1_000_000)))
         elif isinstance(msg, AskSnapshotted):
-            self.send(msg.reply_to, Reply(msg.request, Snapshotted(1_000_000)))
+            self.send(msg.reply_to, Reply(msg.request, Snapshotted(1, 1_000_000)))
 
 
 class Stage:
