@@ -48,8 +48,7 @@ _STEP = 256 << 10
 _HEADER = struct.Struct(">8sII")  #: magic, salt, CRC
 _RECORD = struct.Struct(">II")  #: length of the body, CRC of it and of everything before it in this log
 _SEQ = 8
-_MAGIC = b"acredo\x00\x01"
-_SLOT = 1_024
+_MAGIC, _SLOT = b"acredo\x00\x01", 1_024
 
 _META_AT = 16  #: in its page, behind LMDB's page header
 _META = struct.Struct("=II120xQ")  #: LMDB's magic and version, (…), transaction id; 136 bytes
