@@ -182,6 +182,15 @@ class Hub:
         answer = await self._once("GET", "/health", None, None)
         return cast(Json, msgspec.json.decode(answer.content))
 
+    async def snapshot(self, timeout_s: float = 3_600.0) -> Json:
+        """Make a snapshot; answered when it is verified. One that is being made already is joined."""
+        answer = await self._once("POST", "/api/snapshots", None, None, timeout_s=timeout_s)
+        return cast(Json, msgspec.json.decode(answer.content))
+
+    async def snapshots(self) -> Json:
+        """`{folder, running, due_at, snapshots, problem}`, newest first."""
+        return await self._json("GET", "/api/snapshots")
+
     async def ready(self) -> bool:
         """Whether the hub serves right now; never raises for a hub that is away."""
         try:
@@ -227,13 +236,26 @@ class Hub:
                 await asyncio.sleep(pause_s)
 
     async def _once(
-        self, method: str, path: str, body: Any, params: Mapping[str, str | int | None] | None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        params: Mapping[str, str | int | None] | None,
+        *,
+        timeout_s: float | None = None,
     ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         query = {k: v for k, v in (params or {}).items() if v is not None}
         try:
-            answer = await self._http.request(method, path, content=content, headers=headers, params=query)
+            answer = await self._http.request(
+                method,
+                path,
+                content=content,
+                headers=headers,
+                params=query,
+                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
+            )
         except httpx.HTTPError as exc:
             said = f"{method} {path}: no answer from {self.url} ({type(exc).__name__} {exc})"
             raise errors.Unavailable("unavailable", said) from exc

@@ -23,13 +23,17 @@ from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
+from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
-from agentcom.core.compaction import Rules
+from agentcom.core.compaction import RewriteRules
 from agentcom.core.messages import Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
 from agentcom.store.disk import Settings
+from agentcom.store.manifests import release
+from agentcom.store.snapshot_schedule import Rules
+from agentcom.store.snapshotting import Order
 from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic, supervisor
 
 BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
@@ -116,10 +120,12 @@ def _agents(folder: str, policy: Policy) -> DynamicSpec:
 
 def _maintenance(config: Config, folder: str) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
+    snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, Path(folder)))
     archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, Path(folder)))
     compaction = worker("compaction", "actors.compaction:CompactionActor", _compaction(config, folder))
+    children = (snapshots, archive, compaction)
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(archive, compaction)
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=children
     )
 
 
@@ -143,10 +149,25 @@ def _compaction(config: Config, folder: str) -> CompactionArgs:
         folder,
         Keep(*(int(s * 1000) for s in seconds)),
         kept.journal_s,
-        Rules(of.free_share, of.free_bytes),
+        RewriteRules(of.free_share, of.free_bytes),
         of.every_s,
         of.slice,
     )
+
+
+def _snapshots(config: Config, data: Path) -> SnapshotArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of, archive = config.snapshots, config.archive
+    order = Order(
+        store="",
+        into=str(Path(of.dir).absolute() if of.dir else data / "snapshots"),
+        version=release(),
+        hourly=of.hourly,
+        daily=of.daily,
+        archive=str(Path(archive.dir).absolute() if archive.dir else data / "archive"),
+        marker=str(data / "snapshots.begun") if of.dir else "",
+    )
+    return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)
 
 
 def _observability() -> SupervisorSpec:

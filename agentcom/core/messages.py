@@ -513,11 +513,14 @@ class Archived(Message, frozen=True):
 
 
 class AskSnapshotted(Ask, frozen=True, kw_only=True):
-    """To "snapshots": up to where is the store in a verified snapshot? Answered by Reply with `Snapshotted`."""
+    """To "snapshots": up to where does a snapshot have everything? Answered by Reply with `Snapshotted`."""
 
 
 class Snapshotted(Message, frozen=True):
-    seq: int  #: the newest entry in the newest verified snapshot; 0 while there is none
+    """The newest verified snapshot that can be found now; 0, 0 when there is none of the store's epoch."""
+
+    epoch: int
+    seq: int
 
 
 class Condition(Message, frozen=True):

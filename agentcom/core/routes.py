@@ -34,6 +34,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     query: Any = None
     status: int = 200
+    deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:
         return self.name
@@ -377,6 +378,28 @@ _ALL: tuple[Route, ...] = (
         roles=ADMIN,
         answer=Any,
         summary="Block the hub's loop for so long, as a bug could; only with `chaos.enabled`.",
+    ),
+    Route(
+        name="snapshot.make",
+        method="POST",
+        path="/api/snapshots",
+        how="maintain",
+        actor="snapshots",
+        roles=ADMIN,
+        answer=views.SnapshotMade,
+        status=201,
+        deadline_s=3_600.0,
+        summary="Make a snapshot now; answered when it is verified. While one is being made, with that one.",
+    ),
+    Route(
+        name="snapshot.list",
+        method="GET",
+        path="/api/snapshots",
+        how="maintain",
+        actor="snapshots",
+        roles=OPERATOR,
+        answer=views.SnapshotList,
+        summary="The snapshots there are, newest first, and when the next one is due.",
     ),
     Route(
         name="health",

@@ -231,6 +231,34 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str]
 
 
+class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    path: str  #: its folder on the hub's machine
+    epoch: int
+    seq: int  #: the newest journal entry in it
+    entry_at: int  #: when that was written
+    made_at: int  #: when it was begun, or last read again and found to have everything
+    bytes: int
+    rows: dict[str, int]  #: by table
+    digest: str  #: of its data.mdb
+    version: str  #: of the release that made it
+
+
+class SnapshotList(msgspec.Struct, frozen=True, kw_only=True):
+    folder: str
+    running: bool  #: one is being made
+    due_at: int  #: when the next one is
+    snapshots: list[SnapshotView]  #: newest first
+    problem: str = ""  #: why the last try failed
+
+
+class SnapshotMade(msgspec.Struct, frozen=True, kw_only=True):
+    snapshot: SnapshotView
+    seconds: float
+    renewed: bool  #: nothing had been committed since it was made, so it was only read again
+    removed: list[str]  #: names of those that are not kept any longer
+
+
 # --- from rows -------------------------------------------------------------------------------------
 
 

@@ -47,8 +47,9 @@ class Foreign:
         except lmdb.NotFoundError:
             self.dbs[number] = None
 
-    def reading(self) -> "ForeignView":
-        return ForeignView(self)
+    def reading(self) -> ReadView:
+        whole = all(self.dbs[number] is not None for number in BY_NUMBER)
+        return ReadView(self) if whole else ForeignView(self)
 
     def meta(self, name: str) -> Any:
         """A value of the file itself (`schema`, `epoch`, …) or None."""

@@ -6,6 +6,7 @@
     FOLDER/store-N/        such a store
     FOLDER/ballast         room that is given up when the disk is full
     FOLDER/aside/WHEN/     stores and archives that were replaced because they were damaged; never deleted by us
+    FOLDER/snapshots.begun the folder of `snapshots.dir`, once snapshots were begun there
     FOLDER/snapshots/, FOLDER/archive/    unless `snapshots.dir` and `archive.dir` say otherwise
     FOLDER/archive.begun   the folder of `archive.dir`, once an archive was begun there
 

@@ -14,11 +14,10 @@ returns the entries that came after it. **After a killed process** nothing is pu
 was written, and `checkpoint` says whether this is still the same file under the same kernel.
 
 What is committed without an entry (`meta` rows, trimmed journal) is durable at the next checkpoint.
-May import: agentcom.store.errors, lmdb, msgspec, operating system.
+May import: agentcom.store.{errors,flushing}, lmdb, msgspec, operating system.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import secrets
@@ -34,6 +33,7 @@ import lmdb
 import msgspec
 
 from agentcom.store.errors import StorageFull, StoreError
+from agentcom.store.flushing import trickle
 
 Item = tuple[bytes, bytes]
 
@@ -258,36 +258,6 @@ class Redo:
 
 
 # --- what is on disk -----------------------------------------------------------------------------------
-
-
-def trickle(handle: int) -> None:
-    """Write a file's changed pages bit by bit. All at once they fill the disk's queue, and a log write that comes
-    behind them waits for them all: 60 ms instead of 0.3. Where the kernel does not offer this, nothing is done.
-    """
-    if _sync_file_range is None:
-        return
-    size = os.fstat(handle).st_size
-    part = max(_PART, size // _PARTS)
-    for _ in range(_PASSES):
-        begun = time.monotonic()
-        for at in range(0, size, part):
-            _sync_file_range(handle, at, part, _WRITE_AND_WAIT)
-        if time.monotonic() - begun < _QUICK_S:
-            return
-
-
-def _kernel_call() -> Any:
-    try:
-        call = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return call
-
-
-_sync_file_range = _kernel_call()
-_WRITE_AND_WAIT = 2 | 4  #: SYNC_FILE_RANGE_WRITE, SYNC_FILE_RANGE_WAIT_AFTER, of Linux's fcntl.h
-_PART, _PARTS, _PASSES, _QUICK_S = 64 << 10, 1_000, 3, 0.01
 
 
 def _open(path: Path, *, flushed: bool) -> int:

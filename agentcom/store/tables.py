@@ -119,8 +119,8 @@ class Table:
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
         self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
-        texts = set(self.codecs) == {PARTS["str"]}
-        self.encode = _encode_texts if texts else _joined(tuple(codec.encode for codec in self.codecs))
+        self.texts = set(self.codecs) == {PARTS["str"]}  #: every part is text
+        self.encode = _encode_texts if self.texts else _joined(tuple(codec.encode for codec in self.codecs))
         self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(row)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import structlog
 from agentcom.config import Config
 from agentcom.core.answers import Answer, failed, finish
 from agentcom.core.messages import CloseConn, Delegate, Fault, FrameOut, HttpIn, HubStopping, Reply
+from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import AgentComError
 from agentcom.runtime import LoopSystemBase
 from agentcom.web.app import make_app
@@ -23,8 +24,8 @@ from agentcom.web.sockets import Sockets
 
 log = structlog.get_logger()
 
-BACKSTOP_S = 30.0
-"""Whoever should have answered, the caller is told `unavailable` by then."""
+PATIENT_S = 60.0
+"""Requests that may take longer are not waited for when the hub stops."""
 SWEEP_S = 1.0
 RETRY_MS = 1_000
 
@@ -100,7 +101,7 @@ class Edge:
             future.set_result(failed(OVERLOADED))
             return future
         self._last_request = number = self._last_request + 1
-        self._waiting[number] = Waiting(future, route, self._loop.time() + BACKSTOP_S)
+        self._waiting[number] = Waiting(future, route, self._loop.time() + ROUTES[route].deadline_s)
         message = HttpIn(
             reply_to=self._port.address,
             request=number,
@@ -115,12 +116,10 @@ class Edge:
         return future
 
     def _sweep(self) -> None:
-        """Give up what waited too long; the oldest come first."""
+        """Give up what waited too long."""
         now = self._loop.time()
-        for number, one in list(self._waiting.items()):
-            if one.until > now:
-                break
-            del self._waiting[number]
+        for number in [number for number, one in self._waiting.items() if one.until <= now]:
+            one = self._waiting.pop(number)
             log.warning("request.unanswered", route=one.route)
             _settle(one, failed(TIMED_OUT))
         self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
@@ -168,7 +167,7 @@ class Edge:
         """Refuse submits, answer who waits, say goodbye, close with 1001, stop uvicorn. Each step has its share."""
         self._tell(HubStopping())
         self.sockets.refuse()
-        waiting = [one.future for one in self._waiting.values()]
+        waiting = [one.future for one in self._waiting.values() if ROUTES[one.route].deadline_s <= PATIENT_S]
         if waiting:
             await asyncio.wait(waiting, timeout=deadline_s / 2)
         self.sockets.close_all(1001, "the hub is stopping", RETRY_MS)

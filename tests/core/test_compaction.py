@@ -1,6 +1,6 @@
 """The order of a round, when a rewrite is worth it, and what the directory removes for its age."""
 
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, Rules, is_worth_it, lacks_room
+from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
 from agentcom.core.messages import Expire, Keep
 from agentcom.core.retention import REST_MS, DirectoryRetention
 from agentcom.protocol.ops import Delete, Put
@@ -10,7 +10,7 @@ from agentcom.store.memory import MemoryStore
 from tests.store.helpers import Writer, task
 
 MB = 1 << 20
-RULES = Rules(free_share=0.5, free_bytes=256 * MB)
+RULES = RewriteRules(free_share=0.5, free_bytes=256 * MB)
 DAY = 86_400_000
 KEEP = Keep(DAY, DAY, DAY, audit_ms=10 * DAY)
 NOW = 1_000 * DAY
