@@ -14,7 +14,7 @@ import structlog
 
 from actors.maintainer import Maintainer
 from agentcom.backoff import delay_s
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, Rules, is_worth_it, lacks_room
+from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
 from agentcom.core.messages import (
     Archived,
     AskArchived,
@@ -26,7 +26,7 @@ from agentcom.core.messages import (
     Reply,
     Snapshotted,
 )
-from agentcom.protocol.views import RewriteView
+from agentcom.protocol.upkeep_views import RewriteView
 from agentcom.runtime import clock_of
 from agentcom.store.child import Tool
 from agentcom.store.messages import Place, PlaceStore, Switched, SwitchStore, Trim, Trimmed
@@ -45,7 +45,7 @@ class CompactionArgs(msgspec.Struct, frozen=True):
     folder: str
     keep: Keep
     journal_s: float
-    rules: Rules
+    rules: RewriteRules
     every_s: float
     slice: int
 
@@ -103,7 +103,7 @@ class CompactionActor(Maintainer):
             case Reply(number, Archived(seq)) if number == self.progress.number:
                 self.archived = seq
                 self._put("snapshots", AskSnapshotted(reply_to=self.myAddress, request=self.progress.ask()))
-            case Reply(number, Snapshotted(seq)) if number == self.progress.number and not self.working:
+            case Reply(number, Snapshotted(seq=seq)) if number == self.progress.number and not self.working:
                 self._look_at_the_journal(seq)
             case Trimmed() if self.progress.at == JOURNAL:
                 self._answered(msg.gone, more=bool(msg.left and msg.gone))

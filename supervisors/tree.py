@@ -27,7 +27,7 @@ from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
 from agentcom.config import Config
-from agentcom.core.compaction import Rules as CompactionRules
+from agentcom.core.compaction import RewriteRules
 from agentcom.core.messages import Condition, Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
@@ -135,7 +135,7 @@ def _maintenance(config: Config, data: Path) -> SupervisorSpec:
         intensity=10,
         period_s=60.0,
         backoff=BACKOFF,
-        children=(archive, snapshots, compaction, verifier),
+        children=(snapshots, archive, compaction, verifier),
     )
 
 
@@ -180,7 +180,7 @@ def _compaction(config: Config, data: Path) -> CompactionArgs:
         str(data),
         Keep(*(int(s * 1000) for s in seconds)),
         kept.journal_s,
-        CompactionRules(of.free_share, of.free_bytes),
+        RewriteRules(of.free_share, of.free_bytes),
         of.every_s,
         of.slice,
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from agentcom.protocol.rows import LANES
-from agentcom.protocol.views import CompactionView, RewriteView
+from agentcom.protocol.upkeep_views import CompactionView, RewriteView
 
 JOURNAL = "journal"
 STOPS: tuple[str, ...] = (*(f"lane.{lane}" for lane in LANES), "directory", JOURNAL)
@@ -18,7 +18,7 @@ SPARE_BYTES = 64 << 20
 """What stays free on the disk while a copy is made, so that the hub can go on writing."""
 
 
-class Rules(NamedTuple):
+class RewriteRules(NamedTuple):
     """When the file is rewritten without being asked."""
 
     free_share: float
@@ -33,7 +33,7 @@ class Found(NamedTuple):
     room_bytes: int  #: on the disk
 
 
-def is_worth_it(found: Found, rules: Rules) -> bool:
+def is_worth_it(found: Found, rules: RewriteRules) -> bool:
     return found.free_bytes >= rules.free_bytes and found.free_bytes >= rules.free_share * found.bytes
 
 

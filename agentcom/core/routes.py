@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from agentcom.core.rates import Tier
-from agentcom.protocol import bodies, views
+from agentcom.protocol import bodies, upkeep_views, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
@@ -519,8 +519,9 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="verifier",
         roles=ADMIN,
-        answer=views.Verification,
+        answer=upkeep_views.Verification,
         status=202,
+        tier="heavy",
         summary="Check the whole store in the background; a check that runs already is joined.",
     ),
     Route(
@@ -530,7 +531,8 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="verifier",
         roles=OPERATOR,
-        answer=views.Verification,
+        answer=upkeep_views.Verification,
+        tier="light",
         summary="The check that runs, and what the last one found.",
     ),
     Route(
@@ -540,7 +542,8 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="compaction",
         roles=ADMIN,
-        answer=views.CompactionView,
+        answer=upkeep_views.CompactionView,
+        tier="light",
         summary="What was removed for its age, how full the store's file is, and its last rewrite.",
     ),
     Route(
@@ -550,7 +553,8 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="compaction",
         roles=ADMIN,
-        answer=views.CompactionView,
+        answer=upkeep_views.CompactionView,
+        tier="heavy",
         summary="Remove what is old and rewrite the store's file now. Answers at once; see `done` for its end.",
     ),
     Route(
@@ -570,9 +574,10 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="snapshots",
         roles=ADMIN,
-        answer=views.SnapshotMade,
+        answer=upkeep_views.SnapshotMade,
         status=201,
         deadline_s=3_600.0,
+        tier="heavy",
         summary="Make a snapshot now; answered when it is verified. While one is being made, with that one.",
     ),
     Route(
@@ -582,7 +587,8 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="snapshots",
         roles=OPERATOR,
-        answer=views.SnapshotList,
+        answer=upkeep_views.SnapshotList,
+        tier="light",
         summary="The snapshots there are, newest first, and when the next one is due.",
     ),
     Route(

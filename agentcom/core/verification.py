@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agentcom.protocol.views import Verification, VerifyProblem
+from agentcom.protocol.upkeep_views import Verification, VerifyProblem
 
 HELP_PAGE = "docs/how-to/when-verify-fails.md"
 

@@ -6,7 +6,7 @@ May import: agentcom.protocol.views, agentcom.store.{errors,tables}, msgspec.
 
 import msgspec
 
-from agentcom.protocol.views import VerifyProblem as Problem
+from agentcom.protocol.upkeep_views import VerifyProblem as Problem
 from agentcom.store.errors import CorruptRow
 from agentcom.store.tables import Table, decode_key
 

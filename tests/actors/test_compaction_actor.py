@@ -10,7 +10,7 @@ import pytest
 from actors import compaction
 from actors.compaction import CompactionArgs
 from actors.store import StoreArgs
-from agentcom.core.compaction import Found, Rules
+from agentcom.core.compaction import Found, RewriteRules
 from agentcom.core.messages import (
     Archived,
     AskArchived,
@@ -35,7 +35,7 @@ from tests.store.helpers import task
 
 DEADLINE_S = 20.0
 KEEP = Keep(1, 1, 1, 1)
-NEVER = Rules(0.99, 1 << 40)
+NEVER = RewriteRules(0.99, 1 << 40)
 
 
 class Keeper(Supervised):
@@ -159,7 +159,7 @@ def test_a_rewrite_that_is_asked_for_trims_the_journal_and_gives_the_room_back(t
 
 def test_a_file_with_much_free_room_is_rewritten_by_itself(tmp_path):
     async def scene(stage: Stage) -> None:
-        await stage.build(rules=Rules(0.2, 1), every_s=0.05)
+        await stage.build(rules=RewriteRules(0.2, 1), every_s=0.05)
         await stage.fill()
         await until(lambda: (tmp_path / "store.current").exists())
         await stage.root.stop()

@@ -1,16 +1,16 @@
 """The order of a round, when a rewrite is worth it, and what the directory removes for its age."""
 
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, Rules, is_worth_it, lacks_room
+from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
 from agentcom.core.messages import Expire, Keep
 from agentcom.core.retention import REST_MS, DirectoryRetention
 from agentcom.protocol.ops import Delete, Put
-from agentcom.protocol.rows import Invite, Mark, PullRequest, Token
-from agentcom.protocol.views import RewriteView
+from agentcom.protocol.rows import Audit, Invite, Mark, PullRequest, Token
+from agentcom.protocol.upkeep_views import RewriteView
 from agentcom.store.memory import MemoryStore
 from tests.store.helpers import Writer, task
 
 MB = 1 << 20
-RULES = Rules(free_share=0.5, free_bytes=256 * MB)
+RULES = RewriteRules(free_share=0.5, free_bytes=256 * MB)
 DAY = 86_400_000
 KEEP = Keep(DAY, DAY, DAY, audit_ms=10 * DAY)
 NOW = 1_000 * DAY
@@ -79,8 +79,8 @@ def test_the_directory_removes_what_nobody_can_ask_for_any_more():
         Put("token", ("gone",), Token("gone", "ada", "agent", 1, revoked_ms=old)),
         Put("invite", ("kept",), Invite("kept", (), 1, young)),
         Put("invite", ("gone",), Invite("gone", (), 1, old, used_by="ada")),
-        Put("audit", (old, 1), "gone"),
-        Put("audit", (young, 1), "kept"),
+        Put("audit", (old, 1), Audit(old, "op", "admin", "token.create")),
+        Put("audit", (young, 1), Audit(young, "op", "admin", "token.create")),
     )
     retention, removed = DirectoryRetention(), []
     for limit in (1, 100):
@@ -94,7 +94,7 @@ def test_the_directory_removes_what_nobody_can_ask_for_any_more():
     assert sum(removed) == 4
     left = [str(key[0]) for table in ("pull", "token", "invite") for key, _ in store.reader.scan(table)]
     assert left == ["kept", "kept", "kept2", "kept"]
-    assert [row for _, row in store.reader.scan("audit")] == ["kept"]
+    assert [row.ms for _, row in store.reader.scan("audit")] == [young]
     assert [key for key, _ in store.reader.scan("pull_by_task")] == [("t1", "kept")]
     later = retention.expire(Expire("compaction", 9, KEEP, 1), store.reader, NOW + REST_MS)
     assert later.outputs[0].message.more, "it looks again after its rest"

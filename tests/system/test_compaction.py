@@ -16,6 +16,8 @@ RETENTION = {
     "retention__dead_letter_s": "3600",
     "retention__journal_s": "1",
     "compaction__every_s": "0.5",
+    "snapshots__first_s": "1",
+    "snapshots__every_s": "1",
 }
 
 
@@ -62,7 +64,7 @@ def test_no_submit_fails_while_the_file_is_rewritten_and_a_kill_behind_it_loses_
     assert [path.name for path in sorted(hub.data.glob("store-*"))][-1] == "store-3"
 
 
-def test_finished_tasks_go_with_their_time_and_others_stay(make_hub: Any) -> None:
+def test_finished_tasks_and_the_journal_go_with_their_time_and_others_stay(make_hub: Any) -> None:
     hub = make_hub(**RETENTION)
 
     async def scenario() -> None:
@@ -80,6 +82,12 @@ def test_finished_tasks_go_with_their_time_and_others_stay(make_hub: Any) -> Non
             assert (await admin.submit("waits", idempotency_key="a")).task_id == kept
             view = await admin.call("GET", "/api/compaction")
             assert view["removed"]["tasks"] == len(gone)
+            async with asyncio.timeout(60):  # a snapshot and the archive have it by then
+                while not view["removed"].get("entries of the journal"):
+                    await asyncio.sleep(0.1)
+                    view = await admin.call("GET", "/api/compaction")
+            health = await admin.health()
+            assert (health["alerts"], health["parts"]["compaction"]["problem"]) == ([], "")
 
     asyncio.run(scenario())
     assert hub.complaints() == []
