@@ -26,13 +26,13 @@ from agentcom.core.messages import Administer, Fault, Reply
 from agentcom.keeper import Leash
 from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
-from agentcom.store.env import open_environment
+from agentcom.store.opening import open_patiently
 from agentcom.systemd import Notifier
 from agentcom.tending import Tending
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
 from supervisors.root import Root, RootGaveUpError
-from supervisors.tree import hub_tree
+from supervisors.tree import hub_tree, store_settings
 
 log = structlog.get_logger()
 
@@ -47,7 +47,8 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 
     `environ` tells of systemd, `leash` of the keeper; both may be empty.
 
-    Raises `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
+    A full disk is waited for, unless the store would be new. Raises `PortInUse`, `DataFolderLocked`, `NewerSchema`,
+    `StorageFull` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
@@ -55,8 +56,12 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
-        found = open_environment(folder, sync=config.store.sync == "always")
+        found = open_patiently(store_settings(config, str(folder)), _waits_for_room)
         log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
+        if not found.sync:
+            log.warning(
+                "store.sync_interval", risk="a power cut may lose the last second of acknowledged work"
+            )
         hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash)
         try:
             return uvloop.run(hub.serve(listener))
@@ -149,7 +154,15 @@ class Hub:
         path = self.folder / "admin.token"
         if path.is_file() and path.stat().st_size:
             return
-        answer = await self._ask_directory("bootstrap")
+        try:
+            answer = await self._ask_directory("bootstrap")
+        except Unavailable as full:
+            if full.code != "storage_full":
+                raise
+            log.error(
+                "admin.token_not_written", file=str(path), reason=str(full)
+            )  # the next start tries again
+            return
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(answer.token + "\n")
@@ -176,6 +189,10 @@ class Hub:
         if isinstance(body, Fault):
             raise Unavailable(body.code, body.message)
         return body
+
+
+def _waits_for_room(why: str, again_in_s: float) -> None:
+    log.error("store.waits_for_room", reason=why, again_in_s=again_in_s)
 
 
 def _stop_signals() -> tuple[signal.Signals, ...]:

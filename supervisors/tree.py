@@ -24,7 +24,7 @@ from actors.store import StoreArgs
 from agentcom.config import Config
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
-from agentcom.store.disk import Settings
+from agentcom.store.settings import Settings
 from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic, supervisor
 
 BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
@@ -80,8 +80,14 @@ def worker(name: str, actor: str, args: Any, *, shutdown: float = 5.0) -> ChildS
 
 
 def _store(config: Config, folder: str) -> StoreArgs:
-    sync = config.store.sync == "always"
-    return StoreArgs(Settings(folder, sync=sync), max_queue=config.store.max_queue)
+    return StoreArgs(store_settings(config, folder), max_queue=config.store.max_queue)
+
+
+def store_settings(config: Config, folder: str) -> Settings:
+    store = config.store
+    return Settings(
+        folder, sync=store.sync == "always", max_bytes=store.max_bytes, ballast=store.ballast_bytes
+    )
 
 
 def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:

@@ -12,19 +12,29 @@ from pathlib import Path
 
 import msgspec
 
+from agentcom.store.ballast import Ballast
 from agentcom.store.commits import Answer, Engine, Prepared
-from agentcom.store.env import RESERVE, Environment, open_environment, opened
+from agentcom.store.env import Environment
 from agentcom.store.errors import StorageFull
+from agentcom.store.layout import Layout
 from agentcom.store.messages import Open
+from agentcom.store.opening import open_store
+from agentcom.store.settings import Settings
+
+__all__ = ["Disk", "Done", "Figures", "Settings", "Space", "needed"]
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """Where and how to store."""
+class Space(msgspec.Struct, frozen=True):
+    """What there is, in bytes."""
 
-    folder: str
-    sync: bool = True  #: False: fsync once a second, so a power cut may take the last second
-    max_bytes: int = 0  #: of the store's file; 0 is as large as the disk
-    reserve: int = RESERVE  #: `full` is told when less room than this is left
+    file: int = 0
+    free: int = 0  #: in the file, to be written again
+    room: int = 0  #: until nothing more can be written
+    needed: int = 0  #: with less room than this `full` is told
+    ballast: int = 0
+    given_up: bool = False  #: the ballast was, and there is no room yet to make it again
+    of_limit: bool = False  #: what ends first is `max_bytes`, not the disk
+    problem: str = ""  #: why the ballast cannot be made
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -32,11 +42,18 @@ class Figures(msgspec.Struct, frozen=True):
 
     full: bool
     took_ms: float = 0.0
+    space: Space | None = None  #: None: as it was
 
 
 class Done(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
     figures: Figures
+
+
+def needed(reserve: int, ballast: Ballast) -> int:
+    """The least room with which new work is taken. A ballast that was given up must fit again first: what it left is
+    for deletes, and for a rewrite of the file."""
+    return max(reserve, ballast.needs) if ballast.given_up else reserve
 
 
 class Disk:
@@ -50,23 +67,20 @@ class Disk:
 
     def open(self) -> Figures:
         """Open the folder, or take over the environment that a crashed store actor left in this process."""
-        settings = self._settings
-        folder = Path(settings.folder)
-        env = opened(folder)
-        if env is None:
-            env = open_environment(folder, max_bytes=settings.max_bytes, sync=settings.sync)
-        else:
-            env.begin_life()
-        self._env: Environment = env
-        self._life = env.life
-        self._engine = Engine(env, reserve=settings.reserve // 4)
-        return Figures(self._full())
+        self._env: Environment = open_store(self._settings)
+        self._life = self._env.life
+        self._ballast = Ballast(Layout(Path(self._settings.folder)).ballast, self._settings.ballast)
+        self._engine = Engine(self._env, reserve=self._for_deletes(), make_room=self._make_room)
+        return self._figures()
 
     def apply(self, items: Sequence[Prepared | Open]) -> Done:
         begun = time.perf_counter()
         answers = tuple(self._engine.apply(items))
         self._refused |= any(getattr(answer, "code", "") == "storage_full" for answer in answers)
-        return Done(answers, Figures(self._full(), (time.perf_counter() - begun) * 1000))
+        took_ms = (time.perf_counter() - begun) * 1000
+        full = self._full()
+        space = self._space() if full else None  # while it is full there is little else to do
+        return Done(answers, Figures(full, took_ms, space))
 
     def upkeep(self) -> Figures:
         """Once a second: is there room again, does an interval end, did readers die?"""
@@ -77,7 +91,9 @@ class Disk:
             self._env.clear_stale_readers()
         if self._refused:
             self._probe()
-        return Figures(self._full(fresh=True))
+        self._ballast.tend(self._env.disk_room())
+        self._engine.reserve = self._for_deletes()
+        return self._figures()
 
     def finish(self) -> None:
         """The last write is the clean mark; then the folder is free for the next hub.
@@ -93,6 +109,18 @@ class Disk:
         finally:
             self._env.close()
 
+    # --- room --------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        gave = self._ballast.give_up()
+        self._engine.reserve = self._for_deletes()
+        self._env.room(fresh=True)
+        return gave
+
+    def _for_deletes(self) -> int:
+        """Of what the ballast left, half may still take what was adopted before `full` was told."""
+        return self._settings.reserve // 4 + (self._settings.ballast // 2 if self._ballast.given_up else 0)
+
     def _probe(self) -> None:
         try:
             self._env.probe()
@@ -101,4 +129,22 @@ class Disk:
         self._refused = False
 
     def _full(self, *, fresh: bool = False) -> bool:
-        return self._refused or self._env.room(fresh=fresh) < self._settings.reserve
+        least = needed(self._settings.reserve, self._ballast)
+        return self._refused or self._env.room(fresh=fresh) < least
+
+    def _figures(self) -> Figures:
+        return Figures(self._full(fresh=True), space=self._space())
+
+    def _space(self) -> Space:
+        env, ballast = self._env, self._ballast
+        left = env.max_bytes - env.file_bytes()
+        return Space(
+            file=env.file_bytes(),
+            free=env.free_bytes(),
+            room=env.room(),
+            needed=needed(self._settings.reserve, ballast),
+            ballast=ballast.bytes,
+            given_up=ballast.given_up,
+            of_limit=bool(env.max_bytes) and left < env.disk_room(),
+            problem=ballast.problem,
+        )

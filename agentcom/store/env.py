@@ -17,6 +17,7 @@ import msgspec
 from agentcom.store.errors import (
     DataFolderLocked,
     NewerSchema,
+    StorageFull,
     StoreClosed,
     StoreError,
     StoreUnreadable,
@@ -24,7 +25,7 @@ from agentcom.store.errors import (
 from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
-from agentcom.store.transactions import ReadView, WriteTransaction
+from agentcom.store.transactions import ReadView, WriteTransaction, is_full, pages_of
 
 SCHEMA = 1
 MAP_SIZE = 1 << 40
@@ -34,6 +35,7 @@ RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
 _META = TABLES["meta"].number
+_META_PAGES = 2
 _ROOM_AGE = 20
 _OPEN: dict[str, "Environment"] = {}
 """LMDB must not open a file twice in a process: this is the one place that knows which are open."""
@@ -53,6 +55,7 @@ class Environment:
         self._lock = lock
         self._page_size = env.stat()["psize"]
         self._disk_room, self._disk_room_age = 0, _ROOM_AGE
+        self._free = 0
 
     @property
     def closed(self) -> bool:
@@ -82,18 +85,32 @@ class Environment:
             _put_meta(txn, "clean", False)
 
     def room(self, *, fresh: bool = False) -> int:
-        """Bytes that may still be written: to `max_bytes`, and to the end of the disk.
+        """Bytes that may still be written: in free pages, then to `max_bytes` or to the end of the disk.
 
         The disk is asked at every 20th call only, or when `fresh`: it may be slow to answer.
         """
         self._disk_room_age += 1
         if fresh or self._disk_room_age > _ROOM_AGE:
-            disk = os.statvfs(self.folder)
-            self._disk_room, self._disk_room_age = disk.f_bavail * disk.f_frsize, 0
+            self._disk_room, self._disk_room_age = self.disk_room(), 0
+            self._free = self.free_bytes()
         if not self.max_bytes:
-            return self._disk_room
-        used = (self.raw.info()["last_pgno"] + 1) * self._page_size
-        return min(self._disk_room, self.max_bytes - used)
+            return self._disk_room + self._free
+        self._free = self.free_bytes()
+        return min(self._disk_room, self.max_bytes - self.file_bytes()) + self._free
+
+    def disk_room(self) -> int:
+        """Bytes to the end of the disk."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def file_bytes(self) -> int:
+        return int(self.raw.info()["last_pgno"] + 1) * self._page_size
+
+    def free_bytes(self) -> int:
+        """In the file, to be written again; a few pages of LMDB's own and what a long read still sees are among them."""
+        with self.reading() as view:
+            used = view.pages() + pages_of(self.raw.stat())
+        return max(0, self.file_bytes() - (used + _META_PAGES) * self._page_size)
 
     def probe(self) -> None:
         """A small durable write; `StorageFull` when even that finds no room."""
@@ -126,15 +143,21 @@ class Environment:
 def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
     """Lock the folder, open or create its store, start a new life.
 
-    Raises DataFolderLocked with the owner's pid, NewerSchema or StoreUnreadable; each leaves the data as it was.
+    Raises DataFolderLocked with the owner's pid, NewerSchema, StoreUnreadable or StorageFull; each leaves the data as
+    it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()
-    lock = _lock(folder)
     try:
-        env = _open(folder, lock, max_bytes, sync)
-    except BaseException as error:
-        os.close(lock)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+        lock = _lock(folder)
+        try:
+            env = _open(folder, lock, max_bytes, sync)
+        except BaseException:
+            os.close(lock)
+            raise
+    except (lmdb.Error, OSError, StorageFull) as error:
+        if isinstance(error, StorageFull) or is_full(error):
+            raise StorageFull(f"there is no room to open the store in {folder}: {error}") from error
         if isinstance(error, lmdb.Error):
             raise StoreUnreadable(str(folder), str(error)) from error
         raise
@@ -206,8 +229,13 @@ def _lock(folder: Path) -> int:
         pid = os.read(handle, 32).strip()
         os.close(handle)
         raise DataFolderLocked(str(folder), int(pid) if pid.isdigit() else 0) from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    try:
+        pid_line = f"{os.getpid()}\n".encode()
+        os.pwrite(handle, pid_line, 0)  # over the old one first: its block may be the last of a full disk
+        os.ftruncate(handle, len(pid_line))
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
 
 

@@ -5,7 +5,7 @@ May import: agentcom.store.errors, lmdb.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import lmdb
@@ -46,6 +46,10 @@ class ReadView:
     def last_key(self, number: int) -> bytes | None:
         cursor = self._txn.cursor(self._dbs[number])
         return cursor.key() if cursor.last() else None
+
+    def pages(self) -> int:
+        """How many the tables take; the rest of the file is free, but for a few of LMDB's own."""
+        return sum(pages_of(self._txn.stat(table)) for table in self._dbs if table is not None)
 
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Entries with start <= key < stop."""
@@ -110,6 +114,11 @@ class WriteTransaction:
 
     def delete(self, number: int, key: bytes) -> None:
         self._txn.delete(key, b"", self._dbs[number])
+
+
+def pages_of(stat: Mapping[str, Any]) -> int:
+    """What LMDB's `stat` of a table comes to."""
+    return int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
 
 def is_full(error: BaseException) -> bool:

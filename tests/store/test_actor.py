@@ -318,7 +318,7 @@ def broken_put(*_: Any, **__: Any) -> None:
 def test_a_folder_in_use_stops_the_start_with_a_sentence(tmp_path, monkeypatch):
     async def scene(hall: Hall) -> None:
         held = open_environment(tmp_path)
-        monkeypatch.setattr("agentcom.store.disk.opened", lambda _: None)
+        monkeypatch.setattr("agentcom.store.opening.opened", lambda _: None)
         with pytest.raises(RootGaveUpError) as gave_up:
             await hall.build()
         assert DataFolderLocked.__name__ in gave_up.value.gave_up.last_crash
