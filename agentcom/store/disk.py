@@ -87,6 +87,7 @@ class Disk:
         self._upkeeps += 1
         if not self._settings.sync:
             self._env.flush()
+        self._env.look()
         if self._upkeeps % 60 == 0:
             self._env.clear_stale_readers()
         if self._refused:

@@ -3,7 +3,8 @@
 Lives here: the folder's lock, the schema version, the store's life, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
-May import: agentcom.store.{errors,layout,reader,tables,transactions}, lmdb, operating system.
+May import: agentcom.protocol.rows, agentcom.store.{errors,layout,reader,redo,tables,transactions}, lmdb,
+operating system.
 """
 
 import fcntl
@@ -14,6 +15,7 @@ from typing import Any
 import lmdb
 import msgspec
 
+from agentcom.protocol.rows import Journal
 from agentcom.store.errors import (
     DataFolderLocked,
     NewerSchema,
@@ -24,6 +26,7 @@ from agentcom.store.errors import (
 )
 from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.reader import Reader
+from agentcom.store.redo import Item, Redo, recover
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 from agentcom.store.transactions import ReadView, WriteTransaction, is_full, pages_of
 
@@ -52,6 +55,7 @@ class Environment:
         self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
         self.life = 0
         self.was_clean = False
+        self.redo: Redo
         self._lock = lock
         self._page_size = env.stat()["psize"]
         self._disk_room, self._disk_room_age = 0, _ROOM_AGE
@@ -83,6 +87,7 @@ class Environment:
             _put_meta(txn, "schema", SCHEMA)
             _put_meta(txn, "life", self.life)
             _put_meta(txn, "clean", False)
+        self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
         """Bytes that may still be written: in free pages, then to `max_bytes` or to the end of the disk.
@@ -122,8 +127,12 @@ class Environment:
         return self.raw.reader_check()
 
     def flush(self) -> None:
-        """For `sync=False`: everything committed so far is on disk on return."""
-        self.raw.sync(True)
+        """For `sync=False`: everything committed so far is durable on return."""
+        self.redo.flush()
+
+    def look(self) -> None:
+        """Once a second: LMDB's own pages follow also when nothing more is committed."""
+        self.redo.look()
 
     def mark_clean(self) -> None:
         """The last write of an orderly stop."""
@@ -135,9 +144,12 @@ class Environment:
         if self._lock < 0:
             return
         _OPEN.pop(str(self.folder), None)
-        self.raw.close()
-        os.close(self._lock)
-        self._lock = -1
+        try:
+            self.redo.close()
+        finally:
+            self.raw.close()
+            os.close(self._lock)
+            self._lock = -1
 
 
 def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True) -> Environment:
@@ -197,19 +209,22 @@ def handle(folder: Path) -> Handle:
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     store = Layout(folder).store
+    entries = recover(store)
     raw = lmdb.open(
         str(store),
         map_size=MAP_SIZE,
         max_dbs=64,
         max_readers=MAX_READERS,
         max_spare_txns=8,
-        sync=sync,
+        sync=False,  # agentcom.store.redo is what makes a commit durable
         mode=0o600,
     )
     env = Environment(folder, lock, raw, max_bytes=max_bytes, sync=sync)
     try:
         _check_schema(env)
         _open_tables(env)
+        _write_again(env, entries)
+        env.redo = Redo(store, raw, env.dbs[TABLES["journal"].number], sync=sync)
         env.begin_life()
     except BaseException:
         raw.close()
@@ -253,6 +268,20 @@ def _check_schema(env: Environment) -> None:
 def _open_tables(env: Environment) -> None:
     for table in TABLES.values():
         env.dbs[table.number] = env.raw.open_db(table.name.encode())
+
+
+def _write_again(env: Environment, entries: list[Item]) -> None:
+    """What a power cut took from LMDB's file, as the redo log has it."""
+    journal = TABLES["journal"]
+    with env.raw.begin(write=True) as txn:
+        for key, row in entries:
+            entry: Journal = decode_row(journal, row, key)
+            for number, at, value in entry.ops:
+                if value is None:
+                    txn.delete(at, b"", env.dbs[number])
+                else:
+                    txn.put(at, value, db=env.dbs[number])
+            txn.put(key, row, db=env.dbs[journal.number])
 
 
 def _get_meta(view: ReadView, name: str) -> Any:

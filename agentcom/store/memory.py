@@ -12,7 +12,7 @@ from typing import Any
 from agentcom.store.commits import Engine, Item
 from agentcom.store.errors import StorageFull
 from agentcom.store.reader import Reader
-from agentcom.store.tables import BY_NUMBER
+from agentcom.store.tables import BY_NUMBER, TABLES
 
 
 class Rows:
@@ -96,7 +96,10 @@ class MemoryTransaction(MemoryView):
         rows = self._tables[number].rows
         return {key: rows[key] for key in keys if key in rows}
 
-    def put(self, number: int, items: list[Item], *, append: bool = False) -> None:
+    def journal(self, items: list[Item]) -> None:
+        self.put(TABLES["journal"].number, items)
+
+    def put(self, number: int, items: list[Item]) -> None:
         table = self._own(number)
         for key, value in items:
             table.put(key, value)

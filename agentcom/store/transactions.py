@@ -1,7 +1,7 @@
 """LMDB's transactions, as the store's engine and its readers use them.
 
 A write transaction must begin and end on one thread; readers may be anywhere.
-May import: agentcom.store.errors, lmdb.
+May import: agentcom.store.{errors,redo,tables}, lmdb.
 """
 
 import errno
@@ -11,6 +11,10 @@ from typing import Any, Protocol
 import lmdb
 
 from agentcom.store.errors import StorageFull
+from agentcom.store.redo import Item, Redo
+from agentcom.store.tables import TABLES
+
+_JOURNAL = TABLES["journal"].number
 
 
 class Source(Protocol):
@@ -18,6 +22,10 @@ class Source(Protocol):
 
     raw: lmdb.Environment
     dbs: list[Any]
+
+
+class Writable(Source, Protocol):
+    redo: Redo
 
 
 class ReadView:
@@ -74,29 +82,60 @@ class ReadView:
 
 
 class WriteTransaction:
-    """One write transaction; leaving the block commits (one fsync), an exception undoes it whole."""
+    """One write transaction; leaving the block commits, an exception undoes it whole.
 
-    __slots__ = ("_dbs", "_env", "_txn")
+    With entries for the journal (`journal`) it is durable when the block is left; without, at the next checkpoint.
+    """
 
-    def __init__(self, env: Source) -> None:
+    __slots__ = ("_dbs", "_entries", "_env", "_txn")
+
+    def __init__(self, env: Writable) -> None:
         self._env, self._dbs = env, env.dbs
+        self._entries: list[Item] = []
 
     def __enter__(self) -> "WriteTransaction":
-        self._txn = self._env.raw.begin(write=True)
+        self._env.redo.lock.acquire()
+        try:
+            self._txn = self._env.raw.begin(write=True)
+        except BaseException:
+            self._env.redo.lock.release()
+            raise
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if error is not None:
+        try:
+            if error is None:
+                self._commit()
+                return
             self._txn.abort()
             if is_full(error):
                 raise StorageFull(str(error)) from error
-            return
+        finally:
+            self._env.redo.lock.release()
+
+    def _commit(self) -> None:
+        """The entries first: once LMDB has committed, readers see it, and what they tell must be durable."""
+        redo = self._env.redo
+        if self._entries:
+            try:
+                redo.append(self._entries)
+            except BaseException:
+                self._txn.abort()
+                raise
         try:
             self._txn.commit()
         except lmdb.Error as problem:
+            if self._entries:
+                redo.undo()
             if is_full(problem):
                 raise StorageFull(str(problem)) from problem
             raise
+        redo.committed()
+
+    def journal(self, items: list[Item]) -> None:
+        """Rows of the journal, above every one that is there, which say all that this transaction changes."""
+        self.put(_JOURNAL, items, append=True)
+        self._entries += items
 
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._dbs[number])

@@ -6,9 +6,9 @@ from typing import Any
 
 from agentcom.store.commits import Answer, Engine, Prepared
 from agentcom.store.disk import Disk, Done, Figures, Settings
-from agentcom.store.env import WriteTransaction
 from agentcom.store.errors import StorageFull
 from agentcom.store.messages import Committed, Failed, Open
+from agentcom.store.transactions import WriteTransaction
 
 
 class Weather:
@@ -32,11 +32,11 @@ class WeatheredTransaction(WriteTransaction):
 
     __slots__ = ("weather",)
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None and self.weather.full and self.weather.map_full:
+    def _commit(self) -> None:
+        if self.weather.full and self.weather.map_full:
             self._txn.abort()
             raise StorageFull("the simulated disk is full")
-        super().__exit__(kind, error, trace)
+        super()._commit()
 
 
 class WeatheredEngine(Engine):
