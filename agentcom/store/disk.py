@@ -50,10 +50,11 @@ class Done(msgspec.Struct, frozen=True):
     figures: Figures
 
 
-def needed(reserve: int, ballast: Ballast) -> int:
+def needed(reserve: int, ballast: Ballast, useless: int = 0) -> int:
     """The least room with which new work is taken. A ballast that was given up must fit again first: what it left is
-    for deletes, and for a rewrite of the file."""
-    return max(reserve, ballast.needs) if ballast.given_up else reserve
+    for deletes, and for a rewrite of the file. `useless` is what a write could not use of the room there was.
+    """
+    return (max(reserve, ballast.needs) if ballast.given_up else reserve) + useless
 
 
 class Disk:
@@ -63,6 +64,7 @@ class Disk:
         self.thread = thread  #: exactly one: LMDB hangs for ever if a transaction changes threads
         self._settings = settings
         self._refused = False  #: a write found no room since the last successful probe
+        self._useless = 0  #: free pages that were of no use to it: scattered, or still seen by a reader
         self._upkeeps = 0
 
     def open(self) -> Figures:
@@ -76,7 +78,9 @@ class Disk:
     def apply(self, items: Sequence[Prepared | Open]) -> Done:
         begun = time.perf_counter()
         answers = tuple(self._engine.apply(items))
-        self._refused |= any(getattr(answer, "code", "") == "storage_full" for answer in answers)
+        if any(getattr(answer, "code", "") == "storage_full" for answer in answers):
+            self._refused = True
+            self._useless = max(0, min(self._env.free_bytes() // 2, self._env.room(fresh=True)))
         took_ms = (time.perf_counter() - begun) * 1000
         full = self._full()
         space = self._space() if full else None  # while it is full there is little else to do
@@ -113,10 +117,12 @@ class Disk:
     # --- room --------------------------------------------------------------------------------------
 
     def _make_room(self) -> bool:
-        gave = self._ballast.give_up()
+        """For one more try: the ballast, and the pages that were only kept for the last checkpoints."""
+        self._ballast.give_up()
         self._engine.reserve = self._for_deletes()
+        self._env.reuse_pages()
         self._env.room(fresh=True)
-        return gave
+        return True
 
     def _for_deletes(self) -> int:
         """Of what the ballast left, half may still take what was adopted before `full` was told."""
@@ -127,11 +133,15 @@ class Disk:
             self._env.probe()
         except StorageFull:
             return
-        self._refused = False
+        if self._env.room(fresh=True) >= self._needed:
+            self._refused, self._useless = False, 0
 
     def _full(self, *, fresh: bool = False) -> bool:
-        least = needed(self._settings.reserve, self._ballast)
-        return self._refused or self._env.room(fresh=fresh) < least
+        return self._refused or self._env.room(fresh=fresh) < self._needed
+
+    @property
+    def _needed(self) -> int:
+        return needed(self._settings.reserve, self._ballast, self._useless)
 
     def _figures(self) -> Figures:
         return Figures(self._full(fresh=True), space=self._space())
@@ -143,7 +153,7 @@ class Disk:
             file=env.file_bytes(),
             free=env.free_bytes(),
             room=env.room(),
-            needed=needed(self._settings.reserve, ballast),
+            needed=self._needed,
             ballast=ballast.bytes,
             given_up=ballast.given_up,
             of_limit=bool(env.max_bytes) and left < env.disk_room(),

@@ -34,6 +34,8 @@ SCHEMA = 1
 MAP_SIZE = 1 << 40
 """Opened huge and never resized: resizing under a live reader is SIGBUS. It costs address space only."""
 MAX_READERS = 512
+_LOCK_BYTES = 4_096 + 64 * MAX_READERS
+"""Of LMDB's lock file: a cache line for each reader, and what comes before them."""
 RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
@@ -90,8 +92,9 @@ class Environment:
         self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
-        """Bytes that may still be written: in free pages, then to `max_bytes` or to the end of the disk.
+        """Bytes that may still be written: to the end of the disk or to `max_bytes`, and in half of the free pages.
 
+        The other half may be scattered, or still seen by a reader.
         The disk is asked at every 20th call only, or when `fresh`: it may be slow to answer.
         """
         self._disk_room_age += 1
@@ -99,9 +102,9 @@ class Environment:
             self._disk_room, self._disk_room_age = self.disk_room(), 0
             self._free = self.free_bytes()
         if not self.max_bytes:
-            return self._disk_room + self._free
+            return self._disk_room + self._free // 2
         self._free = self.free_bytes()
-        return min(self._disk_room, self.max_bytes - self.file_bytes()) + self._free
+        return min(self._disk_room, self.max_bytes - self.file_bytes()) + self._free // 2
 
     def disk_room(self) -> int:
         """Bytes to the end of the disk."""
@@ -112,7 +115,7 @@ class Environment:
         return int(self.raw.info()["last_pgno"] + 1) * self._page_size
 
     def free_bytes(self) -> int:
-        """In the file, to be written again; a few pages of LMDB's own and what a long read still sees are among them."""
+        """In the file, to be written again; some are LMDB's own, and some a long read may still see."""
         with self.reading() as view:
             used = view.pages() + pages_of(self.raw.stat())
         return max(0, self.file_bytes() - (used + _META_PAGES) * self._page_size)
@@ -133,6 +136,11 @@ class Environment:
     def look(self) -> None:
         """Once a second: LMDB's own pages follow also when nothing more is committed."""
         self.redo.look()
+
+    def reuse_pages(self) -> None:
+        """Free pages that only the redo log's checkpoints still see may be written again from now on."""
+        for _ in range(2):
+            self.redo.checkpoint()
 
     def mark_clean(self) -> None:
         """The last write of an orderly stop."""
@@ -209,6 +217,7 @@ def handle(folder: Path) -> Handle:
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     store = Layout(folder).store
+    _take_lock_file(store)
     entries = recover(store)
     raw = lmdb.open(
         str(store),
@@ -227,6 +236,8 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
         env.redo = Redo(store, raw, env.dbs[TABLES["journal"].number], sync=sync)
         env.begin_life()
     except BaseException:
+        if hasattr(env, "redo"):
+            env.redo.abandon()
         raw.close()
         raise
     env.clear_stale_readers()
@@ -252,6 +263,19 @@ def _lock(folder: Path) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def _take_lock_file(store: Path) -> None:
+    """All blocks of LMDB's lock file: it is written through a map, where a full disk would be SIGBUS and no error."""
+    store.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(store / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, _LOCK_BYTES)
+    except OSError as error:
+        if is_full(error):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _check_schema(env: Environment) -> None:

@@ -40,10 +40,10 @@ Item = tuple[bytes, bytes]
 LOGS = ("redo.0", "redo.1")
 CHECKPOINT, DATA = "checkpoint", "data.mdb"
 EVERY_S = 0.5
-MAX_LOG = 8 << 20
-"""A log larger than this is followed by a checkpoint before its time."""
-_STEP = 256 << 10
-"""Logs grow by this: a write behind a file's end makes the filesystem flush its own journal too."""
+MAX_LOG = 8 << 20  #: a log larger than this is followed by a checkpoint before its time
+_STEP = (
+    256 << 10
+)  #: logs grow by this: a write behind a file's end makes the filesystem flush its own journal too
 
 _HEADER = struct.Struct(">8sII")  #: magic, salt, CRC
 _RECORD = struct.Struct(">II")  #: length of the body, CRC of it and of everything before it in this log
@@ -101,7 +101,7 @@ class Redo:
             self.checkpoint()
             self._forget()
         except BaseException:
-            self._let_go()
+            self.abandon()
             raise
 
     # --- the writer's way ----------------------------------------------------------------------------
@@ -161,9 +161,12 @@ class Redo:
         try:
             self.checkpoint()
         finally:
-            self._let_go()
+            self.abandon()
 
-    def _let_go(self) -> None:
+    def abandon(self) -> None:
+        """Without a checkpoint; then LMDB may be closed."""
+        if self._job is not None:
+            self._job.join()
         for pin in (self._pin, self._next_pin):
             if pin is not None:
                 pin.abort()
