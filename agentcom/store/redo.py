@@ -43,7 +43,7 @@ EVERY_S = 0.5
 MAX_LOG = 8 << 20  #: a log larger than this is followed by a checkpoint before its time
 _STEP = (
     256 << 10
-)  #: logs grow by this: a write behind a file's end makes the filesystem flush its own journal too
+)  #: logs grow by this: writing behind a file's end makes the filesystem flush its journal too
 
 _HEADER = struct.Struct(">8sII")  #: magic, salt, CRC
 _RECORD = struct.Struct(">II")  #: length of the body, CRC of it and of everything before it in this log
@@ -63,9 +63,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     seq: int  #: the newest journal entry it contains
     page: int  #: bytes of a page
     meta: bytes  #: LMDB's meta of it
-    place: tuple[
-        str, int, int
-    ]  #: the kernel's boot, device and inode under which later pages are to be trusted
+    place: tuple[str, int, int]  #: boot, device and inode under which later pages are to be trusted
 
 
 class Redo:
