@@ -311,6 +311,22 @@ def test_a_disk_that_stays_silent_ends_the_process(tmp_path, monkeypatch):
     hold(tmp_path, scene)
 
 
+def test_a_disk_that_is_silent_from_the_start_ends_the_process(tmp_path, monkeypatch):
+    async def scene(hall: Hall) -> None:
+        answer = threading.Event()
+        monkeypatch.setattr("actors.store.STUCK_S", 1)
+        monkeypatch.setattr(Disk, "open", lambda *_: answer.wait(DEADLINE_S))
+        building = asyncio.create_task(hall.build())
+        async with asyncio.timeout(DEADLINE_S):
+            while not panics:
+                await asyncio.sleep(0)
+        answer.set()
+        building.cancel()
+        assert panics[0] == "the disk did not answer for 1 s"
+
+    hold(tmp_path, scene)
+
+
 def broken_put(*_: Any, **__: Any) -> None:
     raise OSError(5, "Input/output error")
 
