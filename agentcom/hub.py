@@ -58,6 +58,9 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
         folder = Path(config.hub.data).absolute()
         found = open_patiently(store_settings(config, str(folder)), _waits_for_room)
         log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
+        for change in found.migrated:
+            log.info("store.migrated", before=change.before, after=change.after, puts=change.puts,
+                     deletes=change.deletes, copy=change.copy)  # fmt: skip
         if not found.sync:
             log.warning(
                 "store.sync_interval", risk="a power cut may lose the last second of acknowledged work"

@@ -111,5 +111,7 @@ def say(line: Any) -> None:
 
 
 def _end_with_input() -> None:
-    sys.stdin.buffer.read()
+    """Not by `sys.stdin`: the lock of one that waits there ends the interpreter by SIGABRT when the work is done."""
+    while os.read(0, 4096):
+        pass
     os._exit(3)

@@ -3,7 +3,7 @@
 Lives here: the folder's lock, the schema version, the store's life, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
-May import: agentcom.protocol.rows, agentcom.store.{errors,layout,reader,redo,tables,transactions}, lmdb,
+May import: agentcom.protocol.rows, agentcom.store.{errors,layout,migrations,reader,redo,tables,transactions}, lmdb,
 operating system.
 """
 
@@ -25,12 +25,13 @@ from agentcom.store.errors import (
     StoreUnreadable,
 )
 from agentcom.store.layout import Layout, sync_folder
+from agentcom.store.migrations import SCHEMA as SCHEMA
+from agentcom.store.migrations import Planned, bring_up
 from agentcom.store.reader import Reader
 from agentcom.store.redo import Item, Redo, recover
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key, encode_row
 from agentcom.store.transactions import ReadView, WriteTransaction, is_full, pages_of
 
-SCHEMA = 1
 MAP_SIZE = 1 << 40
 """Opened huge and never resized: resizing under a live reader is SIGBUS. It costs address space only."""
 MAX_READERS = 512
@@ -57,6 +58,7 @@ class Environment:
         self.dbs: list[Any] = [None] * (max(BY_NUMBER) + 1)
         self.life = 0
         self.was_clean = False
+        self.migrated: tuple[Planned, ...] = ()  #: what the open changed in an older release's store
         self.redo: Redo
         self._lock = lock
         self._page_size = env.stat()["psize"]
@@ -78,6 +80,9 @@ class Environment:
         with self.reading() as view:
             return _get_meta(view, name)
 
+    def put_meta(self, txn: WriteTransaction, name: str, value: Any) -> None:
+        txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])
+
     def begin_life(self) -> None:
         """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
 
@@ -86,9 +91,9 @@ class Environment:
         self.was_clean = bool(self.meta("clean"))
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
-            _put_meta(txn, "schema", SCHEMA)
-            _put_meta(txn, "life", self.life)
-            _put_meta(txn, "clean", False)
+            self.put_meta(txn, "schema", SCHEMA)
+            self.put_meta(txn, "life", self.life)
+            self.put_meta(txn, "clean", False)
         self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
@@ -123,7 +128,7 @@ class Environment:
     def probe(self) -> None:
         """A small durable write; `StorageFull` when even that finds no room."""
         with self.writing() as txn:
-            _put_meta(txn, "probe", self.life)
+            self.put_meta(txn, "probe", self.life)
 
     def clear_stale_readers(self) -> int:
         """Give back the slots of readers that died; returns how many."""
@@ -145,7 +150,7 @@ class Environment:
     def mark_clean(self) -> None:
         """The last write of an orderly stop."""
         with self.writing() as txn:
-            _put_meta(txn, "clean", True)
+            self.put_meta(txn, "clean", True)
 
     def close(self) -> None:
         """Close the file and give the folder back. Closing twice is harmless."""
@@ -234,6 +239,8 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
         _open_tables(env)
         _write_again(env, entries)
         env.redo = Redo(store, raw, env.dbs[TABLES["journal"].number], sync=sync)
+        if (env.meta("schema") or SCHEMA) < SCHEMA:
+            env.migrated = bring_up(env)
         env.begin_life()
     except BaseException:
         if hasattr(env, "redo"):
@@ -311,7 +318,3 @@ def _write_again(env: Environment, entries: list[Item]) -> None:
 def _get_meta(view: ReadView, name: str) -> Any:
     raw = view.get(_META, encode_key(TABLES["meta"], (name,)))
     return None if raw is None else decode_row(TABLES["meta"], raw, (name,))
-
-
-def _put_meta(txn: WriteTransaction, name: str, value: Any) -> None:
-    txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])

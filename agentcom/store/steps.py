@@ -15,7 +15,7 @@ STEPS = (
     "rewrite.swept",
     "restore.begun", "restore.copied", "restore.replayed", "restore.raised", "restore.set_aside",
     "restore.switched",
-    "migrate.begun", "migrate.done",
+    "migrate.begun", "migrate.copied", "migrate.written", "migrate.done",
 )  # fmt: skip
 
 
