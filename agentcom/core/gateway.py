@@ -21,6 +21,7 @@ from agentcom.core.messages import (
     HubStopping,
     Reply,
     RepoChanged,
+    Several,
     SubjectRevoked,
     Tick,
     ToSession,
@@ -29,6 +30,8 @@ from agentcom.core.messages import (
 
 def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
     """What to send, in order. A message this does not know is a bug of its sender and raises."""
+    if isinstance(message, Several):
+        return [output for one in message.messages for output in decide(state, one, now, rows)]
     return _HANDLERS[type(message)](state, message, now, rows)
 
 

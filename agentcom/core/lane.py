@@ -85,9 +85,15 @@ class Lane(LaneTime):
             return None, "it is not in this lane"
         if not self._is_current(claim.agent_id, claim.incarnation):
             return task, "the claim comes from an older life of its agent"
+        if claim.after and self._still_holds(claim.agent_id, claim.after):
+            return task, "its report on the task before does not count"
         if why := tasks.why_not(task, claim.agent_id, now.ms):
             return task, why
         return task, repo_problem(task, self.rows)
+
+    def _still_holds(self, agent: str, key: tuple[str, int]) -> bool:
+        held: TaskState | None = self.rows.get("task", (key[0],))
+        return held is not None and (held.holder, held.generation) == (agent, key[1])
 
     def _is_current(self, agent: str, incarnation: int) -> bool:
         newest = self._incarnations.get(agent, 0)

@@ -52,6 +52,12 @@ class Ask(Message, frozen=True, kw_only=True):
         )
 
 
+class Several(Message, frozen=True):
+    """Notices to one name that leave together, in order: a way through a mailbox costs as much as a decision."""
+
+    messages: tuple[Any, ...]
+
+
 # --- edge and gateway (names: "gateway"; the edge is a port) ----------------------------------------
 
 
@@ -189,6 +195,7 @@ class Claim(Message, frozen=True):
     incarnation: int
     task_id: str
     capabilities: tuple[str, ...]
+    after: tuple[str, int] | None = None  #: good only if this assignment, reported on just before, is over
 
 
 class Reclaim(Message, frozen=True):

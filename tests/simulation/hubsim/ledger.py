@@ -104,6 +104,8 @@ class Ledger:
         fold([entry], self.rows)
         for task_id, result in results:
             self._result(task_id, result)
+        for agent, held in self.held.items():  # of a whole entry: one may end a hold and begin the next
+            holds(len(held) <= 1, agent, "holds", sorted(held))
 
     # --- one task's next state ---------------------------------------------------------------------
 
@@ -172,9 +174,7 @@ class Ledger:
         if old is not None and old.holder and old.holder != new.holder:
             self.held[old.holder].discard(new.id)
         if new.holder:
-            held = self.held.setdefault(new.holder, set())
-            held.add(new.id)
-            holds(len(held) == 1, new.holder, "holds", sorted(held))
+            self.held.setdefault(new.holder, set()).add(new.id)
 
     def _result(self, task_id: str, row: Result) -> None:
         if not row.accepted:
