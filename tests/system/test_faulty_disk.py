@@ -76,7 +76,7 @@ def test_a_silent_disk_is_an_alert_then_the_end_and_nothing_is_lost(make_faulty:
         async with hub.admin(retry_s=0) as admin:
             tasks = {await submit(admin, n) for n in range(8)}
             (hub.data / "hang").touch()
-            await until_refused(admin, "overloaded")
+            await until_refused(admin, "unavailable")
             said = await admin.health()
             assert said["store"]["stuck"]
             assert "does not answer: new work is refused" in said["alerts"][0]
