@@ -118,12 +118,20 @@ class Blocked(Section, frozen=True, kw_only=True):
 
 
 class Store(Section, frozen=True, kw_only=True):
-    sync: Literal["always", "interval"] = "always"  #: `interval` is faster, and a power cut loses the newest
+    sync: Literal["always", "interval"] = (
+        "always"  #: `interval` is faster, and a power cut may lose the last second of acknowledged work
+    )
     max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
-    max_bytes: Annotated[int, Meta(ge=0)] = 0  #: of the store's file; 0 is as large as the disk
+    max_bytes: Annotated[int, Meta(ge=0)] = (
+        0  #: of the store's file, at least 64 MiB; 0 is as large as the disk. The last 32 MiB take no new work
+    )
     ballast_bytes: Annotated[int, Meta(ge=0)] = (
         64 << 20
-    )  #: given up when the disk is full, so that it can be tidied
+    )  #: a file of this size is given up when the disk is full, so that it can be tidied; 0 is none
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_bytes < 64 << 20:
+            raise ValueError(f"expected store.max_bytes to be 0 or at least 67108864, got: {self.max_bytes}")
 
 
 class Snapshots(Section, frozen=True, kw_only=True):

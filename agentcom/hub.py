@@ -46,7 +46,8 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 
     `environ` tells of systemd, `leash` of the keeper; both may be empty.
 
-    Raises `BadTls`, `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
+    A full disk is waited for, unless the store would be new. Raises `BadTls`, `PortInUse`, `DataFolderLocked`,
+    `NewerSchema`, `StorageFull` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
@@ -55,10 +56,17 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
-        started = starting.start(config, folder)
+        started = starting.start_patiently(config, folder, _waits_for_room)
         found = started.env
         log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean,
                  epoch=started.epoch)  # fmt: skip
+        for change in found.migrated:
+            log.info("store.migrated", before=change.before, after=change.after, puts=change.puts,
+                     deletes=change.deletes, copy=change.copy)  # fmt: skip
+        if not found.sync:
+            log.warning(
+                "store.sync_interval", risk="a power cut may lose the last second of acknowledged work"
+            )
         hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash, started)
         try:
             return uvloop.run(hub.serve(listener))
@@ -155,7 +163,15 @@ class Hub:
         path = self.folder / "admin.token"
         if path.is_file() and path.stat().st_size:
             return
-        answer = await self._ask_directory("bootstrap")
+        try:
+            answer = await self._ask_directory("bootstrap")
+        except Unavailable as full:
+            if full.code != "storage_full":
+                raise
+            log.error(
+                "admin.token_not_written", file=str(path), reason=str(full)
+            )  # the next start tries again
+            return
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(answer.token + "\n")
@@ -182,6 +198,10 @@ class Hub:
         if isinstance(body, Fault):
             raise Unavailable(body.code, body.message)
         return body
+
+
+def _waits_for_room(why: str, again_in_s: float) -> None:
+    log.error("store.waits_for_room", reason=why, again_in_s=again_in_s)
 
 
 def _stop_signals() -> tuple[signal.Signals, ...]:

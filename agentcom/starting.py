@@ -18,16 +18,18 @@ from agentcom.config import Config
 from agentcom.core.messages import Condition
 from agentcom.store import redo_format, restore
 from agentcom.store.child import Tool, ToolFailed
-from agentcom.store.env import Environment, lock_folder, open_environment
+from agentcom.store.env import Environment, lock_folder
 from agentcom.store.errors import StoreError
 from agentcom.store.findings import Problem
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
+from agentcom.store.opening import Told, open_store, patiently
 from agentcom.store.restore import Folders, Record
 from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.salvage import salvage
 from agentcom.store.segments import listed
+from agentcom.store.settings import Settings
 
 log = structlog.get_logger()
 
@@ -91,6 +93,18 @@ def folders_of(config: Config, folder: Path) -> Folders:
     )
 
 
+def store_settings(config: Config, folder: str) -> Settings:
+    store = config.store
+    return Settings(
+        folder, sync=store.sync == "always", max_bytes=store.max_bytes, ballast=store.ballast_bytes
+    )
+
+
+def start_patiently(config: Config, folder: Path, told: Told) -> Started:
+    """Like `start`; a store on a full disk waits for room."""
+    return patiently(folder, lambda: start(config, folder), told)
+
+
 def start(config: Config, folder: Path) -> Started:
     """The folder's store, locked, whole and open.
 
@@ -105,7 +119,7 @@ def start(config: Config, folder: Path) -> Started:
     except BaseException:
         os.close(lock)
         raise
-    env = open_environment(folder, sync=config.store.sync == "always", lock=lock)
+    env = open_store(store_settings(config, str(folder)), lock)
     restore.clear_scratch(layout)
     layout.pardon()
     for path in layout.sweep():

@@ -31,7 +31,7 @@ from agentcom.core.compaction import RewriteRules
 from agentcom.core.messages import Condition, Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
-from agentcom.store.disk import Settings
+from agentcom.starting import store_settings
 from agentcom.store.manifests import release
 from agentcom.store.snapshot_schedule import Rules
 from agentcom.store.snapshotting import Order
@@ -96,8 +96,7 @@ def worker(name: str, actor: str, args: Any, *, shutdown: float = 5.0) -> ChildS
 
 
 def _store(config: Config, folder: str) -> StoreArgs:
-    sync = config.store.sync == "always"
-    return StoreArgs(Settings(folder, sync=sync), max_queue=config.store.max_queue)
+    return StoreArgs(store_settings(config, folder), max_queue=config.store.max_queue)
 
 
 def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:

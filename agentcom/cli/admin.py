@@ -9,6 +9,7 @@ from agentcom.cli import (
     admin_data,
     admin_hub,
     admin_limits,
+    admin_migrate,
     admin_snapshots,
     admin_store,
     admin_tasks,
@@ -26,7 +27,10 @@ def main() -> None:
     """
 
 
-for group in (admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data):
+GROUPS = (
+    admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data, admin_migrate,
+)  # fmt: skip
+for group in GROUPS:
     for command in group.COMMANDS:
         main.add_command(command)
 

@@ -226,11 +226,20 @@ def write_rows(txn: Rows, tables: dict[int, dict[bytes, bytes | None]]) -> None:
 class Engine:
     """Incarnations, caches, and `apply`. One per open store; never called from two threads at once."""
 
-    def __init__(self, backend: Backend, *, now: Callable[[], float] = time.time, reserve: int = 0) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        now: Callable[[], float] = time.time,
+        reserve: int = 0,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`make_room` is called when a batch found none; it says whether to try once more."""
         self.numbers: dict[bytes, int] = {}
         self.seq = _last_seq(backend)
         self.raised = _raised(backend)
-        self._backend, self._now, self._reserve = backend, now, reserve
+        self.reserve = reserve  #: with less room than this only deletes are written
+        self._backend, self._now, self._make_room = backend, now, make_room
         self._life = backend.life
         self._minted: dict[str, int] = {}
         self._failed: dict[str, int] = {}  #: the incarnation whose later tickets are aborted
@@ -249,12 +258,17 @@ class Engine:
         try:
             return self._apply(items)
         except StorageFull as error:
-            return [self._turn_away(item, f"no room to write: {error}") for item in items]
+            if not self._make_room():
+                return self._turn_away(items, error)
+        try:
+            return self._apply(items)
+        except StorageFull as error:
+            return self._turn_away(items, error)
 
     def _apply(self, items: Sequence[Prepared | Open]) -> list[Answer]:
         failed = dict(self._failed)
         answers: list[Answer] = []
-        tight = self._reserve > 0 and self._backend.room() < self._reserve
+        tight = self.reserve > 0 and self._backend.room() < self.reserve
         ms = int(self._now() * 1000)
         with self._backend.writing() as txn:
             if self._backend.life != self._life:
@@ -315,7 +329,10 @@ class Engine:
             return Failed(commit.ticket, "storage_full", "the reserve is kept for deletes")
         return None
 
-    def _turn_away(self, item: Prepared | Open, why: str) -> Answer:
+    def _turn_away(self, items: Sequence[Prepared | Open], error: StorageFull) -> list[Answer]:
+        return [self._turned_away(item, f"no room to write: {error}") for item in items]
+
+    def _turned_away(self, item: Prepared | Open, why: str) -> Answer:
         if isinstance(item, Open):
             return self._open(item.name)
         code: Reason = "aborted" if self._failed.get(item.actor) == item.incarnation else "storage_full"

@@ -3,7 +3,8 @@
 Lives here: the folder's lock, the schema version, the store's life and id, the clean mark.
 
 Where its files are is in agentcom.store.layout. LMDB must be opened after any fork.
-May import: agentcom.protocol.rows, agentcom.store.{datafile,errors,layout,reader,redo,tables,transactions}, lmdb,
+May import: agentcom.protocol.rows,
+agentcom.store.{datafile,errors,layout,migrations,reader,redo,redo_format,tables,transactions}, lmdb,
 operating system.
 """
 
@@ -18,26 +19,31 @@ import lmdb
 import msgspec
 
 from agentcom.protocol.rows import Journal
-from agentcom.store.datafile import MAP_SIZE, DataFile
+from agentcom.store.datafile import MAP_SIZE, MAX_READERS, DataFile
 from agentcom.store.errors import (
     DataFolderLocked,
     NewerSchema,
+    StorageFull,
     StoreClosed,
     StoreError,
     StoreUnreadable,
 )
 from agentcom.store.layout import Layout, sync_folder
+from agentcom.store.migrations import SCHEMA as SCHEMA
+from agentcom.store.migrations import Planned, bring_up
 from agentcom.store.reader import Reader
 from agentcom.store.redo import Redo
 from agentcom.store.redo_format import Item, recover
 from agentcom.store.tables import TABLES, decode_row, encode_key, encode_row
-from agentcom.store.transactions import ReadView, WriteTransaction
+from agentcom.store.transactions import ReadView, WriteTransaction, is_full
 
-SCHEMA = 1
+_LOCK_BYTES = 4_096 + 64 * MAX_READERS
+"""Of LMDB's lock file: a cache line for each reader, and what comes before them."""
 RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
 _META = TABLES["meta"].number
+_META_PAGES = 2
 _ROOM_AGE = 20
 _OPEN: dict[str, "Environment"] = {}
 """LMDB must not open a file twice in a process: this is the one place that knows which are open."""
@@ -67,8 +73,10 @@ class Environment:
         self.life = 0
         self.was_clean = False
         self._retired: list[Retired] = []
+        self.migrated: tuple[Planned, ...] = ()  #: what the open changed in an older release's store
         self._lock = lock
         self._disk_room, self._disk_room_age = 0, _ROOM_AGE
+        self._free = 0
 
     @property
     def closed(self) -> bool:
@@ -97,6 +105,9 @@ class Environment:
         with self.reading() as view:
             return _get_meta(view, name)
 
+    def put_meta(self, txn: WriteTransaction, name: str, value: Any) -> None:
+        txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])
+
     def begin_life(self) -> None:
         """Every incarnation minted from now on is above every earlier one, and the clean mark is gone.
 
@@ -108,30 +119,44 @@ class Environment:
         store = self.meta("store")
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
-            _put_meta(txn, "schema", SCHEMA)
-            _put_meta(txn, "life", self.life)
-            _put_meta(txn, "clean", False)
+            self.put_meta(txn, "schema", SCHEMA)
+            self.put_meta(txn, "life", self.life)
+            self.put_meta(txn, "clean", False)
             if store is None:
-                _put_meta(txn, "store", secrets.token_hex(8))
+                self.put_meta(txn, "store", secrets.token_hex(8))
         self.redo.checkpoint()
 
     def room(self, *, fresh: bool = False) -> int:
-        """Bytes that may still be written: to `max_bytes`, and to the end of the disk.
+        """Bytes that may still be written: to the end of the disk or to `max_bytes`, and in half of the free pages.
 
+        The other half may be scattered, or still seen by a reader.
         The disk is asked at every 20th call only, or when `fresh`: it may be slow to answer.
         """
         self._disk_room_age += 1
         if fresh or self._disk_room_age > _ROOM_AGE:
-            disk = os.statvfs(self.folder)
-            self._disk_room, self._disk_room_age = disk.f_bavail * disk.f_frsize, 0
+            self._disk_room, self._disk_room_age = self.disk_room(), 0
+            self._free = self.free_bytes()
         if not self.max_bytes:
-            return self._disk_room
-        return min(self._disk_room, self.max_bytes - self.file.bytes)
+            return self._disk_room + self._free // 2
+        self._free = self.free_bytes()
+        return min(self._disk_room, self.max_bytes - self.file.bytes) + self._free // 2
+
+    def disk_room(self) -> int:
+        """Bytes to the end of the disk."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def file_bytes(self) -> int:
+        return self.file.bytes
+
+    def free_bytes(self) -> int:
+        """In the file, to be written again; some are LMDB's own, and some a long read may still see."""
+        return self.file.usage().free_bytes
 
     def probe(self) -> None:
         """A small durable write; `StorageFull` when even that finds no room."""
         with self.writing() as txn:
-            _put_meta(txn, "probe", self.life)
+            self.put_meta(txn, "probe", self.life)
 
     def clear_stale_readers(self) -> int:
         """Give back the slots of readers that died; returns how many."""
@@ -145,10 +170,15 @@ class Environment:
         """Once a second: LMDB's own pages follow also when nothing more is committed."""
         self.redo.look()
 
+    def reuse_pages(self) -> None:
+        """Free pages that only the redo log's checkpoints still see may be written again from now on."""
+        for _ in range(2):
+            self.redo.checkpoint()
+
     def mark_clean(self) -> None:
         """The last write of an orderly stop."""
         with self.writing() as txn:
-            _put_meta(txn, "clean", True)
+            self.put_meta(txn, "clean", True)
 
     def replace(self, file: DataFile) -> None:
         """From now on `file` is read and written. Call it while holding the old one's write transaction: whoever waits
@@ -189,15 +219,21 @@ def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True, loc
     """Lock the folder, open or create its store, start a new life. `lock` is one that `lock_folder` gave: it is the
     environment's from now on.
 
-    Raises DataFolderLocked with the owner's pid, NewerSchema or StoreUnreadable; each leaves the data as it was.
+    Raises DataFolderLocked with the owner's pid, NewerSchema, StoreUnreadable or StorageFull; each leaves the data as
+    it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()
-    lock = lock_folder(folder) if lock < 0 else lock
     try:
-        env = _open(folder, lock, max_bytes, sync)
-    except BaseException as error:
-        os.close(lock)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+        lock = lock_folder(folder) if lock < 0 else lock
+        try:
+            env = _open(folder, lock, max_bytes, sync)
+        except BaseException:
+            os.close(lock)
+            raise
+    except (lmdb.Error, OSError, StorageFull) as error:
+        if isinstance(error, StorageFull) or is_full(error):
+            raise StorageFull(f"there is no room to open the store in {folder}: {error}") from error
         if isinstance(error, lmdb.Error):
             raise StoreUnreadable(str(folder), str(error)) from error
         raise
@@ -237,6 +273,7 @@ def handle(folder: Path) -> Handle:
 
 def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
     store = Layout(folder).store
+    _take_lock_file(store)
     entries = recover(store)
     file = DataFile(store, map_size=MAP_SIZE)
     env = Environment(folder, lock, file, max_bytes=max_bytes, sync=sync)
@@ -245,8 +282,12 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
         file.open_tables()
         _write_again(env, entries)
         file.begin_log(sync=sync)
+        if (env.meta("schema") or SCHEMA) < SCHEMA:
+            env.migrated = bring_up(env)
         env.begin_life()
     except BaseException:
+        if hasattr(file, "redo"):
+            file.redo.abandon()
         file.raw.close()
         raise
     env.clear_stale_readers()
@@ -268,9 +309,27 @@ def lock_folder(folder: Path) -> int:
         pid = os.read(handle, 32).strip()
         os.close(handle)
         raise DataFolderLocked(str(folder), int(pid) if pid.isdigit() else 0) from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    try:
+        pid_line = f"{os.getpid()}\n".encode()
+        os.pwrite(handle, pid_line, 0)  # over the old one first: its block may be the last of a full disk
+        os.ftruncate(handle, len(pid_line))
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
+
+
+def _take_lock_file(store: Path) -> None:
+    """All blocks of LMDB's lock file: it is written through a map, where a full disk would be SIGBUS and no error."""
+    store.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(store / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, _LOCK_BYTES)
+    except OSError as error:
+        if is_full(error):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _check_schema(env: Environment) -> None:
@@ -301,7 +360,3 @@ def _write_again(env: Environment, entries: list[Item]) -> None:
 def _get_meta(view: ReadView, name: str) -> Any:
     raw = view.get(_META, encode_key(TABLES["meta"], (name,)))
     return None if raw is None else decode_row(TABLES["meta"], raw, (name,))
-
-
-def _put_meta(txn: WriteTransaction, name: str, value: Any) -> None:
-    txn.put(_META, [(encode_key(TABLES["meta"], (name,)), encode_row(value))])

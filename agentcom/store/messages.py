@@ -106,6 +106,10 @@ class StoreStatus(StoreMessage, frozen=True):
     overloaded: bool = False  #: refuse with `overloaded` what would write
     stuck: bool = False  #: the batch under way has taken very long
     sync: bool = True
+    batch_p50: int = 0  #: commits, of the last few hundred batches; this and the rest only on `GetStatus`
+    batch_p99: int = 0
+    commit_p50_ms: float = 0.0  #: how long one of those batches took
+    commit_p99_ms: float = 0.0
 
 
 # --- a rewritten store takes the place of the one in force -------------------------------------------

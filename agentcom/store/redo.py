@@ -54,10 +54,10 @@ from agentcom.store.redo_format import (
 )
 
 EVERY_S = 0.5
-MAX_LOG = 8 << 20
-"""A log larger than this is followed by a checkpoint before its time."""
-_STEP = 256 << 10
-"""Logs grow by this: a write behind a file's end makes the filesystem flush its own journal too."""
+MAX_LOG = 8 << 20  #: a log larger than this is followed by a checkpoint before its time
+_STEP = (
+    256 << 10
+)  #: logs grow by this: writing behind a file's end makes the filesystem flush its journal too
 
 
 class Redo:
@@ -93,7 +93,7 @@ class Redo:
             self.checkpoint()
             self._forget()
         except BaseException:
-            self._let_go()
+            self.abandon()
             raise
 
     # --- the writer's way ----------------------------------------------------------------------------
@@ -156,9 +156,12 @@ class Redo:
             elif self._job is not None:
                 self._job.join()
         finally:
-            self._let_go()
+            self.abandon()
 
-    def _let_go(self) -> None:
+    def abandon(self) -> None:
+        """Without a checkpoint; then LMDB may be closed."""
+        if self._job is not None:
+            self._job.join()
         for pin in (self._pin, self._next_pin):
             if pin is not None:
                 pin.abort()

@@ -1,10 +1,11 @@
 """LMDB's transactions, as the store's engine and its readers use them.
 
 A write transaction must begin and end on one thread; readers may be anywhere.
-May import: agentcom.store.{errors,redo,tables}, lmdb.
+May import: agentcom.store.{errors,redo,tables}, lmdb, operating system.
 """
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from agentcom.store.redo_format import Item
 from agentcom.store.tables import TABLES
 
 _JOURNAL = TABLES["journal"].number
+_NO_ROOM = 256 << 10
+"""Less than LMDB writes at once."""
 
 
 class Source(Protocol):
@@ -180,7 +183,7 @@ class WriteTransaction(PlainTransaction):
                 self._commit()
                 return
             self._txn.abort()
-            if error is not None and is_full(error):
+            if error is not None and (is_full(error) or self._found_no_room(error)):
                 raise StorageFull(str(error)) from error
         finally:
             self._redo.lock.release()
@@ -199,10 +202,17 @@ class WriteTransaction(PlainTransaction):
         except lmdb.Error as problem:
             if self._entries:
                 redo.undo()
-            if is_full(problem):
+            if is_full(problem) or self._found_no_room(problem):
                 raise StorageFull(str(problem)) from problem
             raise
         redo.committed()
+
+    def _found_no_room(self, error: BaseException) -> bool:
+        """LMDB calls it an input/output error when the disk took only a part of several pages."""
+        if not isinstance(error, lmdb.Error) or os.strerror(errno.EIO) not in str(error):
+            return False
+        disk = os.statvfs(self._holder.file.raw.path())
+        return disk.f_bavail * disk.f_frsize < _NO_ROOM
 
     def journal(self, items: list[Item]) -> None:
         """Rows of the journal, above every one that is there, which say all that this transaction changes."""

@@ -35,8 +35,8 @@ from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import Engine, open_environment
-from agentcom.store.disk import Settings
 from agentcom.store.messages import Answers, Commit, Committed, Open, Opened
+from agentcom.store.settings import Settings
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
 from supervisors.base import Supervised
