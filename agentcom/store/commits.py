@@ -388,18 +388,3 @@ def _raised(backend: Backend) -> int:
     with backend.reading() as view:
         raw = view.get(_META.number, encode_key(_META, ("line",)))
     return 0 if raw is None else RAISE * len(decode_row(_META, raw, ("line",)))
-
-
-Folded = dict[tuple[int, bytes], bytes]
-
-
-def fold(entries: Iterable[Journal], onto: Folded | None = None) -> Folded:
-    """The rows that journal entries in order come to: what verify compares and restore replays."""
-    rows = {} if onto is None else onto
-    for entry in entries:
-        for number, key, value in entry.ops:
-            if value is None:
-                rows.pop((number, key), None)
-            else:
-                rows[number, key] = value
-    return rows

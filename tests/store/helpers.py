@@ -6,7 +6,8 @@ from typing import Any
 from agentcom.protocol.ops import Op
 from agentcom.protocol.rows import TaskState
 from agentcom.store import Engine, Environment, MemoryStore, Reader, open_environment
-from agentcom.store.commits import Answer, fold
+from agentcom.store.commits import Answer
+from agentcom.store.fold import fold
 from agentcom.store.messages import Commit, Open, Opened
 from agentcom.store.tables import BY_NUMBER, UNFOLDED
 

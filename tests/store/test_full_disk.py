@@ -13,7 +13,7 @@ from agentcom.store.commits import prepare
 from agentcom.store.disk import Disk, Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Commit, Committed, Open
-from agentcom.store.opening import open_patiently, open_store
+from agentcom.store.opening import open_store, patiently
 from tests.small_disk import MIB, SmallDisk, small_disk
 from tests.store.helpers import all_rows, folded, task
 
@@ -192,7 +192,12 @@ def test_a_store_that_is_there_waits_for_room_and_says_so(disk):
         if len(told) == 3:
             disk.clear()
 
-    env = open_patiently(Settings(str(folder)), lambda why, wait_s: told.append((why, wait_s)), sleep)
+    env = patiently(
+        folder,
+        lambda: open_store(Settings(str(folder))),
+        lambda why, wait_s: told.append((why, wait_s)),
+        sleep,
+    )
     assert [wait_s for _, wait_s in told] == [1.0, 2.0, 4.0]
     assert "there is no room to open the store in" in told[0][0]
     assert {str(key[0]) for key, _ in Reader(env).scan("task")} == hand.written
@@ -203,7 +208,7 @@ def test_a_new_store_on_a_full_disk_is_refused_with_a_sentence_and_leaves_nothin
     folder = disk.path / "data"
     disk.fill(leave=MIB)
     with pytest.raises(StorageFull, match=r"needs 4 MiB of room, its disk has 1 MiB; make room"):
-        open_patiently(Settings(str(folder)), lambda *_: None)
+        patiently(folder, lambda: open_store(Settings(str(folder))), lambda *_: None)
     assert not folder.exists()
 
 

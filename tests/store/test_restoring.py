@@ -13,7 +13,7 @@ import pytest
 from agentcom.protocol.ops import Append
 from agentcom.protocol.rows import Mail
 from agentcom.store import restore, restore_sources
-from agentcom.store.commits import fold
+from agentcom.store.fold import fold
 from agentcom.store.layout import CONDEMNED, DATA, Layout
 from agentcom.store.redo_format import LOGS
 from agentcom.store.restore_plan import Lost, Target

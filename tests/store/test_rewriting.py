@@ -82,9 +82,7 @@ def test_what_was_committed_since_the_copy_is_added_at_the_switch(store):
     fill(writer, 7)
     writer.commit(Append("mailbox", ("bob",), Mail("m", 1)))
     with store.env.writing() as txn:  # what belongs to the file itself is not in the journal
-        from agentcom.store.env import _put_meta
-
-        _put_meta(txn, "epoch", 3)
+        store.env.put_meta(txn, "epoch", 3)
     switched = switch(store, into, copied.seq)
     assert (switched.problem, switched.entries) == ("", 15)
     assert all_rows(store) == folded(store)

@@ -6,7 +6,7 @@ from typing import Any
 from agentcom.core.transitions import NEXT
 from agentcom.protocol.index import entries as index_entries
 from agentcom.protocol.rows import HELD, Event, Journal, Phase, Result, TaskState
-from agentcom.store.commits import fold
+from agentcom.store.fold import fold
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, decode_key, decode_row, encode_key
 from agentcom.store.verify import check_rows
 
