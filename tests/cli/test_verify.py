@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from agentcom.cli import exits
 from agentcom.cli.admin import main
 from agentcom.protocol.rows import Mark
+from agentcom.store.env import SCHEMA
 from tests.store.sound import put_raw, put_row, sound_store
 
 ID = "task-{:020x}".format
@@ -84,4 +85,4 @@ def test_a_newer_store_is_refused_and_not_called_damaged(store):
     put_row(store, "meta", ("schema",), 99)
     ended = verify(store)
     assert ended.exit_code == exits.REFUSED
-    assert "has schema 99, this release knows up to 1" in ended.output
+    assert f"has schema 99, this release knows up to {SCHEMA}" in ended.output
