@@ -1,7 +1,7 @@
 """LMDB's transactions, as the store's engine and its readers use them.
 
 A write transaction must begin and end on one thread; readers may be anywhere.
-May import: agentcom.store.{errors,redo,tables}, lmdb, operating system.
+May import: agentcom.store.{errors,redo_format,steps,tables}, lmdb, operating system.
 """
 
 import errno
@@ -13,6 +13,7 @@ import lmdb
 
 from agentcom.store.errors import StorageFull
 from agentcom.store.redo_format import Item
+from agentcom.store.steps import reached
 from agentcom.store.tables import TABLES
 
 _JOURNAL = TABLES["journal"].number
@@ -192,11 +193,13 @@ class WriteTransaction(PlainTransaction):
         """The entries first: once LMDB has committed, readers see it, and what they tell must be durable."""
         redo = self._redo
         if self._entries:
+            reached("commit.begun")
             try:
                 redo.append(self._entries)
             except BaseException:
                 self._txn.abort()
                 raise
+            reached("commit.written")
         try:
             self._txn.commit()
         except lmdb.Error as problem:
@@ -205,6 +208,7 @@ class WriteTransaction(PlainTransaction):
             if is_full(problem) or self._found_no_room(problem):
                 raise StorageFull(str(problem)) from problem
             raise
+        reached("commit.synced")
         redo.committed()
 
     def _found_no_room(self, error: BaseException) -> bool:
