@@ -23,7 +23,7 @@ from agentcom.store.errors import StoreError
 from agentcom.store.findings import Problem
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
-from agentcom.store.opening import Told, open_store, patiently
+from agentcom.store.opening import Told, open_store, patiently, see_room
 from agentcom.store.restore import Folders, Record
 from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
@@ -112,6 +112,8 @@ def start(config: Config, folder: Path) -> Started:
     is as it was.
     """
     folder = folder.resolve()
+    if not Layout(folder).store.exists():
+        see_room(folder)
     lock = lock_folder(folder)
     try:
         layout = Layout(folder)

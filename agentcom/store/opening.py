@@ -34,7 +34,7 @@ def open_store(settings: Settings, lock: int = -1) -> Environment:
     layout = Layout(Path(settings.folder))
     is_new = not layout.store.exists()
     if is_new:
-        _see_room(layout.folder)
+        see_room(layout.folder)
     try:
         return _open(settings, lock)
     except StorageFull:
@@ -77,7 +77,8 @@ def _open(settings: Settings, lock: int = -1) -> Environment:
     return env
 
 
-def _see_room(folder: Path) -> None:
+def see_room(folder: Path) -> None:
+    """Raises `StorageFull` when a new store would be full before it had begun."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     disk = os.statvfs(there)
     room = disk.f_bavail * disk.f_frsize

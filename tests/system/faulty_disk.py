@@ -19,7 +19,7 @@ _commit = WriteTransaction._commit
 
 
 def commit(self: Any) -> None:
-    folder = Path(self._env.raw.path()).parent
+    folder = Path(self._holder.file.raw.path()).parent
     while (folder / "hang").exists():
         time.sleep(0.01)
     if (folder / "fail").exists():
