@@ -142,7 +142,9 @@ class Durable(Supervised):
         """Decided before any state changes."""
         if self.store_status.full:
             return Fault("storage_full", "the disk is full; nothing new is accepted", retry_after_ms=10_000)
-        if self.store_status.overloaded or self.store_status.stuck:
+        if self.store_status.stuck:
+            return Fault("unavailable", "the disk does not answer", retry_after_ms=5_000)
+        if self.store_status.overloaded:
             return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
         return None
 

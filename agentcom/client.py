@@ -21,7 +21,7 @@ import msgspec
 
 from agentcom.answers import raise_for, retried
 from agentcom.backoff import delay_s
-from agentcom.endpoint import is_local
+from agentcom.endpoint import is_local, tls_of
 from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
 
@@ -36,7 +36,10 @@ def new_key() -> str:
 
 
 class Hub:
-    """One hub, as seen with one token. Use as `async with`, or call `close`."""
+    """One hub, as seen with one token. Use as `async with`, or call `close`.
+
+    `ca_file` (PEM) is what signed an https hub's certificate, where this machine does not trust it by itself.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,12 @@ class Hub:
         *,
         retry_s: float = 30.0,
         timeout_s: float = 30.0,
+        ca_file: str = "",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self.ca_file = ca_file
         self.retry_s = retry_s
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         self._http = httpx.AsyncClient(
@@ -56,6 +61,7 @@ class Hub:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=timeout_s,
             transport=transport,
+            verify=tls_of(url, ca_file) or True,
             trust_env=not is_local(url),  # a proxy cannot reach our own loopback
         )
 
@@ -182,6 +188,15 @@ class Hub:
         answer = await self._once("GET", "/health", None, None)
         return cast(Json, msgspec.json.decode(answer.content))
 
+    async def snapshot(self, timeout_s: float = 3_600.0) -> Json:
+        """Make a snapshot; answered when it is verified. One that is being made already is joined."""
+        answer = await self._once("POST", "/api/snapshots", None, None, timeout_s=timeout_s)
+        return cast(Json, msgspec.json.decode(answer.content))
+
+    async def snapshots(self) -> Json:
+        """`{folder, running, due_at, snapshots, problem}`, newest first."""
+        return await self._json("GET", "/api/snapshots")
+
     async def ready(self) -> bool:
         """Whether the hub serves right now; never raises for a hub that is away."""
         try:
@@ -227,13 +242,26 @@ class Hub:
                 await asyncio.sleep(pause_s)
 
     async def _once(
-        self, method: str, path: str, body: Any, params: Mapping[str, str | int | None] | None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        params: Mapping[str, str | int | None] | None,
+        *,
+        timeout_s: float | None = None,
     ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         query = {k: v for k, v in (params or {}).items() if v is not None}
         try:
-            answer = await self._http.request(method, path, content=content, headers=headers, params=query)
+            answer = await self._http.request(
+                method,
+                path,
+                content=content,
+                headers=headers,
+                params=query,
+                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
+            )
         except httpx.HTTPError as exc:
             said = f"{method} {path}: no answer from {self.url} ({type(exc).__name__} {exc})"
             raise errors.Unavailable("unavailable", said) from exc

@@ -246,7 +246,8 @@ class Agent(AgentSessions):
         if refused.abort:
             self._abort((refused.task_id, reserved.generation), refused.reason, now)
         else:
-            yield from self._unexpected(HeldTask(refused.task_id, reserved.generation), now)
+            again = HeldTask(refused.task_id, reserved.generation)
+            yield from self._unexpected(again, now, anew=reserved.anew)
 
     def _holding(self, said: Holding, now: Now) -> Iterator[Decision]:
         """A lane's word on what we hold: after a start of ours or of its."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from agentcom.core import gateway_http, gateway_sessions, submitting
 from agentcom.core.decision import Output
+from agentcom.core.directory_limits import override_of
 from agentcom.core.gateway_state import Now, Rows, State
 from agentcom.core.messages import (
     Condition,
@@ -19,11 +20,13 @@ from agentcom.core.messages import (
     FrameIn,
     HttpIn,
     HubStopping,
+    LimitChanged,
     Reply,
     RepoChanged,
     Several,
     SubjectRevoked,
     Tick,
+    TokenChanged,
     ToSession,
 )
 
@@ -53,6 +56,11 @@ def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) 
     return []
 
 
+def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -> list[Output]:
+    state.limits.override(changed.subject, override_of(rows, changed.subject))
+    return []
+
+
 def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
     state.conditions[said.name] = said
     return []
@@ -72,10 +80,12 @@ _HANDLERS: dict[type, Handler] = {
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
+    TokenChanged: lambda state, msg, now, rows: gateway_sessions.on_token_changed(state, msg, rows),
     SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
+    LimitChanged: _limit_changed,
     Condition: _condition,
 }

@@ -58,6 +58,7 @@ class Reservation(msgspec.Struct):
     reclaim: bool = False
     generation: int = 0
     claimed: bool = True  #: else the claim waits for the answer to a report, as the two go to different lanes
+    anew: bool = False  #: see `Reclaim`
 
 
 class Stopping(Bond):

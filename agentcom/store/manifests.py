@@ -8,15 +8,17 @@ gets its name last. What is being made has a name that begins with a dot.
 May import: agentcom.store.layout, msgspec, operating system.
 """
 
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
+from agentcom.store.layout import DATA as DATA
 from agentcom.store.layout import write_whole
 from agentcom.store.segments import Line
 
 FORMAT = 1
-MANIFEST, DATA = "manifest.json", "data.mdb"
+MANIFEST = "manifest.json"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int  #: of data.mdb
     digest: str  #: "blake2b:" and the hex digest (32 bytes) of data.mdb
     version: str  #: of the release that made it
+    store: str = ""  #: the id of the store it is a copy of (meta's `store`); "" of before there were any
+
+
+def release() -> str:
+    """The version of the program that runs; "" when it is not installed."""
+    try:
+        return metadata.version("agentcom")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 class SnapshotFile(msgspec.Struct, frozen=True):

@@ -8,12 +8,18 @@ table as it is there, its own CRC included. Numbers are big end first. A torn ta
 the first record that does not check is not part of it, and nothing is ever appended behind one.
 
 **Line of epochs.** A restore begins a new epoch, which continues an earlier one up to some seq and discards what
-came after it. `line` names these: ((1, 500), (2, 1_048_900)) in a segment of epoch 3 says that of epoch 1 the entries
-up to 500 belong to it, of epoch 2 those up to 1,048,900, and everything of its own.
+came after it. `line` names these: ((1, 500), (2, 1_049_200)) in a segment of epoch 3 says that of epoch 1 the entries
+up to 500 belong to it, of epoch 2 those up to 1,049,200, and everything of its own. A restore that kept everything
+up to seq S writes its first own entry at S + `RAISE` + 1. How a line is followed is in agentcom.store.replay.
+
+**Overlap.** After a failed write the next segment begins at what is known to be on disk, so two segments may have the
+same entries; the one that begins later is the one to read. What a store that was put back to an earlier state makes
+untrue is renamed to `….journal.discarded`, what cannot be read but is in the way to `….journal.damaged`.
 May import: agentcom.store.{errors,layout,steps}, msgspec, operating system.
 """
 
 import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -29,6 +35,8 @@ from agentcom.store.layout import sync_folder
 FORMAT = 1
 SUFFIX = ".journal"
 MAX_RECORD = 1 << 30
+RAISE = 1 << 20
+"""By so much a restore raises the journal's seq, so that no number is minted twice."""
 Line = tuple[tuple[int, int], ...]
 
 _FRAME = struct.Struct(">II")
@@ -43,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
     first: int  #: the seq of its first entry
     line: Line = ()
+    store: str = ""  #: the id of the store it belongs to (meta's `store`); "" of before there were any
 
 
 class Entry(NamedTuple):
@@ -137,26 +146,40 @@ class SegmentWriter:
     """A new segment; appended to in order, durable after `sync`. Raises `OSError` as the disk does."""
 
     def __init__(self, folder: Path, header: Header) -> None:
-        """A segment of that name without a single entry (a crash in between) is replaced."""
+        """A segment of that name without a single entry (a crash in between) is replaced; what cannot be read gets
+        another name; one with entries is never touched (`FileExistsError`).
+        """
         self.path = folder / name_of(header.epoch, header.first)
+        self.header = header
         self.next = header.first
-        self._file = self.path.open("wb")
-        self._file.write(_framed(msgspec.msgpack.encode(header)))
+        self.size = 0
         self._synced_folder = False
-
-    @property
-    def size(self) -> int:
-        return self._file.tell()
+        head = _framed(msgspec.msgpack.encode(header))
+        _make_way(self.path, len(head))
+        self._file = open(self.path, "xb", opener=_private)  # noqa: SIM115 - Path.open takes no opener
+        self._write(head)
 
     def append(self, entry: Entry) -> None:
         if entry.seq != self.next:
             raise ValueError(f"{entry.seq} does not follow {self.next - 1}")
-        self._file.write(_framed(_SEQ.pack(entry.seq) + entry.row))
+        self._write(_framed(_SEQ.pack(entry.seq) + entry.row))
         self.next += 1
+
+    def is_there(self) -> bool:
+        """Whether the file still is where it was made: a folder may be moved away or replaced."""
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return os.path.samestat(there, os.fstat(self._file.fileno()))
+
+    def flush(self) -> None:
+        """Everything appended so far is with the operating system."""
+        self._file.flush()
 
     def sync(self) -> None:
         """Everything appended so far is on disk on return."""
-        self._file.flush()
+        self.flush()
         os.fdatasync(self._file.fileno())
         if not self._synced_folder:
             sync_folder(self.path.parent)
@@ -166,6 +189,43 @@ class SegmentWriter:
         """Without a sync of its own; an error of what was never synced is no news."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+    def _write(self, record: bytes) -> None:
+        self._file.write(record)
+        self.size += len(record)
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Rename a segment so that it is none any more (`….journal.WHY`); returns where it is now."""
+    target, n = path.with_name(f"{path.name}.{why}"), 1
+    while target.exists():
+        n += 1
+        target = path.with_name(f"{path.name}.{why}.{n}")
+    path.rename(target)
+    sync_folder(path.parent)
+    return target
+
+
+def _make_way(path: Path, head: int) -> None:
+    """Of `head` bytes or less there is nothing but a piece of a header."""
+    if not path.exists():
+        return
+    if path.stat().st_size <= head:
+        path.unlink()
+        return
+    try:
+        with SegmentReader(path) as reader:
+            used = next(iter(reader), None)
+    except DamagedSegment:
+        set_aside(path, "damaged")
+        return
+    if used is not None:
+        raise FileExistsError(errno.EEXIST, "a segment with entries is there already", str(path))
+    path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _framed(body: bytes) -> bytes:

@@ -119,8 +119,8 @@ class Table:
         self.codecs = tuple(PARTS[part.partition(":")[2]] for part in key.split())
         self.decoders = tuple(codec.decode for codec in self.codecs)
         self.depth = len(self.codecs)
-        texts = set(self.codecs) == {PARTS["str"]}
-        self.encode = _encode_texts if texts else _joined(tuple(codec.encode for codec in self.codecs))
+        self.texts = set(self.codecs) == {PARTS["str"]}  #: every part is text
+        self.encode = _encode_texts if self.texts else _joined(tuple(codec.encode for codec in self.codecs))
         self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(row)
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ def _tables() -> Iterable[Table]:
     yield Table(26, "channels", "channel:str", Any, "channel.", directory)
     yield Table(27, "channel_log", "channel:str seq:int", Any, "channel.", append=True)
     yield Table(28, "alerts", "alert_id:str", Any, "alerter")
-    yield Table(29, "audit", "ms:int n:int", Any, directory)
+    yield Table(29, "audit", "ms:int n:int", rows.Audit, directory)
     yield Table(30, "head", "table:str key:str", int)
     yield Table(31, "journal", "seq:int", rows.Journal)
     yield Table(32, "meta", "name:str", Any)

@@ -1,0 +1,146 @@
+"""Makes a snapshot when one is due or an operator wants one: a shell around `agentcom.store.snapshotting`.
+
+May import: agentcom.{core, runtime, store}, actors.maintainer.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.maintainer import Maintainer
+from agentcom.core.messages import AskSnapshotted, Fault, Maintain, Reply, Snapshotted
+from agentcom.runtime import clock_of
+from agentcom.store import Reader, handle
+from agentcom.store.child import Tool
+from agentcom.store.layout import Layout
+from agentcom.store.snapshot_schedule import (
+    Known,
+    Rules,
+    Seen,
+    alerts,
+    due_ms,
+    facts,
+    failed,
+    figures,
+    listed,
+    look,
+    made,
+    succeeded,
+)
+from agentcom.store.snapshotting import Failed, Made, Order, run
+
+log = structlog.get_logger()
+
+LOOK_S = 5.0
+"""Between two looks at the clock."""
+BUSY = Fault("unavailable", "the hub is stopping; nothing of this snapshot is kept", retry_after_ms=5_000)
+
+
+class SnapshotArgs(Struct, frozen=True):
+    data: str
+    rules: Rules
+    order: Order  #: its `store` is filled in at each run: the folder in force changes
+
+
+class SnapshotActor(Maintainer):
+    def on_start(self, args: SnapshotArgs) -> None:
+        self.reader = Reader(handle(Path(args.data)))
+        self.clock = clock_of(self)
+        self.known = Known(folder=args.order.into, started_ms=self._now_ms())
+        self.looked = self.stopping = False
+        self.wanted: list[Maintain] = []  #: wait for the snapshot under way, or for the next one
+        self.lists: list[Maintain] = []  #: wait for a look at the folder
+        self.tool: Tool | None = None
+        self.ready()
+        self.on_time(None)
+
+    def on_time(self, payload: Any) -> None:
+        self.after(min(LOOK_S, self.args.rules.first_s, self.args.rules.every_s), payload)
+        self._tell()
+        self._go_on()
+
+    def on_ask(self, ask: Maintain) -> None:
+        """What is wanted while one is being made is answered with that one."""
+        (self.wanted if ask.verb == "snapshot.make" else self.lists).append(ask)
+        self._go_on()
+
+    def on_news(self, msg: Any, sender: Any) -> None:
+        if isinstance(msg, AskSnapshotted):
+            self.send(msg.reply_to, Reply(msg.request, Snapshotted(*self.known.promised)))
+
+    def on_stop(self) -> None:
+        """What is half made is removed by the next run."""
+        self.stopping = True
+        self.on_crash()
+        self.stopped()
+
+    def on_crash(self) -> None:
+        if self.tool is not None:
+            self.tool.stop()
+        self._answer(self.wanted, BUSY)
+        self._answer(self.lists, BUSY)
+
+    def _go_on(self) -> None:
+        """The next step, when none is under way."""
+        if self.working == "make":
+            self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+        elif self.working or self.stopping:
+            return
+        elif self.lists or not self.looked:
+            self.work("look", look, self.reader, Path(self.known.folder))
+        elif self.wanted or self._now_ms() >= due_ms(self.known, self.args.rules, self._now_ms()):
+            self._make()
+
+    def _make(self) -> None:
+        self.known = replace(self.known, running=True)
+        self.tool = Tool("snapshotting")
+        order = replace(self.args.order, store=str(Layout(Path(self.args.data)).store))
+        self.work("make", run, self.tool, order)
+        self._tell()
+
+    def after_look(self, seen: Seen) -> None:
+        self.looked = True
+        self.known = replace(self.known, epoch=seen.epoch, files=seen.files)
+        self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+        self._tell()
+        self._go_on()
+
+    def after_make(self, done: Made | Failed) -> None:
+        self.looked, self.tool = False, None
+        if isinstance(done, Made):
+            log.info("snapshot.made", **figures(done))
+            self.known = succeeded(self.known, done)
+            self._answer(self.wanted, made(done), 201)
+        else:
+            self._failed(done.why)
+        self._go_on()
+
+    def on_failure(self, step: str, error: str, why: str) -> None:
+        """Neither step is lost: a look follows each try, and a try what a failed look left undone."""
+        if step == "look" and error == "StoreClosed":
+            return  # it starts again; so does the next look
+        self.looked, self.tool = True, None
+        self.known = replace(self.known, files=())
+        self._failed(why)
+        self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+
+    def _failed(self, why: str) -> None:
+        log.error("snapshot.failed", folder=self.known.folder, reason=why)
+        self.known = failed(self.known, why, self._now_ms())
+        self._answer(self.wanted, Fault("unavailable", f"there is no new snapshot: {why}"))
+        self._tell()
+
+    def _answer(self, asks: list[Maintain], body: Any, status: int = 200) -> None:
+        for ask in asks:
+            self.send(ask.reply_to, Reply(ask.request, body, status))
+        asks.clear()
+
+    def _tell(self) -> None:
+        now_ms = self._now_ms()
+        self.say(facts(self.known, self.args.rules, now_ms), *alerts(self.known, self.args.rules, now_ms))
+
+    def _now_ms(self) -> int:
+        return int(self.clock.now() * 1000)
