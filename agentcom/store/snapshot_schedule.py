@@ -72,18 +72,6 @@ def failed(known: Known, why: str, now_ms: int) -> Known:
     )
 
 
-def figures(one: Made) -> dict[str, Any]:
-    """For the log."""
-    of = one.manifest
-    said: dict[str, Any] = {
-        "snapshot": Path(one.path).name,
-        "bytes": of.bytes,
-        "seconds": round(one.seconds, 1),
-    }
-    said |= {"renewed": one.renewed, "removed": len(one.removed), "segments_removed": one.segments}
-    return said | ({"problem": one.problem} if one.problem else {})
-
-
 def due_ms(known: Known, rules: Rules, now_ms: int) -> int:
     """When to make the next one. A snapshot of the future (the clock was put back) counts as made now."""
     newest = known.newest
