@@ -1,4 +1,4 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory`."""
+"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and `core.retention`."""
 
 import secrets
 from typing import Any, ClassVar
@@ -7,8 +7,10 @@ import msgspec
 
 from actors.durable import Durable
 from agentcom.config import Config
+from agentcom.core.audit import record
 from agentcom.core.directory import decide
-from agentcom.core.messages import Administer
+from agentcom.core.messages import Administer, Expire, Recorded
+from agentcom.core.retention import DirectoryRetention
 from agentcom.protocol.rows import LANES
 
 
@@ -27,7 +29,15 @@ class SystemSecrets:
 class DirectoryActor(Durable):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", *(f"lane.{lane}" for lane in LANES))
 
+    def on_opened(self) -> None:
+        self.retention = DirectoryRetention()
+        self.ready()
+
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
             registration = self.args.config.registration
             self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)
+        elif isinstance(msg, Recorded):
+            self.carry_out([record(msg, self.at.ms, self.rows)])
+        elif isinstance(msg, Expire):
+            self.carry_out([self.retention.expire(msg, self.rows, self.at.ms)])

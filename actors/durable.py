@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import msgspec
 import structlog
 
-from agentcom.core.decision import Decision, Output
+from agentcom.core.decision import Decision, Output, joined
 from agentcom.core.lane import Now
-from agentcom.core.messages import Ask, Fault, Reply
+from agentcom.core.messages import Ask, Fault, Reply, Several
 from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op
 from agentcom.runtime import clock_of, when_idle
@@ -45,6 +45,7 @@ class Durable(Supervised):
     unread_tables: ClassVar[tuple[str, ...]] = ()
     store_incarnation = 0
     at: Now
+    _held_back: list[Output] | None = None
 
     def on_start(self, args: Any) -> None:
         self.rows = Overlay(
@@ -103,6 +104,8 @@ class Durable(Supervised):
             self._opened(msg.incarnation)
         elif kind is StoreStatus:
             self.store_status = msg
+        elif kind is Several:
+            self._several(msg, sender)
         elif isinstance(msg, Ask) and (fault := self._admission()):
             self.send(msg.reply_to, Reply(msg.request, fault))
         else:
@@ -139,7 +142,9 @@ class Durable(Supervised):
         """Decided before any state changes."""
         if self.store_status.full:
             return Fault("storage_full", "the disk is full; nothing new is accepted", retry_after_ms=10_000)
-        if self.store_status.overloaded or self.store_status.stuck:
+        if self.store_status.stuck:
+            return Fault("unavailable", "the disk does not answer", retry_after_ms=5_000)
+        if self.store_status.overloaded:
             return Fault("overloaded", "the disk is behind", retry_after_ms=1_000)
         return None
 
@@ -178,8 +183,19 @@ class Durable(Supervised):
 
     # --- leaving -----------------------------------------------------------------------------------
 
+    def _several(self, msg: Several, sender: Any) -> None:
+        """What they give to say leaves together too."""
+        self._held_back = []
+        for message in msg.messages:
+            self.on_news(message, sender)
+        outputs, self._held_back = self._held_back, None
+        self._release(outputs)
+
     def _release(self, outputs: Iterable[Output]) -> None:
-        for to, message in outputs:
+        if self._held_back is not None:
+            self._held_back += outputs
+            return
+        for to, message in joined(outputs):
             if type(to) is str:
                 self._deliver(to, message)
             else:

@@ -14,7 +14,9 @@ from agentcom.core.decision import Output
 from agentcom.core.gateway import decide, on_down, on_up
 from agentcom.core.gateway_sessions import TICK_S
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
-from agentcom.core.messages import Fault, Read, Reply, Tick
+from agentcom.core.limits import LimitRules
+from agentcom.core.messages import Condition, Fault, Read, Reply, Tick
+from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
@@ -24,7 +26,7 @@ from supervisors.messages import answer_unavailable
 
 log = structlog.get_logger()
 
-MAINTENANCE = ("snapshots", "archive", "compaction")
+MAINTENANCE = ("snapshots", "archive", "compaction", "verifier")
 READ_S = 25.0
 """A list that takes longer is given up, before the edge's own backstop."""
 
@@ -37,11 +39,28 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
+    said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
 
 
 def rules_of(config: Config) -> Rules:
     limits = config.limits
-    return Rules(limits.max_frame_bytes, limits.max_bad_frames, config.lease.heartbeat_s, config.compat.v1)
+    return Rules(
+        max_frame_bytes=limits.max_frame_bytes,
+        heartbeat_s=config.lease.heartbeat_s,
+        compat_v1=config.compat.v1,
+        proxied=bool(config.trusted_proxies),
+        login_s=config.hub.login_s,
+        limits=LimitRules(
+            enabled=limits.enabled,
+            light=Rate(limits.light_per_min, limits.light_burst),
+            normal=Rate(limits.normal_per_min, limits.normal_burst),
+            heavy=Rate(limits.heavy_per_min, limits.heavy_burst),
+            operator_factor=limits.operator_factor,
+            address_factor=limits.address_factor,
+            max_bad=limits.max_bad_frames,
+            bad_window_s=limits.bad_window_s,
+        ),
+    )
 
 
 class GatewayActor(Supervised):
@@ -51,6 +70,8 @@ class GatewayActor(Supervised):
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
         self.state = State(rules_of(args.config), self.myAddress)
+        if args.said is not None:
+            self.state.conditions[args.said.name] = args.said
         self.after(TICK_S, Tick())
         self.ready()
 

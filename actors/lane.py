@@ -36,7 +36,7 @@ class LaneActor(Durable):
         "scheduler", "agents", "gateway", *(f"lane.{lane}" for lane in LANES),
     )  # fmt: skip
     cache_tables = ("task",)
-    unread_tables = ("history", "result", "by_submitter", "idempotency")
+    unread_tables = ("history", "by_submitter", "idempotency")
 
     def on_opened(self) -> None:
         self.lane = Lane(self.args.lane, self.args.policy, self.rows, SystemEntropy())

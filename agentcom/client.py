@@ -21,7 +21,7 @@ import msgspec
 
 from agentcom.answers import raise_for, retried
 from agentcom.backoff import delay_s
-from agentcom.endpoint import is_local
+from agentcom.endpoint import is_local, tls_of
 from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
 
@@ -36,7 +36,10 @@ def new_key() -> str:
 
 
 class Hub:
-    """One hub, as seen with one token. Use as `async with`, or call `close`."""
+    """One hub, as seen with one token. Use as `async with`, or call `close`.
+
+    `ca_file` (PEM) is what signed an https hub's certificate, where this machine does not trust it by itself.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,12 @@ class Hub:
         *,
         retry_s: float = 30.0,
         timeout_s: float = 30.0,
+        ca_file: str = "",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self.ca_file = ca_file
         self.retry_s = retry_s
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         self._http = httpx.AsyncClient(
@@ -56,6 +61,7 @@ class Hub:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=timeout_s,
             transport=transport,
+            verify=tls_of(url, ca_file) or True,
             trust_env=not is_local(url),  # a proxy cannot reach our own loopback
         )
 

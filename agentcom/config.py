@@ -5,6 +5,7 @@ Keys are written dotted (`lease.accept_s`); in the environment `AGENTCOM_LEASE__
 May import: msgspec.
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,10 +16,14 @@ from msgspec import Meta
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Rate = Annotated[float, Meta(gt=0, le=1e9)]
+Factor = Annotated[float, Meta(gt=0, le=1e6)]
 Bytes = Annotated[int, Meta(ge=1_024)]
 
 #: Read by the command-line programs, not settings of the hub.
-CLIENT_VARIABLES = frozenset({"AGENTCOM_HUB", "AGENTCOM_TOKEN", "AGENTCOM_CONFIG", "AGENTCOM_SIDECAR_HOME"})
+CLIENT_VARIABLES = frozenset(
+    {"AGENTCOM_HUB", "AGENTCOM_TOKEN", "AGENTCOM_CA_FILE", "AGENTCOM_CONFIG", "AGENTCOM_SIDECAR_HOME"}
+)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,9 +34,16 @@ class Hub(Section, frozen=True, kw_only=True):
     data: str = "agentcom-data"  #: folder of the store, the admin token and the lock
     host: str = "127.0.0.1"  #: address to listen on
     port: Annotated[int, Meta(ge=0, le=65_535)] = 4000  #: 0 takes any free port
+    login_s: Seconds = 43_200.0  #: how long a browser's login lasts
+    allowed_origins: str = ""  #: of pages on other hosts whose scripts may open `/ws`, comma-separated
     keeper: Literal["auto", "on", "off"] = (
         "auto"  #: a small parent restarts a hub that ended abnormally; `auto`: unless systemd does
     )
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    cert: str = ""  #: file of the certificate and its chain (PEM); with it the hub speaks https and wss only
+    key: str = ""  #: file of its key (PEM); empty: it is in the same file
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -40,11 +52,26 @@ class Log(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    enabled: bool = True  #: rate limits; there are none yet
+    enabled: bool = True  #: rate limits; bad frames and failed logins are limited even without
+    light_per_min: Rate = 6_000.0  #: reads, heartbeats, and every frame's decoding; of one agent
+    light_burst: Count = 2_000  #: at once
+    normal_per_min: Rate = 6_000.0  #: reports and what changes one thing
+    normal_burst: Count = 2_000  #: at once
+    heavy_per_min: Rate = 1_200.0  #: submits, logins and what administrators do
+    heavy_burst: Count = 200  #: at once
+    operator_factor: Factor = 200.0  #: operators and administrators may so many times what an agent may
+    address_factor: Factor = (
+        0.1  #: and an address of which no token is known; this machine counts as an operator
+    )
     max_frame_bytes: Bytes = 1 << 20  #: of one frame or HTTP body
     max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
     max_waiting_requests: Count = 10_000  #: HTTP requests in work; over it callers get `overloaded`
-    max_bad_frames: Count = 10  #: undecodable or invalid frames of one session before 4400
+    max_waiting_per_client: Count = 1_000  #: as above, of one token, or of one address without one
+    max_sessions: Count = 20_000  #: open WebSockets; over it new ones get `overloaded`
+    max_bad_frames: Count = (
+        10  #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
+    )
+    bad_window_s: Seconds = 60.0  #: the window, which slides
 
 
 class Lease(Section, frozen=True, kw_only=True):
@@ -91,12 +118,20 @@ class Blocked(Section, frozen=True, kw_only=True):
 
 
 class Store(Section, frozen=True, kw_only=True):
-    sync: Literal["always", "interval"] = "always"  #: `interval` is faster, and a power cut loses the newest
+    sync: Literal["always", "interval"] = (
+        "always"  #: `interval` is faster, and a power cut may lose the last second of acknowledged work
+    )
     max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
-    max_bytes: Annotated[int, Meta(ge=0)] = 0  #: of the store's file; 0 is as large as the disk
+    max_bytes: Annotated[int, Meta(ge=0)] = (
+        0  #: of the store's file, at least 64 MiB; 0 is as large as the disk. The last 32 MiB take no new work
+    )
     ballast_bytes: Annotated[int, Meta(ge=0)] = (
         64 << 20
-    )  #: given up when the disk is full, so that it can be tidied
+    )  #: a file of this size is given up when the disk is full, so that it can be tidied; 0 is none
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_bytes < 64 << 20:
+            raise ValueError(f"expected store.max_bytes to be 0 or at least 67108864, got: {self.max_bytes}")
 
 
 class Snapshots(Section, frozen=True, kw_only=True):
@@ -152,6 +187,7 @@ class Chaos(Section, frozen=True, kw_only=True):
 
 class Config(Section, frozen=True, kw_only=True):
     hub: Hub = Hub()
+    tls: Tls = Tls()
     log: Log = Log()
     limits: Limits = Limits()
     lease: Lease = Lease()
@@ -168,6 +204,9 @@ class Config(Section, frozen=True, kw_only=True):
     chaos: Chaos = Chaos()
     registration: Literal["invite", "loopback", "open"] = (
         "loopback"  #: with a join code; also from this machine; anyone
+    )
+    trusted_proxies: str = (
+        ""  #: addresses or networks, comma-separated, whose X-Forwarded-For and -Proto are believed
     )
 
 
@@ -194,9 +233,15 @@ def load(file: Path | None = None, env: Mapping[str, str] | None = None, sets: I
             raise BadConfig(f"expected --set key=value, got: {item}")
         _put(tree, key.strip(), value, f"--set {key.strip()}")
     try:
-        return msgspec.convert(tree, Config, strict=False)
+        made = msgspec.convert(tree, Config, strict=False)
+        for part in made.trusted_proxies.split(","):
+            if part.strip():
+                ipaddress.ip_network(part.strip(), strict=False)
     except msgspec.ValidationError as exc:
         raise BadConfig(f"bad setting: {_sentence(str(exc))}") from exc
+    except ValueError as exc:
+        raise BadConfig(f"bad setting: trusted_proxies: {exc}") from exc
+    return made
 
 
 def _sentence(message: str) -> str:

@@ -5,6 +5,7 @@ May import: msgspec, agentcom.protocol.
 
 import contextlib
 import ipaddress
+import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -43,6 +44,16 @@ def ws_url(url: str) -> str:
     base = parts.path.rstrip("/")
     path = base if base and parts.scheme in ("ws", "wss") else f"{base}/ws"
     return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+def tls_of(url: str, ca_file: str = "") -> ssl.SSLContext | None:
+    """How a hub's certificate is checked: by this file alone, else by what this machine trusts. None without TLS.
+
+    Raises OSError or ssl.SSLError for a file that cannot be used.
+    """
+    if urlsplit(url).scheme not in ("https", "wss"):
+        return None
+    return ssl.create_default_context(cafile=ca_file or None)
 
 
 def is_local(url: str) -> bool:

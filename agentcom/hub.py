@@ -1,8 +1,8 @@
 """The composition root: settings → system → supervision tree → edge.
 
 Order at start: the socket and the data folder first, so that a port in use or a second hub is refused before
-anything is changed; then the tree; then the edge serves. At the end: the edge drains, the tree stops in reverse,
-the store writes its clean mark last.
+anything is changed; then the store is looked at, and recovered if need be; then the tree; then the edge serves. At
+the end: the edge drains, the tree stops in reverse, the store writes its clean mark last.
 """
 
 import asyncio
@@ -20,17 +20,16 @@ import structlog
 import uvloop
 from thespian.actors import ActorSystem
 
-from agentcom import exit_codes, logging
+from agentcom import exit_codes, logging, starting
 from agentcom.config import Config
 from agentcom.core.messages import Administer, Fault, Reply
 from agentcom.keeper import Leash
 from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
-from agentcom.store.env import open_environment
 from agentcom.systemd import Notifier
 from agentcom.tending import Tending
 from agentcom.web.edge import Edge
-from agentcom.web.server import listen
+from agentcom.web.server import check_tls, listen
 from supervisors.root import Root, RootGaveUpError
 from supervisors.tree import hub_tree
 
@@ -47,17 +46,28 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 
     `environ` tells of systemd, `leash` of the keeper; both may be empty.
 
-    Raises `PortInUse`, `DataFolderLocked`, `NewerSchema` or `OSError` before anything was changed.
+    A full disk is waited for, unless the store would be new. Raises `BadTls`, `PortInUse`, `DataFolderLocked`,
+    `NewerSchema`, `StorageFull` or `OSError` before anything was changed.
     """
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
+    check_tls(config.tls)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
         folder = Path(config.hub.data).absolute()
-        found = open_environment(folder, sync=config.store.sync == "always")
-        log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean)
-        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash)
+        started = starting.start_patiently(config, folder, _waits_for_room)
+        found = started.env
+        log.info("store.opened", data=str(folder), life=found.life, after_clean_stop=found.was_clean,
+                 epoch=started.epoch)  # fmt: skip
+        for change in found.migrated:
+            log.info("store.migrated", before=change.before, after=change.after, puts=change.puts,
+                     deletes=change.deletes, copy=change.copy)  # fmt: skip
+        if not found.sync:
+            log.warning(
+                "store.sync_interval", risk="a power cut may lose the last second of acknowledged work"
+            )
+        hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash, started)
         try:
             return uvloop.run(hub.serve(listener))
         except Exception:  # the root that gives up is told apart in there; this is a bug beside it
@@ -68,8 +78,11 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 class Hub:
     """One hub in one process."""
 
-    def __init__(self, config: Config, folder: Path, notifier: Notifier, leash: Leash | None) -> None:
+    def __init__(
+        self, config: Config, folder: Path, notifier: Notifier, leash: Leash | None, started: starting.Started
+    ) -> None:
         self.config = config
+        self.tree = hub_tree(config, str(folder), started.epoch, started.condition())
         self.folder = folder
         self.notifier = notifier
         self.leash = leash
@@ -97,7 +110,7 @@ class Hub:
     async def _serve(self, listener: Any) -> int:
         begun = time.monotonic()
         try:
-            self.root = await Root.start(self.base, hub_tree(self.config, str(self.folder)), name="hub")
+            self.root = await Root.start(self.base, self.tree, name="hub")
         except RootGaveUpError as error:
             return _gave_up(error.gave_up)
         edge = Edge(self.base, self.config, Tending(self.base, self.root).answer)
@@ -112,7 +125,8 @@ class Hub:
             self.leash.served(port)  # before anyone can see that it serves, and kill it for that
         await edge.start(listener)
         _settle_garbage()
-        url = f"http://{host}:{port}"
+        scheme = "https" if self.config.tls.cert else "http"
+        url = f"{scheme}://{host}:{port}"
         log.info("hub.serving", url=url, data=str(self.folder), pid=os.getpid(),
                  seconds=round(time.monotonic() - begun, 3))  # fmt: skip
         self.notifier.ready(url)
@@ -149,7 +163,15 @@ class Hub:
         path = self.folder / "admin.token"
         if path.is_file() and path.stat().st_size:
             return
-        answer = await self._ask_directory("bootstrap")
+        try:
+            answer = await self._ask_directory("bootstrap")
+        except Unavailable as full:
+            if full.code != "storage_full":
+                raise
+            log.error(
+                "admin.token_not_written", file=str(path), reason=str(full)
+            )  # the next start tries again
+            return
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(answer.token + "\n")
@@ -176,6 +198,10 @@ class Hub:
         if isinstance(body, Fault):
             raise Unavailable(body.code, body.message)
         return body
+
+
+def _waits_for_room(why: str, again_in_s: float) -> None:
+    log.error("store.waits_for_room", reason=why, again_in_s=again_in_s)
 
 
 def _stop_signals() -> tuple[signal.Signals, ...]:

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from agentcom.answers import error
 from agentcom.backoff import delay_s
-from agentcom.endpoint import CODECS, is_local, ws_url
+from agentcom.endpoint import CODECS, is_local, tls_of, ws_url
 from agentcom.protocol import errors, frames
 from agentcom.session_state import Event, Saved, SessionState, Todo
 
@@ -69,12 +69,14 @@ class AgentSession:
         takeover: bool = False,
         client: frames.ClientInfo | None = None,
         backoff_s: tuple[float, float] = (0.2, 30.0),
+        ca_file: str = "",
     ) -> None:
         self.url = ws_url(url)
         self.agent_id = agent_id
         self.instance = instance or uuid.uuid4().hex
         self.state = SessionState()
         self.welcome: frames.Welcome | None = None
+        self._tls = tls_of(self.url, ca_file)
         self._token = token
         self._capabilities = list(capabilities)
         self._codec = CODECS[codec]
@@ -230,6 +232,7 @@ class AgentSession:
                 compression=None,
                 close_timeout=CLOSE_S,
                 max_size=4 << 20,
+                ssl=self._tls,
                 proxy=None if is_local(self.url) else True,
             ) as ws:
                 return await self._talk(ws)

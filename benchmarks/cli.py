@@ -15,7 +15,17 @@ from pathlib import Path
 
 from benchmarks import machine, mix, report
 from benchmarks.hub import LAUNCH, ROOT, Hub
-from benchmarks.suite import PEERS, WHAT, Options, Suite, measure, measure_peers
+from benchmarks.suite import (
+    HUBLESS,
+    PEERS,
+    STORE,
+    WHAT,
+    Options,
+    Suite,
+    measure,
+    measure_peers,
+    measure_store,
+)
 
 RESULTS = ROOT / "benchmarks" / "results"
 DEEPEST = 1_000_000
@@ -96,10 +106,12 @@ def _measure_all(
     arguments: argparse.Namespace, command: Sequence[str], folder: Path, profiles: Path | None
 ) -> Iterator[Suite]:
     what, sets = chosen(arguments), [*SETS, *arguments.set]
-    at_depth = set(WHAT) - {PEERS}
+    at_depth = set(WHAT) - set(HUBLESS)
     options = Options(what=what, seconds=arguments.seconds, profiles=profiles)
     if PEERS in what and not what & at_depth:
         yield measure_peers(Hub(folder / PEERS, command, sets), options, say)
+    if STORE in what:
+        yield measure_store(Hub(folder / STORE, command, sets), options, say)
     for depth in depths(arguments) if what & at_depth else []:
         say(f"depth {depth:,}")
         yield measure(Hub(folder / f"depth-{depth}", command, sets), depth, mix.Mix(), options, say)

@@ -62,6 +62,33 @@ KINDS: dict[str, Kind] = {
     "lmdb.rate": Kind("peer: bare LMDB, one put a commit", "/s", True),
     "lmdb.p50": Kind("  one commit, median", "ms"),
     "lmdb.p99": Kind("  one commit, p99", "ms"),
+    "store1.rate": Kind("store alone, 1 writer", "/s", True),
+    "store1.of_lmdb": Kind("  commits to a bare one", "x", True),
+    "store1.p50": Kind("  committed, median", "ms"),
+    "store1.p99": Kind("  committed, p99", "ms"),
+    "store1_busy.rate": Kind("  beside a busy loop", "/s", True),
+    "store1_busy.p99": Kind("  its p99", "ms"),
+    "store64.rate": Kind("store alone, 64 writers", "/s", True),
+    "store64.of_lmdb": Kind("  commits to a bare one", "x", True, 8),
+    "store64.of_sqlite": Kind("  commits to one of SQLite", "x", True),
+    "store64.p50": Kind("  committed, median", "ms"),
+    "store64.p99": Kind("  committed, p99", "ms"),
+    "store64_busy.rate": Kind("  beside a busy loop", "/s", True),
+    "store64_busy.p50": Kind("  its median", "ms"),
+    "store64_busy.p99": Kind("  its p99", "ms", aim=10),
+    "store512.rate": Kind("store alone, 512 writers", "/s", True),
+    "store512.of_lmdb": Kind("  commits to a bare one", "x", True, 20),
+    "store512.of_sqlite": Kind("  commits to one of SQLite", "x", True),
+    "store512.p50": Kind("  committed, median", "ms"),
+    "store512.p99": Kind("  committed, p99", "ms"),
+    "store512_busy.rate": Kind("  beside a busy loop", "/s", True),
+    "store512_busy.p99": Kind("  its p99", "ms"),
+    "store_lmdb.rate": Kind("peer of the store: bare LMDB", "/s", True),
+    "store_lmdb.p50": Kind("  one commit, median", "ms"),
+    "store_lmdb.p99": Kind("  one commit, p99", "ms"),
+    "store_sqlite.rate": Kind("peer of the store: SQLite, WAL", "/s", True),
+    "store_sqlite.p50": Kind("  one commit, median", "ms"),
+    "store_sqlite.p99": Kind("  one commit, p99", "ms"),
     "python.before": Kind("peer: plain Python, before the depth", "M/s", True),
     "python.after": Kind("  after it", "M/s", True),
 }
@@ -71,6 +98,11 @@ SHARES = {
     "submit.of_uvicorn": ("submit.rate", "uvicorn.rate"),
     "submit.cpu_of_uvicorn": ("submit.cpu", "uvicorn.cpu"),
     "submit.of_lmdb": ("submit.rate", "lmdb.rate"),
+    "store1.of_lmdb": ("store1.rate", "store_lmdb.rate"),
+    "store64.of_lmdb": ("store64.rate", "store_lmdb.rate"),
+    "store64.of_sqlite": ("store64.rate", "store_sqlite.rate"),
+    "store512.of_lmdb": ("store512.rate", "store_lmdb.rate"),
+    "store512.of_sqlite": ("store512.rate", "store_sqlite.rate"),
 }
 """Ratios of a figure to its peer's, both of one run and one depth.
 
@@ -118,9 +150,9 @@ def of_latency(name: str, depth: int, outcome: Outcome) -> list[Figure]:
     return [msgspec.structs.replace(figure, detail=outcome) for figure in figures[:1]] + figures[1:]
 
 
-def of_commits(depth: int, outcome: Outcome) -> list[Figure]:
+def of_commits(name: str, depth: int, outcome: Outcome) -> list[Figure]:
     """Without what the load process reported: there was none, and no hub."""
-    return [msgspec.structs.replace(figure, detail=None) for figure in of_rate("lmdb", depth, outcome)]
+    return [msgspec.structs.replace(figure, detail=None) for figure in of_rate(name, depth, outcome)]
 
 
 def shares(figures: Sequence[Figure]) -> list[Figure]:

@@ -3,7 +3,7 @@
 Fill, then what leaves the queue as deep as it was (latency, life cycle), then `kill -9` and restart, then
 what makes it deeper (submit, batch); the peers right after the submits they are compared with. The last
 check is the promise: no acknowledged task is missing.
-May import: msgspec, benchmarks.{figures, hub, mix, peers, profiling, specs}.
+May import: msgspec, benchmarks.{figures, hub, mix, peers, profiling, specs, store}.
 """
 
 import subprocess
@@ -15,15 +15,17 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import mix, peers, specs
+from benchmarks import mix, peers, specs, store
 from benchmarks.figures import Figure, of_commits, of_latency, of_rate, shares
 from benchmarks.hub import ROOT, Hub, HubError
 from benchmarks.profiling import profiled
 
 AGENTS = 8
 RATES = (20, 100)
-PEERS = "peers"
-WHAT = ("submit", "batch", "lifecycle", "latency", PEERS)
+PEERS, STORE = "peers", "store"
+WHAT = ("submit", "batch", "lifecycle", "latency", PEERS, STORE)
+HUBLESS = (PEERS, STORE)
+"""What needs no hub."""
 PYTHON_S = 1.0
 
 
@@ -69,6 +71,12 @@ class Suite:
         """Without a hub."""
         self._calibrate("python.before")
         self._attempt(PEERS, self._peers)
+        self._calibrate("python.after")
+
+    def only_store(self) -> None:
+        """Without a hub: the store actor in a process of its own."""
+        self._calibrate("python.before")
+        self._attempt(STORE, self._store)
         self._calibrate("python.after")
 
     def many_signatures(self) -> None:
@@ -148,7 +156,15 @@ class Suite:
             )
         self._judge(outcome, "bare uvicorn")
         self.figures += of_rate("uvicorn", self._depth, outcome)
-        self.figures += of_commits(self._depth, peers.commits(self._hub.folder, seconds))
+        self.figures += of_commits("lmdb", self._depth, peers.commits(self._hub.folder, seconds))
+        self.figures += shares(self.figures)
+
+    def _store(self) -> None:
+        self._say("the store alone, bare LMDB and SQLite, in turns")
+        self._hub.folder.mkdir(parents=True, exist_ok=True)
+        found = run_store(store.Plan(str(self._hub.folder), self._options.seconds))
+        for name, outcome in found.items():
+            self.figures += of_commits(name, self._depth, outcome)
         self.figures += shares(self.figures)
 
     def _calibrate(self, name: str) -> None:
@@ -210,14 +226,23 @@ class Suite:
 
 def run_load(spec: specs.AnySpec) -> specs.Outcome:
     """One load process, from start to end. Raises LoadError with what it said last."""
-    argv = [sys.executable, "-m", "benchmarks.load"]
+    return msgspec.json.decode(_run("benchmarks.load", spec, _deadline_s(spec)), type=specs.Outcome)
+
+
+def run_store(plan: store.Plan) -> store.Measured:
+    """One process that measures the store. Raises LoadError with what it said last."""
+    return msgspec.json.decode(_run("benchmarks.store", plan, 180 + 20 * plan.seconds), type=store.Measured)
+
+
+def _run(module: str, given: msgspec.Struct, deadline_s: float) -> bytes:
+    argv = [sys.executable, "-m", module]
     try:
         done = subprocess.run(
             argv,
-            input=msgspec.json.encode(spec),
+            input=msgspec.json.encode(given),
             capture_output=True,
             cwd=ROOT,
-            timeout=_deadline_s(spec),
+            timeout=deadline_s,
             check=False,
         )
     except subprocess.TimeoutExpired as exc:
@@ -225,7 +250,7 @@ def run_load(spec: specs.AnySpec) -> specs.Outcome:
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
         raise LoadError(f"the load process ended with {done.returncode}: {last[0]}")
-    return msgspec.json.decode(done.stdout, type=specs.Outcome)
+    return done.stdout
 
 
 def _deadline_s(spec: specs.AnySpec) -> float:
@@ -251,4 +276,11 @@ def measure_peers(hub: Hub, options: Options, say: Say) -> Suite:
     """The peers alone, in the folder of a hub that is never started; the queue they see has depth 0."""
     suite = Suite(hub, 0, mix.Mix(), options, say)
     suite.only_peers()
+    return suite
+
+
+def measure_store(hub: Hub, options: Options, say: Say) -> Suite:
+    """The store alone, likewise."""
+    suite = Suite(hub, 0, mix.Mix(), options, say)
+    suite.only_store()
     return suite

@@ -59,6 +59,9 @@ def main() -> None:
 @click.option("--capability", "capabilities", multiple=True, help="What this agent can do; repeatable.")
 @click.option("--mind", required=True, help="The Mind's command, one string; never run through a shell.")
 @click.option("--token-file", type=click.File(), help="A token this agent has already: no registration.")
+@click.option(
+    "--ca-file", envvar="AGENTCOM_CA_FILE", default="", help="What signed the hub's certificate (PEM)."
+)
 @_home
 def join(
     hub: str,
@@ -67,6 +70,7 @@ def join(
     capabilities: tuple[str, ...],
     mind: str,
     token_file: TextIO | None,
+    ca_file: str,
     home: Path,
 ) -> None:
     """Register this agent with HUB and write its settings. Safe to repeat: it keeps token and instance."""
@@ -74,11 +78,12 @@ def join(
     with _refusing():
         known = _known(home, hub, agent_id)
         settings = known or Settings(hub=hub.rstrip("/"), agent_id=agent_id, token="", mind=[])
-        settings = replace(settings, capabilities=list(capabilities), mind=shlex.split(mind))
+        where = str(Path(ca_file).absolute()) if ca_file else settings.ca_file
+        settings = replace(settings, capabilities=list(capabilities), mind=shlex.split(mind), ca_file=where)
         given = token_file.read().strip() if token_file else settings.token
         sidecar_settings.check(replace(settings, token=given or "not yet"))
         if not given:
-            given = asyncio.run(_register(settings.hub, agent_id, invite, settings.capabilities)).token
+            given = asyncio.run(_register(settings, invite)).token
         sidecar_settings.save(home, replace(settings, token=given))
     click.echo(f"{agent_id} joined {settings.hub}. Start it with: agentcom-sidecar run --home {home}")
 
@@ -95,9 +100,9 @@ def _known(home: Path, hub: str, agent_id: str) -> Settings | None:
     return known
 
 
-async def _register(url: str, agent_id: str, invite: str, capabilities: list[str]) -> Registered:
-    async with Hub(url) as hub:
-        return await hub.register(agent_id, invite, capabilities)
+async def _register(settings: Settings, invite: str) -> Registered:
+    async with Hub(settings.hub, ca_file=settings.ca_file) as hub:
+        return await hub.register(settings.agent_id, invite, settings.capabilities)
 
 
 @main.command()

@@ -44,7 +44,7 @@ class Sidecar:
     def __init__(self, home: Path, settings: Settings, *, takeover: bool = False) -> None:
         self.home = home.absolute()
         self.settings = settings
-        self.hub = Hub(settings.hub, settings.token)
+        self.hub = Hub(settings.hub, settings.token, ca_file=settings.ca_file)
         self.works: dict[str, Work] = {}
         self._flows: dict[str, asyncio.Task[None]] = {}
         self._stops: dict[str, asyncio.Task[None]] = {}
@@ -67,6 +67,7 @@ class Sidecar:
             alive=self._is_alive,
             takeover=takeover,
             client=ClientInfo("agentcom-sidecar"),
+            ca_file=settings.ca_file,
         )
 
     async def run(self) -> None:

@@ -17,16 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
+from actors.archive import ArchiveArgs
+from actors.compaction import CompactionArgs
 from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
 from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
+from actors.verifier import VerifierArgs
 from agentcom.config import Config
+from agentcom.core.compaction import RewriteRules
+from agentcom.core.messages import Condition, Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
-from agentcom.store.disk import Settings
+from agentcom.starting import store_settings
 from agentcom.store.manifests import release
 from agentcom.store.snapshot_schedule import Rules
 from agentcom.store.snapshotting import Order
@@ -60,8 +65,13 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def hub_tree(config: Config, folder: str) -> SupervisorSpec:
-    """Start order is dependence: each part may count on those above it; a restart takes those below along."""
+def hub_tree(
+    config: Config, folder: str, epoch: int = 1, recovered: Condition | None = None
+) -> SupervisorSpec:
+    """Start order is dependence: each part may count on those above it; a restart takes those below along.
+
+    `epoch` is the store's; `recovered` is what `/health` shows of a recovery not long ago.
+    """
     policy = policy_of(config)
     return SupervisorSpec(
         strategy="rest_for_one",
@@ -73,9 +83,9 @@ def hub_tree(config: Config, folder: str) -> SupervisorSpec:
             worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
             worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
             supervisor("tasks", _tasks(config, folder, policy)),
-            dynamic("agents", _agents(folder, policy)),
-            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder)),
-            supervisor("maintenance", _maintenance(config, folder)),
+            dynamic("agents", _agents(folder, policy, epoch)),
+            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
+            supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability()),
         ),
     )
@@ -86,8 +96,7 @@ def worker(name: str, actor: str, args: Any, *, shutdown: float = 5.0) -> ChildS
 
 
 def _store(config: Config, folder: str) -> StoreArgs:
-    sync = config.store.sync == "always"
-    return StoreArgs(Settings(folder, sync=sync), max_queue=config.store.max_queue)
+    return StoreArgs(store_settings(config, folder), max_queue=config.store.max_queue)
 
 
 def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
@@ -109,17 +118,43 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     )
 
 
-def _agents(folder: str, policy: Policy) -> DynamicSpec:
-    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy))
+def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 
-def _maintenance(config: Config, folder: str) -> SupervisorSpec:
+def _maintenance(config: Config, data: Path) -> SupervisorSpec:
     """It looks after the data while others serve: nobody's work depends on it."""
-    snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, Path(folder)))
+    archive = worker("archive", "actors.archive:ArchiveActor", _archive(config, data))
+    snapshots = worker("snapshots", "actors.snapshots:SnapshotActor", _snapshots(config, data))
+    compaction = worker("compaction", "actors.compaction:CompactionActor", _compaction(config, data))
+    verifier = worker("verifier", "actors.verifier:VerifierActor", _verifier(config, data))
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(snapshots,)
+        strategy="one_for_one",
+        intensity=10,
+        period_s=60.0,
+        backoff=BACKOFF,
+        children=(snapshots, archive, compaction, verifier),
     )
+
+
+def _archive(config: Config, data: Path) -> ArchiveArgs:
+    """Only a folder elsewhere may be missing because its disk is."""
+    of = config.archive
+    return ArchiveArgs(
+        str(data),
+        str(Path(of.dir).absolute() if of.dir else data / "archive"),
+        marker=str(data / "archive.begun") if of.dir else "",
+        every_s=of.every_s,
+        segment_bytes=of.segment_bytes,
+        alert_s=of.alert_s,
+    )
+
+
+def _verifier(config: Config, data: Path) -> VerifierArgs:
+    snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
+    archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
+    return VerifierArgs(str(data), str(snapshots), str(archive))
 
 
 def _snapshots(config: Config, data: Path) -> SnapshotArgs:
@@ -135,6 +170,19 @@ def _snapshots(config: Config, data: Path) -> SnapshotArgs:
         marker=str(data / "snapshots.begun") if of.dir else "",
     )
     return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)
+
+
+def _compaction(config: Config, data: Path) -> CompactionArgs:
+    kept, of = config.retention, config.compaction
+    seconds = (kept.finished_s, kept.dead_letter_s, kept.idempotency_s, kept.audit_s)
+    return CompactionArgs(
+        str(data),
+        Keep(*(int(s * 1000) for s in seconds)),
+        kept.journal_s,
+        RewriteRules(of.free_share, of.free_bytes),
+        of.every_s,
+        of.slice,
+    )
 
 
 def _observability() -> SupervisorSpec:

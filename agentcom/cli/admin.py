@@ -5,7 +5,16 @@ May import: click, agentcom.cli.
 
 import click
 
-from agentcom.cli import admin_hub, admin_snapshots, admin_tasks
+from agentcom.cli import (
+    admin_data,
+    admin_hub,
+    admin_limits,
+    admin_migrate,
+    admin_snapshots,
+    admin_store,
+    admin_tasks,
+    admin_verify,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,8 +27,12 @@ def main() -> None:
     """
 
 
-for command in (*admin_tasks.COMMANDS, *admin_hub.COMMANDS, *admin_snapshots.COMMANDS):
-    main.add_command(command)
+GROUPS = (
+    admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data, admin_migrate,
+)  # fmt: skip
+for group in GROUPS:
+    for command in group.COMMANDS:
+        main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from agentcom.cli import exits, look, look_hub, look_tree
+from agentcom.cli import exits, look, look_hub, look_tree, times
 from agentcom.cli.admin_tasks import now_ms
 from agentcom.cli.connect import Link, on_hub
 from agentcom.client import Hub
@@ -150,10 +150,11 @@ def pulls_command(link: Link, task_id: str | None) -> None:
 @click.option(
     "--capability", "capabilities", multiple=True, help="What the agent will be able to do; repeatable."
 )
+@click.option("--expires", type=times.Span(), default="24h", show_default=True, help="Void after this long.")
 @on_hub
-def invite_command(link: Link, capabilities: tuple[str, ...]) -> None:
+def invite_command(link: Link, capabilities: tuple[str, ...], expires: int) -> None:
     """Make a join code for one agent. It is shown this once."""
-    body = {"capabilities": list(capabilities)}
+    body = {"capabilities": list(capabilities), "expires_s": expires}
     answer = link.call(lambda hub: hub.call("POST", "/api/invites", body))
     link.done(answer, str(answer["invite"]))
 
@@ -172,10 +173,18 @@ def token_list_command(link: Link) -> None:
         return link.show(answer)
     made = look.table("token", "subject", "role", "state")
     for token in answer["tokens"]:
-        made.add_row(
-            token["token_id"], token["subject"], token["role"], "revoked" if token["revoked_at"] else "valid"
-        )
+        made.add_row(token["token_id"], token["subject"], token["role"], _state_of(token))
     return look.console().print(made)
+
+
+def _state_of(token: Json) -> str:
+    if token["revoked_at"]:
+        return "revoked"
+    login = "login, " if token.get("login") else ""
+    expires = token.get("expires_at")
+    if not expires:
+        return "valid"
+    return f"{login}expired" if expires <= now_ms() else f"{login}valid until {times.clock(expires)}"
 
 
 @token_group.command("create")
@@ -186,10 +195,13 @@ def token_list_command(link: Link) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File for it (0600)."
 )
+@click.option(
+    "--expires", type=times.Span(), help="After this long it is void, as 12h or 90d. Default: never."
+)
 @on_hub
-def token_create_command(link: Link, subject: str, role: str, out: Path) -> None:
+def token_create_command(link: Link, subject: str, role: str, out: Path, expires: int | None) -> None:
     """Make a token and keep it in a file that only you can read."""
-    body = {"subject": subject, "role": role}
+    body = {"subject": subject, "role": role, "expires_s": expires or 0}
     with _new_secret_file(out) as file:
         answer = link.call(lambda hub: hub.call("POST", "/api/tokens", body))
         file.write(answer.pop("token") + "\n")
@@ -209,6 +221,28 @@ def _new_secret_file(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         path.unlink()
         raise
+
+
+@token_group.command("rotate")
+@click.argument("token_id")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File for the new one (0600).",
+)
+@click.option(
+    "--keep", type=times.Span(), help="The old one stays good for so long, as 10m. Default: not at all."
+)
+@on_hub
+def token_rotate_command(link: Link, token_id: str, out: Path, keep: int | None) -> None:
+    """Replace a token's secret: same subject, role and expiry."""
+    path = f"/api/tokens/{quote(token_id, safe='')}/rotate"
+    with _new_secret_file(out) as file:
+        answer = link.call(lambda hub: hub.call("POST", path, {"keep_s": keep or 0}))
+        file.write(answer.pop("token") + "\n")
+    old = f"the old one ends in {keep} s" if keep else "the old one and its sessions are ended"
+    link.done(answer, f"the new token of {answer['subject']} is in {out}; {old}")
 
 
 @token_group.command("revoke")

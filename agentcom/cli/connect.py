@@ -1,7 +1,7 @@
 """How every command reaches a hub: its address, its token, and what the exit code says.
 
 A secret is read from the environment or a file, never from an argument, which every user can see.
-May import: click, msgspec, agentcom.{client, protocol}.
+May import: click, msgspec, agentcom.{client, endpoint, protocol}.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import msgspec
 
 from agentcom.cli import exits
 from agentcom.client import Hub
+from agentcom.endpoint import tls_of
 from agentcom.protocol import errors
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Link(NamedTuple):
     url: str
     token: str
     as_json: bool
+    ca_file: str = ""
 
     def call(self, ask: Callable[[Hub], Awaitable[T]], *, retry_s: float = 3.0) -> T:
         """What the hub answers. A refusal, or a hub that is away, ends the command with a sentence."""
@@ -45,7 +47,7 @@ class Link(NamedTuple):
             raise self.failed(exc, exits.UNAVAILABLE) from exc
 
     async def _ask(self, ask: Callable[[Hub], Awaitable[T]], retry_s: float) -> T:
-        async with Hub(self.url, self.token, retry_s=retry_s) as hub:
+        async with Hub(self.url, self.token, retry_s=retry_s, ca_file=self.ca_file) as hub:
             return await ask(hub)
 
     def failed(self, exc: errors.AgentComError, code: int) -> exits.Failed:
@@ -91,7 +93,7 @@ def _token_in(file: Path) -> str:
 
 
 def on_hub(command: Command) -> Command:
-    """Give a command `--hub`, `--token-file` and `--json`, and hand it the `Link` they make."""
+    """Give a command `--hub`, `--token-file`, `--ca-file` and `--json`, and hand it the `Link` they make."""
 
     @click.option(
         "--hub", "hub_url", envvar="AGENTCOM_HUB", default=DEFAULT_HUB, show_default=True, help="Its URL."
@@ -100,12 +102,23 @@ def on_hub(command: Command) -> Command:
         "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="Instead of AGENTCOM_TOKEN."
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    @click.option(
+        "--ca-file",
+        envvar="AGENTCOM_CA_FILE",
+        default="",
+        help="What signed its certificate (PEM), for https.",
+    )
     @functools.wraps(command)
-    def wrapped(hub_url: str, token_file: Path | None, as_json: bool, **arguments: Any) -> Any:
+    def wrapped(hub_url: str, token_file: Path | None, as_json: bool, ca_file: str, **arguments: Any) -> Any:
         if urlsplit(hub_url).scheme not in ("http", "https"):
             raise exits.Failed(
                 f"expected the hub's URL to begin with http:// or https://, got: {hub_url}", exits.USAGE
             )
-        return command(Link(hub_url.rstrip("/"), read_token(token_file, hub_url), as_json), **arguments)
+        try:
+            tls_of(hub_url, ca_file)
+        except OSError as exc:
+            raise exits.Failed(f"cannot use the CA file {ca_file}: {exc}", exits.USAGE) from exc
+        token = read_token(token_file, hub_url)
+        return command(Link(hub_url.rstrip("/"), token, as_json, ca_file), **arguments)
 
     return wrapped

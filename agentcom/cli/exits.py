@@ -15,6 +15,7 @@ USAGE = 2
 UNAVAILABLE = 3
 TIMED_OUT = 4
 NOT_COMPLETED = 5
+DAMAGED = 6
 
 MEANING = {
     OK: "done",
@@ -23,6 +24,7 @@ MEANING = {
     UNAVAILABLE: "the hub cannot be reached, or cannot do it now; try again later",
     TIMED_OUT: "the time to wait is over; the task goes on",
     NOT_COMPLETED: "the task ended without being completed",
+    DAMAGED: "the store on this machine is damaged, or not what its journal says",
 }
 
 

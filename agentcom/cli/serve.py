@@ -63,7 +63,7 @@ def serve(settings: config.Config, leash: keeper.Leash | None) -> int:
     """Run it. What keeps it from starting is the user's to see: a sentence, no traceback."""
     from agentcom import hub  # the other commands, and the keeper, need not load the hub
     from agentcom.store.errors import StorageFull, StoreError, StoreUnreadable
-    from agentcom.web.server import PortInUse
+    from agentcom.web.server import BadTls, PortInUse
 
     if leash is not None and leash.port:
         settings = _on_port(settings, leash.port)
@@ -71,6 +71,8 @@ def serve(settings: config.Config, leash: keeper.Leash | None) -> int:
         return hub.run(settings, os.environ, leash)
     except (StoreUnreadable, StorageFull) as exc:
         raise exits.Failed(str(exc), exit_codes.STORE_PANIC) from exc
+    except BadTls as exc:
+        raise exits.Failed(str(exc), exits.USAGE) from exc
     except (StoreError, PortInUse) as exc:
         raise exits.Failed(str(exc), exits.REFUSED) from exc
     except OSError as exc:

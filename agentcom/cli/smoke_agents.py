@@ -31,7 +31,11 @@ class Fleet:
             for name in self._names:
                 token = await self._register(name)
                 session = AgentSession(
-                    self._hub.url, agent_id=name, token=token, capabilities=[self._capability]
+                    self._hub.url,
+                    agent_id=name,
+                    token=token,
+                    capabilities=[self._capability],
+                    ca_file=self._hub.ca_file,
                 )
                 await opening.enter_async_context(session)
                 self._work.append(asyncio.create_task(self._serve(session)))

@@ -16,6 +16,7 @@ class Moment(click.ParamType[int]):
     """A time in milliseconds since 1970: a span from now (`90s`, `2h`) or an ISO date and time."""
 
     name = "when"
+    direction = 1
 
     def __init__(self, now_ms: int | None = None) -> None:
         self.now_ms = now_ms
@@ -25,7 +26,7 @@ class Moment(click.ParamType[int]):
             return value
         text = str(value).strip()
         if found := _SPAN.match(text):
-            return self._now() + int(float(found[1]) * _SECONDS[found[2]] * 1_000)
+            return self._now() + self.direction * int(float(found[1]) * _SECONDS[found[2]] * 1_000)
         try:
             return int(datetime.fromisoformat(text).timestamp() * 1_000)
         except ValueError:
@@ -35,6 +36,28 @@ class Moment(click.ParamType[int]):
 
     def _now(self) -> int:
         return int(datetime.now().timestamp() * 1_000) if self.now_ms is None else self.now_ms
+
+
+class Past(Moment):
+    """The same, but that a span is how long ago."""
+
+    direction = -1
+
+
+class Span(click.ParamType[int]):
+    """Whole seconds: `90s`, `10m`, `12h`, `30d`."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _SPAN.match(str(value).strip())
+        if isinstance(value, int) or found is None:
+            return (
+                value
+                if isinstance(value, int)
+                else self.fail(f"expected a span like 90s, 15m or 2h, got: {value}")
+            )
+        return max(1, int(float(found[1]) * _SECONDS[found[2]]))
 
 
 def span(ms: float) -> str:

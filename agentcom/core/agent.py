@@ -14,6 +14,7 @@ from agentcom.core.decision import Decision, Output
 from agentcom.core.hold import Hold, Reservation, Stopping
 from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
+    AgentPresent,
     Answered,
     Claim,
     Claimed,
@@ -42,10 +43,15 @@ from agentcom.protocol.frames import (
     TaskAck,
     TaskAnswer,
     TaskCancel,
+    TaskComplete,
+    TaskFail,
     TaskReport,
     TaskStopped,
     Verdict,
 )  # fmt: skip
+
+ENDS = (TaskComplete, TaskFail)
+"""After these reports their sender is free for any other task; after a reject it is not for that one."""
 
 
 class Agent(AgentSessions):
@@ -128,6 +134,7 @@ class Agent(AgentSessions):
         is_final = type(report) in FINAL_KIND
         if mine:
             mine.is_reporting = mine.is_reporting or is_final
+            mine.is_finishing |= isinstance(report, ENDS) and report.generation == mine.generation
         elif not is_final and (report.task_id, report.generation) not in self.finished:
             # It works on a task the hub took back: it may have it again, if nobody else does.
             yield from self._unexpected(HeldTask(report.task_id, report.generation), now)
@@ -144,9 +151,13 @@ class Agent(AgentSessions):
             self._forget(key)
             if done.rejected:
                 self._strike(now)
-        elif self.hold and self.hold.key == key and isinstance(done.frame, TaskAck):
-            self._acknowledged(self.hold, done.frame, live)
+        elif self.hold and self.hold.key == key:
+            if isinstance(done.frame, TaskAck):
+                self._acknowledged(self.hold, done.frame, live)
+            else:
+                self.hold.is_finishing = False
         yield Decision(outputs=outputs)
+        yield from self._claim_now(now)
 
     def _acknowledged(self, hold: Hold, ack: TaskAck, live: bool) -> None:
         hold.phase = "blocked" if ack.status == "blocked" else "working"
@@ -164,14 +175,34 @@ class Agent(AgentSessions):
     # --- offers and claims -------------------------------------------------------------------------
 
     def _offered(self, offer: Offer, now: Now) -> Iterator[Decision]:
-        if not self.is_free(now):
+        finishing = self.is_finishing(now)
+        if not finishing and not self.is_free(now):
             self.told = None  # it believed us free: say again what we are
             busy = OfferDone(self.id, offer.lane, offer.task_id, False, self.state(now))
             yield Decision(outputs=(Output("scheduler", busy),))
             return
-        self.reserved = Reservation(offer.task_id, offer.lane, now.mono)
-        claim = Claim(self.id, self.incarnation, offer.task_id, self.capabilities)
-        yield Decision(outputs=(self._lane(offer.lane, claim),))
+        held = self.hold if finishing else None
+        behind = held is None or held.lane == offer.lane
+        self.reserved = Reservation(offer.task_id, offer.lane, now.mono, claimed=behind)
+        if behind:
+            yield self._claim(self.reserved, held.key if held else None)
+
+    def _claim(self, reserved: Reservation, after: tuple[str, int] | None = None) -> Decision:
+        claim = Claim(self.id, self.incarnation, reserved.task_id, self.capabilities, after)
+        return Decision(outputs=(self._lane(reserved.lane, claim),))
+
+    def _claim_now(self, now: Now) -> Iterator[Decision]:
+        """The report that a claim waited for was answered, or what came of it is known otherwise."""
+        reserved = self.reserved
+        if reserved is None or reserved.claimed or (self.hold and self.hold.is_finishing):
+            return
+        if self.hold is None and self._takes_work(now):
+            reserved.claimed = True
+            yield self._claim(reserved)
+        else:
+            self.reserved, self.told = None, None
+            done = OfferDone(self.id, reserved.lane, reserved.task_id, False, self.state(now))
+            yield Decision(outputs=(Output("scheduler", done),))
 
     def _claimed(self, claimed: Claimed, now: Now) -> Iterator[Decision]:
         reserved = self.reserved if self.reserved and self.reserved.task_id == claimed.task_id else None
@@ -187,7 +218,8 @@ class Agent(AgentSessions):
         if reserved.reclaim:
             self._returned(self.hold)
             return
-        self.told = None
+        if self.told:  # a scheduler that made the offer knows that we are busy
+            self.told = (AgentPresent, self.row.capabilities)
         taken = OfferDone(self.id, claimed.lane, claimed.task_id, True)
         yield Decision(outputs=(Output("scheduler", taken), *self._push(now)))
         if self.session is None:
@@ -214,25 +246,37 @@ class Agent(AgentSessions):
         if refused.abort:
             self._abort((refused.task_id, reserved.generation), refused.reason, now)
         else:
-            yield from self._unexpected(HeldTask(refused.task_id, reserved.generation), now)
+            again = HeldTask(refused.task_id, reserved.generation)
+            yield from self._unexpected(again, now, anew=reserved.anew)
 
     def _holding(self, said: Holding, now: Now) -> Iterator[Decision]:
         """A lane's word on what we hold: after a start of ours or of its."""
         self.asking.discard(said.lane)
-        if self.reserved and self.reserved.lane == said.lane:
+        if self.reserved and self.reserved.claimed and self.reserved.lane == said.lane:
             yield from self._resynchronised(self.reserved, said, now)
-        if self.hold and self.hold.lane == said.lane and not self._still_ours(self.hold):
-            self.stopping = Stopping(*self.hold.key, since=now.mono, may_return=True, reason="lost")
-            self.hold = None
+        if self.hold and self.hold.lane == said.lane:
+            self._look_again(self.hold, now)
         for claimed in said.tasks:
             self._found(Hold.of(claimed))
         yield Decision(outputs=self._push(now))
+        yield from self._claim_now(now)
         if not self.asking and self.hello:
             opened, self.hello = self.hello, None
             yield from self._session_opened(opened, now)
         elif not self.asking and self.hold and self.session is None:
             away = HolderAway(self.id, self.hold.task_id, self.hold.generation)
             yield Decision(outputs=(self._lane(self.hold.lane, away),))
+
+    def _look_again(self, hold: Hold, now: Now) -> None:
+        """The lane lost what was on its way to it: a report is sent again by who made it."""
+        hold.is_finishing = False
+        if self._still_ours(hold):
+            return
+        if hold.is_reporting:  # it counted before the lane went down
+            self._forget(hold.key)
+            return
+        self.stopping = Stopping(*hold.key, since=now.mono, may_return=True, reason="lost")
+        self.hold = None
 
     def _still_ours(self, hold: Hold) -> bool:
         """By the row, since a lane says nothing of what moved on. Follows it there."""

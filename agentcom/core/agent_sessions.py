@@ -78,12 +78,22 @@ class AgentSessions(AgentState):
 
     def _resume(self, hello: Hello, now: Now) -> Iterator[Decision]:
         """Verdict by verdict; a task that may be given back is asked of its lane first, and `welcome` waits."""
-        listed = hello.resume.tasks
+        strange = bool(hello.epoch) and hello.epoch != self.epoch
+        listed = [self._renumbered(of) for of in hello.resume.tasks] if strange else hello.resume.tasks
         yield from self._missing(listed, now)
         if self.hold and self.hold.is_in(listed):
             back = HolderBack(self.id, self.hold.task_id, self.hold.generation)
             yield Decision(outputs=(self._lane(self.hold.lane, back),))
-        yield from self._listed(listed, now)
+        yield from self._listed(listed, now, anew=strange)
+
+    def _renumbered(self, of: HeldTask) -> HeldTask:
+        """What a client of another epoch lists, under the number that the task has in this one.
+
+        A restore raised it. Whoever held the task then has the same one still, and is told the number by `continue`.
+        """
+        row = self.rows.get("task", (of.task_id,))
+        mine = row is not None and self.id == (row.holder or row.last_holder)
+        return msgspec.structs.replace(of, generation=row.generation) if mine else of
 
     def _welcome(self, now: Now) -> tuple[Output, ...]:
         session = self.session
@@ -141,16 +151,16 @@ class AgentSessions(AgentState):
             absent = Absent(self.id, self.incarnation, hold.task_id, hold.generation)
             yield Decision(outputs=(self._lane(hold.lane, absent),))
 
-    def _listed(self, listed: list[HeldTask], now: Now) -> Iterator[Decision]:
+    def _listed(self, listed: list[HeldTask], now: Now, *, anew: bool = False) -> Iterator[Decision]:
         for of in listed:
             key = (of.task_id, of.generation)
             if self.hold and self.hold.key == key:
                 self.hold.pushed = self.session.conn if self.session else ""
                 self.verdicts[key] = verdict(of, "continue")
             elif key not in self.finished:
-                yield from self._unexpected(of, now)
+                yield from self._unexpected(of, now, anew=anew)
 
-    def _unexpected(self, of: HeldTask, now: Now) -> Iterator[Decision]:
+    def _unexpected(self, of: HeldTask, now: Now, *, anew: bool = False) -> Iterator[Decision]:
         """It lists a task that we do not hold: if nobody else has it, it may keep it."""
         key = (of.task_id, of.generation)
         if self.reserved and self.reserved.task_id == of.task_id:
@@ -163,7 +173,6 @@ class AgentSessions(AgentState):
         if row is None or blocked:
             self._abort(key, "there is no such task" if row is None else "busy", now)
             return
-        self.reserved = Reservation(of.task_id, row.lane, now.mono, reclaim=True, generation=of.generation)
-        yield Decision(
-            outputs=(self._lane(row.lane, Reclaim(self.id, self.incarnation, of.task_id, of.generation)),)
-        )
+        self.reserved = Reservation(of.task_id, row.lane, now.mono, True, of.generation, anew)
+        reclaim = Reclaim(self.id, self.incarnation, of.task_id, of.generation, anew)
+        yield Decision(outputs=(self._lane(row.lane, reclaim),))

@@ -81,9 +81,20 @@ class AgentState:
         return not (self.hold or self.reserved or self.stopping or self.asking)
 
     def is_free(self, now: Now) -> bool:
+        return self.is_idle and self._takes_work(now)
+
+    def is_finishing(self, now: Now) -> bool:
+        """It said that it is done with what it holds. The next task may be claimed behind that report, in the same
+        commit: the lane judges the report first, and gives nothing more while it does not count.
+        """
+        hold = self.hold
+        nothing_else = not (self.reserved or self.stopping or self.asking)
+        return hold is not None and hold.is_finishing and nothing_else and self._takes_work(now)
+
+    def _takes_work(self, now: Now) -> bool:
         session = self.session
         ready = session is not None and session.welcomed and session.proven
-        return ready and self.is_idle and not self.draining and self.rests_until <= now.mono
+        return ready and not self.draining and self.rests_until <= now.mono
 
     def state(self, now: Now) -> str:
         if self.stopping:
@@ -103,7 +114,7 @@ class AgentState:
     def announce(self, now: Now) -> tuple[Output, ...]:
         """Tell the scheduler and presence whatever changed since they heard last."""
         state = self.state(now)
-        kind = self._kind(state)
+        kind = AgentReady if self.is_finishing(now) else self._kind(state)
         outputs: tuple[Output, ...] = ()
         on_offer = kind is AgentPresent and self.reserved is not None and not self.reserved.reclaim
         if (

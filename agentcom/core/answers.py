@@ -15,6 +15,8 @@ class Answer(NamedTuple):
     status: int
     body: Any
     retry_after_ms: int = 0
+    cookie: str | None = None  #: a login's secret, "" to forget one
+    near: tuple[str, int] | None = None  #: (tier, how many requests are left)
 
 
 def failed(fault: Fault) -> Answer:
@@ -32,4 +34,4 @@ def finish(route: str, reply: Reply) -> Answer:
         return Answer(200 if body.repeated else 201, body)
     if route == "agent.state":
         body = body["agents"][0]
-    return Answer(reply.status, body)
+    return Answer(reply.status, body, cookie=reply.cookie)

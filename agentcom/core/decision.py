@@ -3,9 +3,10 @@
 May import: agentcom.protocol, agentcom.core.messages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from agentcom.core.messages import Ask, Several
 from agentcom.protocol.ops import Key, Must, Op
 
 
@@ -33,6 +34,31 @@ class Decision(NamedTuple):
 
 
 NOTHING = Decision()
+_JOINED = ("gateway", "agents/")
+
+
+def joined(outputs: Iterable[Output]) -> Iterator[Output]:
+    """Neighbours to one agent or to the gateway as one message. Questions stay alone, as each may need an answer."""
+    waiting: list[Any] = []
+    to: Any = None
+    for output in outputs:
+        fits = (
+            type(output.to) is str and output.to.startswith(_JOINED) and not isinstance(output.message, Ask)
+        )
+        if waiting and (not fits or output.to != to):
+            yield _one(to, waiting)
+            waiting = []
+        if fits:
+            to = output.to
+            waiting.append(output.message)
+        else:
+            yield output
+    if waiting:
+        yield _one(to, waiting)
+
+
+def _one(to: str, messages: list[Any]) -> Output:
+    return Output(to, messages[0] if len(messages) == 1 else Several(tuple(messages)))
 
 
 class Rows(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from agentcom.core import gateway_http, gateway_sessions, submitting
 from agentcom.core.decision import Output
+from agentcom.core.directory_limits import override_of
 from agentcom.core.gateway_state import Now, Rows, State
 from agentcom.core.messages import (
     Condition,
@@ -19,16 +20,21 @@ from agentcom.core.messages import (
     FrameIn,
     HttpIn,
     HubStopping,
+    LimitChanged,
     Reply,
     RepoChanged,
+    Several,
     SubjectRevoked,
     Tick,
+    TokenChanged,
     ToSession,
 )
 
 
 def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
     """What to send, in order. A message this does not know is a bug of its sender and raises."""
+    if isinstance(message, Several):
+        return [output for one in message.messages for output in decide(state, one, now, rows)]
     return _HANDLERS[type(message)](state, message, now, rows)
 
 
@@ -47,6 +53,11 @@ def on_down(state: State, name: str) -> list[Output]:
 
 def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
     state.default_repo = None
+    return []
+
+
+def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -> list[Output]:
+    state.limits.override(changed.subject, override_of(rows, changed.subject))
     return []
 
 
@@ -69,10 +80,12 @@ _HANDLERS: dict[type, Handler] = {
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
+    TokenChanged: lambda state, msg, now, rows: gateway_sessions.on_token_changed(state, msg, rows),
     SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
     Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
+    LimitChanged: _limit_changed,
     Condition: _condition,
 }

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
+from agentcom.core.directory_tokens import csrf_of
+from agentcom.core.gateway_access import ACCESS, Asked
 from agentcom.core.gateway_state import (
     LANE_NAMES,
     NEEDED_TO_SERVE,
@@ -20,8 +23,9 @@ from agentcom.core.gateway_state import (
     Rows,
     State,
     authenticate,
-    refuse,
+    failed_login,
 )
+from agentcom.core.limits import Standing, over
 from agentcom.core.messages import (
     Administer,
     AskPresence,
@@ -29,49 +33,75 @@ from agentcom.core.messages import (
     Fault,
     HttpIn,
     Maintain,
+    NearLimit,
     Operate,
     Read,
+    Recorded,
     Reply,
     Submit,
 )
-from agentcom.core.routes import ROUTES, Route
+from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
-from agentcom.protocol.rows import TaskState, Token
+from agentcom.protocol.rows import TaskState
 from agentcom.protocol.views import Readiness
+
+VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
+"""Codes of answers that count against who asked."""
+
+RECORDED = frozenset({"operate", "delegate", "maintain"})
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-class Asked:
-    """One authorised request, on its way through the gateway."""
-
-    __slots__ = ("msg", "route", "who")
-
-    def __init__(self, msg: HttpIn, route: Route, who: Token | None) -> None:
-        self.msg, self.route, self.who = msg, route, who
-
-    @property
-    def subject(self) -> str:
-        return self.who.subject if self.who else ""
-
-    @property
-    def role(self) -> str:
-        return self.who.role if self.who else ""
-
-    def refuse(self, fault: Fault) -> list[Output]:
-        return refuse(self.msg.reply_to, self.msg.request, fault)
-
-    def reply(self, body: Any, status: int = 200) -> list[Output]:
-        return [Output(self.msg.reply_to, Reply(self.msg.request, body, status))]
-
-
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     route = ROUTES[msg.route]
-    who = authenticate(state, msg.token, rows)
+    who = authenticate(state, msg.token, rows, now)
     asked = Asked(msg, route, who)
-    fault = _not_allowed(state, asked, rows)
-    return asked.refuse(fault) if fault else _HOW[route.how](state, asked, now, rows)
+    client = (
+        state.limits.of_token(who) if who else state.limits.of_address(msg.peer, direct=not msg.forwarded)
+    )
+    if fault := _too_soon(state, client, asked, now):
+        return asked.refuse(fault)
+    if fault := _not_allowed(state, asked, rows):
+        wrong = msg.token and who is None
+        return asked.refuse(failed_login(state, client, fault, now) if wrong else fault)
+    outputs = _HOW[route.how](state, asked, now, rows)
+    refused = _refusal_in(outputs)
+    if refused in VIOLATIONS:
+        state.limits.violation(client, now.s)
+    told = [] if client.exempt else _near(client, asked, now)
+    return [*told, *outputs] if refused else [*told, *_recorded(asked), *outputs]
+
+
+def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault | None:
+    fault = state.limits.spend(client, asked.route.tier or "normal", len(asked.msg.body), now.s)
+    if fault is None and asked.route.roles and asked.who and (wait := client.conduct.wait(now.s)):
+        return over(wait, "too many bad requests before; stay away for so long")
+    return fault
+
+
+def _refusal_in(outputs: list[Output]) -> str:
+    """The code, if the gateway itself refused the request."""
+    body = outputs[-1].message.body if outputs and type(outputs[-1].message) is Reply else None
+    return body.code if type(body) is Fault else ""
+
+
+def _recorded(asked: Asked) -> list[Output]:
+    """Of writes that go past the directory, which records its own. Anyone else's requests are none of its business."""
+    route = asked.route
+    if route.method == "GET" or route.how not in RECORDED:
+        return []
+    said = Recorded(asked.subject, asked.role, route.name, target_of(asked.msg.args), asked.msg.peer)
+    return [Output("directory", said)]
+
+
+def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
+    tier = asked.route.tier or "normal"
+    bucket = client.bucket(tier)
+    if not bucket.is_near(now.s):
+        return []
+    return [Output(asked.msg.reply_to, NearLimit(asked.msg.request, tier, bucket.left(now.s)))]
 
 
 def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
@@ -82,6 +112,8 @@ def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
         given = asked.msg.token
         said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
         return Fault("invalid_token", said)
+    if asked.msg.csrf is not None and route.method != "GET" and asked.msg.csrf != csrf_of(asked.msg.token):
+        return Fault("forbidden", "a write by a browser needs the header X-CSRF-Token", "x-csrf-token")
     if who.role in route.roles or (route.compat and state.rules.compat_v1):
         return None
     if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
@@ -164,7 +196,7 @@ def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]
     return [Output(LANE_NAMES[task.lane], operate)]
 
 
-def _administer(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+def _administer(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     msg = asked.msg
     body = decode_body(asked.route.body, msg.body) if asked.route.body else None
     if isinstance(body, Fault):
@@ -177,7 +209,8 @@ def _administer(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Out
         role=asked.role,
         args=msg.args,
         body=body,
-        peer_is_loopback=is_loopback(msg.peer) and not msg.forwarded,
+        peer_is_loopback=is_loopback(msg.peer) and not msg.forwarded and not state.rules.proxied,
+        peer=msg.peer,
     )
     return [Output("directory", administer)]
 
@@ -261,4 +294,5 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "maintain": _maintain,
     "health": _health,
     "ready": _ready,
+    **ACCESS,
 }

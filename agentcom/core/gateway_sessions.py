@@ -9,7 +9,18 @@ import msgspec
 
 from agentcom.core.decision import Output
 from agentcom.core.decoding import convert_task, decode_frame, named, within_task
-from agentcom.core.gateway_state import Now, Rows, Session, State, authenticate, token_hash
+from agentcom.core.directory_limits import overrides
+from agentcom.core.gateway_state import (
+    Now,
+    Rows,
+    Session,
+    State,
+    authenticate,
+    failed_login,
+    standing_of,
+    token_hash,
+)
+from agentcom.core.limits import SIZE_STEP, Standing, ms, over
 from agentcom.core.messages import (
     CloseConn,
     ConnClosed,
@@ -22,11 +33,22 @@ from agentcom.core.messages import (
     SessionFrame,
     SessionOpened,
     SubjectRevoked,
+    TokenChanged,
     ToSession,
 )
+from agentcom.core.rates import Tier
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
+from agentcom.core.tiers import FRAME_TIERS
 from agentcom.protocol.bodies import NewTask, Submitted
-from agentcom.protocol.frames import CLOSE_CODES, ErrorFrame, Hello, TaskSubmit, TaskSubmitted, Welcome
+from agentcom.protocol.frames import (
+    CLOSE_CODES,
+    ErrorFrame,
+    Hello,
+    RateLimitWarning,
+    TaskSubmit,
+    TaskSubmitted,
+    Welcome,
+)
 
 _encoders: dict[str, Any] = {
     "json": msgspec.json.Encoder().encode,
@@ -41,7 +63,7 @@ WELCOME_S = 30.0
 
 
 def on_opened(state: State, msg: ConnOpened, now: Now) -> list[Output]:
-    state.sessions[msg.conn] = Session(msg.conn, msg.edge, msg.codec, msg.token, now.s)
+    state.sessions[msg.conn] = Session(msg, now.s)
     return []
 
 
@@ -57,41 +79,85 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
     session.last_s = now.s
     if len(msg.data) > state.rules.max_frame_bytes:
         return close(state, session, "too_big", "the frame is too big")
+    if session.agent_id:  # before anything is decoded
+        client = state.limits.of_agent(session.agent_id)
+        if wait := client.wait("light", len(msg.data), now.s):
+            return _too_soon(state, session, client, "light", wait, msg.data, now)
     frame = decode_frame(session.codec, msg.data)
     if isinstance(frame, Fault):
-        return _bad(state, session, frame, *named(session.codec, msg.data))
+        return _bad(state, session, frame, now, *named(session.codec, msg.data))
     if session.agent_id:
-        return _of_agent(state, session, frame, now, rows)
+        return _of_agent(state, session, frame, msg.data, now, rows)
     if type(frame) is Hello:
-        return _hello(state, session, frame, rows)
-    return _bad(state, session, Fault("not_identified", "the first frame must be hello"), frame.id)
+        return _hello(state, session, frame, now, rows)
+    return _bad(state, session, Fault("not_identified", "the first frame must be hello"), now, frame.id)
 
 
-def _of_agent(state: State, session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
+def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now, rows: Rows) -> list[Output]:
+    tier = FRAME_TIERS.get(type(frame), "normal")
+    client = state.limits.of_agent(session.agent_id)
+    if tier != "light" and (wait := client.wait(tier, len(data), now.s)):
+        return _too_soon(state, session, client, tier, wait, data, now)
+    warning = _warning(session, client, tier, now) if client.is_near(tier, now.s) else []
     if type(frame) is TaskSubmit:
-        return _submit(state, session, frame, now, rows)
+        return warning + _submit(state, session, frame, now, rows)
     if type(frame) is Hello:
-        return _bad(state, session, Fault("invalid_state", "hello was already said"), frame.id)
-    return [_to_agent(session, SessionFrame(session.conn, frame))]
+        return _bad(state, session, Fault("invalid_state", "hello was already said"), now, frame.id)
+    return [*warning, _to_agent(session, SessionFrame(session.conn, frame))]
 
 
-def _hello(state: State, session: Session, frame: Hello, rows: Rows) -> list[Output]:
+def _too_soon(
+    state: State, session: Session, client: Standing, tier: Tier, wait: float, data: bytes, now: Now
+) -> list[Output]:
+    """The refusal; who does not listen is closed, and has to stay away for a while."""
+    fault = over(wait, f"too many {tier} requests")
+    re, task_id = named(session.codec, data) if len(data) < SIZE_STEP else ("", "")
+    if not client.bucket(tier).is_lost:
+        return [_error(session, fault, re, task_id)]
+    fault = over(client.conduct.punish(now.s), "you went on although refused; stay away for so long")
+    return [
+        _error(session, fault, re, task_id),
+        *close(state, session, "rate_limited", "over its rate limit"),
+    ]
+
+
+def _warning(session: Session, client: Standing, tier: Tier, now: Now) -> list[Output]:
+    bucket = client.bucket(tier)
+    if not bucket.warns(now.s):
+        return []
+    return [_out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst))]
+
+
+def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -> list[Output]:
     if "agents" not in state.up:
         error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
         return [error, *close(state, session, "restarted", "the hub is starting")]
     secret = frame.token or session.token
-    token = authenticate(state, secret, rows)
+    token = authenticate(state, secret, rows, now)
     fault = None
     if token is None:
         fault = Fault("invalid_token", "unknown or revoked token" if secret else "hello needs a token")
     elif token.role != "agent" or token.subject != frame.agent_id:
         fault = Fault("token_agent_mismatch", f"this token does not speak for {frame.agent_id}")
     if fault is not None:
+        fault = failed_login(state, standing_of(state, session), fault, now)
         error = _error(session, fault, frame.id)
         return [error, *close(state, session, "not_authenticated", fault.message)]
+    if fault := _not_yet(state, frame.agent_id, now):
+        error = _error(session, fault, frame.id)
+        return [error, *close(state, session, "rate_limited", fault.message)]
     session.agent_id, session.token_hash, session.token = frame.agent_id, token_hash(secret), ""
+    session.expires_ms = token.expires_ms if token else 0
     told = msgspec.structs.replace(frame, token="")
     return [_to_agent(session, SessionOpened(session.conn, told))]
+
+
+def _not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
+    """Why an agent whose token is good must come later. Asked after the token, so that nobody else learns of it."""
+    client = state.limits.of_agent(agent_id)
+    if wait := client.conduct.wait(now.s):
+        return over(wait, "too many bad or refused frames before; stay away for so long")
+    return state.limits.spend(client, "heavy", 0, now.s)
 
 
 def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: Rows) -> list[Output]:
@@ -102,7 +168,7 @@ def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: R
         task = checked(state, task, "", session.agent_id, now, rows)
         task = within_task(task) if isinstance(task, Fault) else task
     if isinstance(task, Fault):
-        return _bad(state, session, task, frame.id)
+        return _bad(state, session, task, now, frame.id)
     conn, re = session.conn, frame.id
     return send_to_lanes(state, session.agent_id, [task], lambda done: _submitted(state, conn, re, done[0]))
 
@@ -137,10 +203,20 @@ def on_revoked(state: State, msg: SubjectRevoked) -> list[Output]:
     return [output for s in theirs for output in close(state, s, "revoked", "the token was revoked")]
 
 
+def on_token_changed(state: State, msg: TokenChanged, rows: Rows) -> list[Output]:
+    state.tokens.pop(msg.token_hash, None)
+    row = rows.get("token", (msg.token_hash,))
+    for session in state.sessions.values():
+        if row is not None and session.token_hash == msg.token_hash:
+            session.expires_ms = row.expires_ms
+    return []
+
+
 def on_directory_up(state: State, rows: Rows) -> list[Output]:
-    """A revocation may have been committed and not told: believe only rows."""
+    """A revocation or a new limit may have been committed and not told: believe only rows."""
     state.tokens.clear()
     state.default_repo = None
+    state.limits.set_overrides(overrides(rows))
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
         row = rows.get("token", (session.token_hash,)) if session.token_hash else None
@@ -165,6 +241,7 @@ def on_tick(state: State, now: Now) -> list[Output]:
         for session in state.sessions.values():
             session.last_s = session.opened_s = now.s
         return []
+    state.limits.forget(now.s)
     silence = 2.5 * state.rules.heartbeat_s + TICK_S
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
@@ -173,6 +250,8 @@ def on_tick(state: State, now: Now) -> list[Output]:
             outputs += close(state, session, "not_authenticated", "no hello")
         elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
             outputs += close(state, session, "restarted", "the agent's actor does not answer")
+        elif session.expires_ms and session.expires_ms <= now.ms:
+            outputs += close(state, session, "revoked", "the token has expired")
         elif quiet > silence:
             outputs += close(state, session, "silent", "silent for too long")
     return outputs
@@ -191,13 +270,18 @@ def _tell_closed(state: State, session: Session, code: int) -> list[Output]:
     return [_to_agent(session, SessionClosed(session.conn, code, orderly=state.draining))]
 
 
-def _bad(state: State, session: Session, fault: Fault, re: str = "", task_id: str = "") -> list[Output]:
-    """Say what was wrong; too many of these and the session ends."""
-    session.bad += 1
-    error = _error(session, fault, re, task_id)
-    if session.bad <= state.rules.max_bad_frames:
-        return [error]
-    return [error, *close(state, session, "bad_frames", "too many bad frames")]
+def _bad(
+    state: State, session: Session, fault: Fault, now: Now, re: str = "", task_id: str = ""
+) -> list[Output]:
+    """Say what was wrong; too many of these and the session ends, and its agent has to stay away for a while."""
+    cool_down = state.limits.violation(standing_of(state, session), now.s)
+    if not cool_down:
+        return [_error(session, fault, re, task_id)]
+    error = _error(session, msgspec.structs.replace(fault, retry_after_ms=ms(cool_down)), re, task_id)
+    return [
+        error,
+        *close(state, session, "bad_frames", f"too many bad frames; stay away for {cool_down:g} s"),
+    ]
 
 
 def _error(session: Session, fault: Fault, re: str = "", task_id: str = "") -> Output:

@@ -8,8 +8,8 @@ import hashlib
 from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.decision import Output
-from agentcom.core.decoding import Codec
-from agentcom.core.messages import Condition, Fault, Reply
+from agentcom.core.limits import LimitRules, Limits, Standing, over
+from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import LANES, Token
 
@@ -30,9 +30,11 @@ class Rules(NamedTuple):
     """The settings that the gateway decides by."""
 
     max_frame_bytes: int = 1 << 20
-    max_bad_frames: int = 10
     heartbeat_s: float = 15.0
     compat_v1: bool = True
+    limits: LimitRules = LimitRules()
+    proxied: bool = False  #: `trusted_proxies` is set: nobody is taken for local
+    login_s: float = 43_200.0
 
 
 class Rows(Protocol):
@@ -56,22 +58,24 @@ class Session:
 
     __slots__ = (
         "agent_id",
-        "bad",
         "codec",
         "conn",
+        "direct",
         "edge",
+        "expires_ms",
         "last_s",
         "opened_s",
+        "peer",
         "token",
         "token_hash",
         "welcomed",
     )
 
-    def __init__(self, conn: str, edge: Any, codec: Codec, token: str, now_s: float) -> None:
-        self.conn, self.edge, self.codec, self.token = conn, edge, codec, token
-        self.agent_id, self.token_hash = "", ""
+    def __init__(self, opened: ConnOpened, now_s: float) -> None:
+        self.conn, self.edge, self.codec, self.token = opened.conn, opened.edge, opened.codec, opened.token
+        self.peer, self.direct = opened.peer, not opened.forwarded
+        self.agent_id, self.token_hash, self.expires_ms = "", "", 0
         self.last_s = self.opened_s = now_s
-        self.bad = 0
         self.welcomed = False
 
 
@@ -98,6 +102,7 @@ class State:
         self.me = me  #: the gateway's own address, for answers it collects
         self.up: set[str] = set()
         self.sessions: dict[str, Session] = {}
+        self.limits = Limits(rules.limits)
         self.tokens: dict[str, Token] = {}
         self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
         self.parts: dict[int, Part] = {}
@@ -115,21 +120,37 @@ def token_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def authenticate(state: State, secret: str, rows: Rows) -> Token | None:
-    """Who speaks; None for an unknown or revoked token. Only good tokens are remembered."""
+def authenticate(state: State, secret: str, rows: Rows, now: Now) -> Token | None:
+    """Who speaks; None for an unknown, revoked or expired token. Only good tokens are remembered."""
     if not secret or len(secret) > 256:
         return None
     key = token_hash(secret)
     known = state.tokens.get(key)
     if known is not None:
-        return known
+        return known if known.is_live(now.ms) else None
     row: Token | None = rows.get("token", (key,))
-    if row is None or row.revoked_ms:
+    if row is None or not row.is_live(now.ms):
         return None
     if len(state.tokens) >= MAX_KNOWN_TOKENS:
         state.tokens.clear()
     state.tokens[key] = row
     return row
+
+
+def failed_login(state: State, client: Standing, fault: Fault, now: Now) -> Fault:
+    """What one is told whose token is wrong: that, or for how long its address is refused after too many of them.
+
+    Only wrong tokens are refused: a right one always gets in, so that nobody can lock out who shares their address.
+    """
+    cool_down = client.conduct.wait(now.s) or state.limits.violation(client, now.s)
+    return over(cool_down, "too many failed logins or bad frames from this address") if cool_down else fault
+
+
+def standing_of(state: State, session: Session) -> Standing:
+    """The agent's once it is known, until then its address's."""
+    if session.agent_id:
+        return state.limits.of_agent(session.agent_id)
+    return state.limits.of_address(session.peer, direct=session.direct)
 
 
 def default_repo(state: State, rows: Rows) -> str:

@@ -39,6 +39,7 @@ class Hold(Bond):
     acked: bool = False  #: this session was told that its accept counts
     was_acked: bool = False  #: some session of this actor's life was
     is_reporting: bool = False  #: a final report is on its way: absence means nothing any more
+    is_finishing: bool = False  #: it is one after which its holder may have the next task
 
     @classmethod
     def of(cls, claimed: Claimed) -> "Hold":
@@ -56,6 +57,8 @@ class Reservation(msgspec.Struct):
     since: float
     reclaim: bool = False
     generation: int = 0
+    claimed: bool = True  #: else the claim waits for the answer to a report, as the two go to different lanes
+    anew: bool = False  #: see `Reclaim`
 
 
 class Stopping(Bond):

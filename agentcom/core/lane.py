@@ -8,7 +8,7 @@ May import: agentcom.core, agentcom.protocol.
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from agentcom.core import operations, reports, submits, tasks
+from agentcom.core import operations, reports, retention, submits, tasks
 from agentcom.core.assignments import lacking, repo_problem
 from agentcom.core.decision import Decision, Output
 from agentcom.core.lane_state import SLICE, Now, to_agent
@@ -18,6 +18,7 @@ from agentcom.core.messages import (
     Adopt,
     Claim,
     ClaimRefused,
+    Expire,
     HolderAway,
     HolderBack,
     Holding,
@@ -58,8 +59,10 @@ class Lane(LaneTime):
         else:
             yield submits.submit(ask, self._submitting(ask, now))
 
-    def again(self, ask: Submit, now: Now) -> Decision:
+    def again(self, ask: Submit | Expire, now: Now) -> Decision:
         """A key of `ask` was used meanwhile: the row that won is on disk now."""
+        if isinstance(ask, Expire):
+            return retention.again(ask)
         return submits.submit(ask, self._submitting(ask, now), check=True)
 
     def _submitting(self, ask: Submit, now: Now) -> submits.Context:
@@ -85,9 +88,15 @@ class Lane(LaneTime):
             return None, "it is not in this lane"
         if not self._is_current(claim.agent_id, claim.incarnation):
             return task, "the claim comes from an older life of its agent"
+        if claim.after and self._still_holds(claim.agent_id, claim.after):
+            return task, "its report on the task before does not count"
         if why := tasks.why_not(task, claim.agent_id, now.ms):
             return task, why
         return task, repo_problem(task, self.rows)
+
+    def _still_holds(self, agent: str, key: tuple[str, int]) -> bool:
+        held: TaskState | None = self.rows.get("task", (key[0],))
+        return held is not None and (held.holder, held.generation) == (agent, key[1])
 
     def _is_current(self, agent: str, incarnation: int) -> bool:
         newest = self._incarnations.get(agent, 0)
@@ -111,6 +120,9 @@ class Lane(LaneTime):
         elif tasks.may_return(task, ask.agent_id, ask.generation):
             after, ops = tasks.reclaim(task, ask.agent_id, now.ms)
             yield Decision(ops, (to_agent(ask.agent_id, self._claimed(after, reclaimed=True)),), "reclaimed")
+        elif ask.anew and not tasks.why_not(task, ask.agent_id, now.ms) and not repo_problem(task, self.rows):
+            after, ops = tasks.assign_anew(task, ask.agent_id, now.ms)
+            yield Decision(ops, (to_agent(ask.agent_id, self._claimed(after, reclaimed=True)),), "assigned")
         else:
             newer = (
                 f"generation {task.generation} exists"
@@ -243,8 +255,12 @@ class Lane(LaneTime):
         if self.rows.get("moves", (self.name, said.task_id)) is not None:
             yield from self._take_in(said.task_id, now, said.lease_left_s)
 
+    def _expire_old(self, ask: Expire, now: Now) -> Iterator[Decision]:
+        yield from self.retention.expire(ask, self.rows, now.ms)
+
     _HANDLERS: ClassVar[dict[type, Any]] = {
         Submit: _submit, Claim: _claim, Reclaim: _reclaim, WhatDoIHold: _what_do_i_hold, Reported: _reported,
         Absent: _absent, Renew: _renew, HolderAway: _away, HolderBack: _back, Workers: _workers, MoreHeads: _more_heads,
         Park: _park, RepoChanged: _repo_changed, Operate: _operate, Adopt: _adopt_task,
+        Expire: _expire_old,
     }  # fmt: skip

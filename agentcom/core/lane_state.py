@@ -12,6 +12,7 @@ from agentcom.core.decision import Decision, Entropy, Output, Rows
 from agentcom.core.leases import Leases
 from agentcom.core.messages import Claimed, Released
 from agentcom.core.policy import Policy
+from agentcom.core.retention import LaneRetention
 from agentcom.core.tasks import Step
 from agentcom.core.windows import Windows
 from agentcom.protocol.ops import Add, Op, Put
@@ -40,6 +41,7 @@ class LaneState:
         self.rows = rows
         self.entropy = entropy
         self.leases = Leases(name, policy)
+        self.retention = LaneRetention(name)
         self.windows = Windows(name, policy.window, policy.max_signatures)
         self.wake_at = float("inf")
         self.queued = 0  #: how many tasks are, within what other lanes just moved here

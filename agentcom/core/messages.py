@@ -13,7 +13,7 @@ import msgspec
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Code
 from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
-from agentcom.protocol.rows import Lane
+from agentcom.protocol.rows import Lane, Phase
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +37,7 @@ class Reply(Message, frozen=True):
     request: int
     body: Any
     status: int = 200
+    cookie: str | None = None  #: a login's secret for the browser to keep; "" ends a login
 
 
 class Ask(Message, frozen=True, kw_only=True):
@@ -52,6 +53,12 @@ class Ask(Message, frozen=True, kw_only=True):
         )
 
 
+class Several(Message, frozen=True):
+    """Notices to one name that leave together, in order: a way through a mailbox costs as much as a decision."""
+
+    messages: tuple[Any, ...]
+
+
 # --- edge and gateway (names: "gateway"; the edge is a port) ----------------------------------------
 
 
@@ -64,6 +71,7 @@ class HttpIn(Ask, frozen=True, kw_only=True):
     body: bytes
     peer: str
     forwarded: bool = False  #: a forwarding header was present
+    csrf: str | None = None  #: the token came as a cookie, and this with it; None: it came as a header
 
 
 class ConnOpened(Message, frozen=True):
@@ -74,6 +82,7 @@ class ConnOpened(Message, frozen=True):
     codec: Literal["json", "msgpack"]
     peer: str
     token: str = ""  #: from the upgrade's Authorization header
+    forwarded: bool = False  #: a forwarding header was present
 
 
 class FrameIn(Message, frozen=True):
@@ -91,6 +100,14 @@ class FrameOut(Message, frozen=True):
 
     conn: str
     data: bytes
+
+
+class NearLimit(Message, frozen=True):
+    """Gateway to edge, before the answer of a request: little is left of its rate."""
+
+    request: int
+    tier: str
+    remaining: int
 
 
 class CloseConn(Message, frozen=True):
@@ -189,15 +206,20 @@ class Claim(Message, frozen=True):
     incarnation: int
     task_id: str
     capabilities: tuple[str, ...]
+    after: tuple[str, int] | None = None  #: good only if this assignment, reported on just before, is over
 
 
 class Reclaim(Message, frozen=True):
-    """The last holder lists a task: give it back if no newer generation exists."""
+    """The last holder lists a task: give it back if no newer generation exists.
+
+    `anew`: it has it from an epoch that a restore ended; if nobody holds it, it is assigned to it anew.
+    """
 
     agent_id: str
     incarnation: int
     task_id: str
     generation: int
+    anew: bool = False
 
 
 class Claimed(Message, frozen=True):
@@ -430,12 +452,35 @@ class Administer(Ask, frozen=True, kw_only=True):
     args: dict[str, str]
     body: Any = None
     peer_is_loopback: bool = False
+    peer: str = ""
+
+
+class Recorded(Message, frozen=True):
+    """Gateway to directory: somebody with power asked another part for this."""
+
+    by: str
+    role: str
+    act: str
+    target: str
+    peer: str
+
+
+class TokenChanged(Message, frozen=True):
+    """Directory to gateway: what is remembered of this token hash is old; its sessions go on."""
+
+    token_hash: str
 
 
 class SubjectRevoked(Message, frozen=True):
     """Directory to gateway: close the live sessions opened with this token hash."""
 
     token_hash: str
+
+
+class LimitChanged(Message, frozen=True):
+    """Directory to gateway: the rates or the exemption of this subject are others now; its row says which."""
+
+    subject: str
 
 
 # --- presence and the composition root -------------------------------------------------------------
@@ -470,6 +515,46 @@ class Maintain(Ask, frozen=True, kw_only=True):
     by: str = ""
     args: dict[str, str] = {}
     body: Any = None
+
+
+class Keep(NamedTuple):
+    """For how long finished things are kept, in milliseconds."""
+
+    finished_ms: int  #: completed and cancelled tasks
+    dead_letter_ms: int
+    idempotency_ms: int
+    audit_ms: int
+
+    def of(self, phase: Phase) -> int:
+        return self.dead_letter_ms if phase == "dead_letter" else self.finished_ms
+
+
+class Expire(Message, frozen=True):
+    """Compaction to a lane or the directory: remove what is older than `keep`, at most `limit` tasks or rows.
+
+    Answered by `Expired` when it is on disk. No `Ask`: it is carried out also while the disk is full.
+    """
+
+    reply_to: Any
+    round: int
+    keep: Keep
+    limit: int
+
+
+class Expired(Message, frozen=True):
+    """Of one `Expire`. `more`: ask again, there may be more to find at once."""
+
+    round: int
+    removed: int
+    more: bool
+
+
+class AskArchived(Ask, frozen=True, kw_only=True):
+    """To "archive": up to where can the journal be read back from it? Answered by Reply with `Archived`."""
+
+
+class Archived(Message, frozen=True):
+    seq: int  #: entries up to here are on the archive's disk; 0 while it cannot be reached, or before the first
 
 
 class AskSnapshotted(Ask, frozen=True, kw_only=True):

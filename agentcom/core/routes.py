@@ -1,17 +1,31 @@
 """The HTTP routes as data: what the web app mounts, the gateway decodes and authorises, and the docs list.
 
-May import: agentcom.protocol.
+May import: agentcom.protocol, agentcom.core.rates.
 """
 
 from typing import Any, Literal
 
 import msgspec
 
-from agentcom.protocol import bodies, views
+from agentcom.core.rates import Tier
+from agentcom.protocol import bodies, upkeep_views, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
-    "submit", "batch", "operate", "administer", "read", "presence", "delegate", "maintain", "health", "ready"
+    "submit",
+    "batch",
+    "operate",
+    "administer",
+    "read",
+    "presence",
+    "delegate",
+    "maintain",
+    "health",
+    "ready",
+    "limits",
+    "login",
+    "logout",
+    "who",
 ]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
@@ -22,6 +36,7 @@ NOBODY: frozenset[Role] = frozenset()
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     name: str
+    tier: Tier | None = None  #: what it costs its caller; a test finds a route that has none
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     how: How
@@ -43,6 +58,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 _ALL: tuple[Route, ...] = (
     Route(
         name="task.submit",
+        tier="heavy",
         method="POST",
         path="/api/tasks",
         how="submit",
@@ -54,6 +70,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.batch",
+        tier="heavy",
         method="POST",
         path="/api/tasks/batch",
         how="batch",
@@ -64,6 +81,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.list",
+        tier="normal",
         method="GET",
         path="/api/tasks",
         how="read",
@@ -75,6 +93,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.dead_letter",
+        tier="normal",
         method="GET",
         path="/api/tasks/dead-letter",
         how="read",
@@ -86,6 +105,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.stats",
+        tier="light",
         method="GET",
         path="/api/tasks/stats",
         how="read",
@@ -96,6 +116,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.get",
+        tier="light",
         method="GET",
         path="/api/tasks/{task_id}",
         how="read",
@@ -107,6 +128,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.events",
+        tier="normal",
         method="GET",
         path="/api/tasks/{task_id}/events",
         how="read",
@@ -117,6 +139,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.cancel",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/cancel",
         how="operate",
@@ -127,6 +150,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.retry",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/retry",
         how="operate",
@@ -137,6 +161,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.prioritise",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/prioritise",
         how="operate",
@@ -147,6 +172,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="task.answer",
+        tier="normal",
         method="POST",
         path="/api/tasks/{task_id}/answer",
         how="operate",
@@ -157,6 +183,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.list",
+        tier="light",
         method="GET",
         path="/api/agents",
         how="presence",
@@ -167,6 +194,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.states",
+        tier="light",
         method="GET",
         path="/api/agents/states",
         how="presence",
@@ -177,6 +205,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.state",
+        tier="light",
         method="GET",
         path="/api/agents/{agent_id}/state",
         how="presence",
@@ -187,6 +216,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="agent.register",
+        tier="heavy",
         method="POST",
         path="/api/onboard/register",
         how="administer",
@@ -197,6 +227,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="invite.create",
+        tier="heavy",
         method="POST",
         path="/api/invites",
         how="administer",
@@ -208,6 +239,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="token.create",
+        tier="heavy",
         method="POST",
         path="/api/tokens",
         how="administer",
@@ -218,7 +250,61 @@ _ALL: tuple[Route, ...] = (
         summary="Make a token, shown this once.",
     ),
     Route(
+        name="token.rotate",
+        tier="heavy",
+        method="POST",
+        path="/api/tokens/{token_id}/rotate",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.Rotate,
+        answer=views.TokenIssued,
+        status=201,
+        summary="A new secret for the same subject, role and expiry, shown this once.",
+    ),
+    Route(
+        name="login",
+        tier="heavy",
+        method="POST",
+        path="/api/login",
+        how="login",
+        body=bodies.Login,
+        answer=views.LoggedIn,
+        summary="Log a browser in with an operator's token: sets a cookie that scripts cannot read.",
+    ),
+    Route(
+        name="logout",
+        tier="normal",
+        method="POST",
+        path="/api/logout",
+        how="logout",
+        roles=EVERYONE,
+        answer=views.Acknowledged,
+        summary="End this login.",
+    ),
+    Route(
+        name="login.who",
+        tier="light",
+        method="GET",
+        path="/api/login",
+        how="who",
+        roles=EVERYONE,
+        answer=views.LoggedIn,
+        summary="Who this token or cookie is.",
+    ),
+    Route(
+        name="audit.list",
+        tier="normal",
+        method="GET",
+        path="/api/audit",
+        how="read",
+        roles=ADMIN,
+        query=views.AuditQuery,
+        answer=views.AuditList,
+        summary="What administrators and operators did, newest first.",
+    ),
+    Route(
         name="token.list",
+        tier="normal",
         method="GET",
         path="/api/tokens",
         how="read",
@@ -228,6 +314,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="token.delete",
+        tier="heavy",
         method="DELETE",
         path="/api/tokens/{token_id}",
         how="administer",
@@ -237,6 +324,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.list",
+        tier="light",
         method="GET",
         path="/api/repos",
         how="read",
@@ -246,6 +334,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.create",
+        tier="normal",
         method="POST",
         path="/api/repos",
         how="administer",
@@ -257,6 +346,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.default",
+        tier="normal",
         method="PUT",
         path="/api/repos/default",
         how="administer",
@@ -267,6 +357,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.put",
+        tier="normal",
         method="PUT",
         path="/api/repos/{name:path}",
         how="administer",
@@ -277,6 +368,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="repo.delete",
+        tier="normal",
         method="DELETE",
         path="/api/repos/{name:path}",
         how="administer",
@@ -286,6 +378,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.create",
+        tier="normal",
         method="POST",
         path="/api/pulls",
         how="administer",
@@ -297,6 +390,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.list",
+        tier="normal",
         method="GET",
         path="/api/pulls",
         how="read",
@@ -307,6 +401,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="pull.get",
+        tier="light",
         method="GET",
         path="/api/pulls/{pr_id}",
         how="read",
@@ -315,7 +410,71 @@ _ALL: tuple[Route, ...] = (
         summary="One pull request record.",
     ),
     Route(
+        name="limits.list",
+        tier="normal",
+        method="GET",
+        path="/api/admin/rate-limits",
+        how="limits",
+        roles=ADMIN,
+        answer=views.LimitsView,
+        summary="The rates of all, of single subjects, who is exempt, and who is refused just now.",
+    ),
+    Route(
+        name="limits.exempt",
+        tier="heavy",
+        method="POST",
+        path="/api/admin/rate-limits/whitelist",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.Exemption,
+        answer=views.Acknowledged,
+        summary="Exempt a subject from rate limits.",
+    ),
+    Route(
+        name="limits.exempt_only",
+        tier="heavy",
+        method="PUT",
+        path="/api/admin/rate-limits/whitelist",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.Exempted,
+        answer=views.Acknowledged,
+        summary="Exempt these subjects and nobody else.",
+    ),
+    Route(
+        name="limits.unexempt",
+        tier="heavy",
+        method="DELETE",
+        path="/api/admin/rate-limits/whitelist/{subject}",
+        how="administer",
+        roles=ADMIN,
+        answer=views.Acknowledged,
+        summary="A subject is limited again.",
+    ),
+    Route(
+        name="limits.set",
+        tier="heavy",
+        method="PUT",
+        path="/api/admin/rate-limits/{subject}",
+        how="administer",
+        roles=ADMIN,
+        body=bodies.NewLimits,
+        answer=views.Acknowledged,
+        summary="Give a subject rates of its own, from now on and after restarts.",
+    ),
+    Route(
+        name="limits.reset",
+        tier="heavy",
+        method="DELETE",
+        path="/api/admin/rate-limits/{subject}",
+        how="administer",
+        roles=ADMIN,
+        answer=views.Acknowledged,
+        summary="A subject has the default rates again.",
+    ),
+    Route(
         name="actor.list",
+        tier="normal",
         method="GET",
         path="/api/actors",
         how="delegate",
@@ -325,6 +484,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.get",
+        tier="light",
         method="GET",
         path="/api/actors/{name}",
         how="delegate",
@@ -334,6 +494,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.restart",
+        tier="normal",
         method="POST",
         path="/api/actors/{name}/restart",
         how="delegate",
@@ -343,6 +504,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="actor.crash",
+        tier="normal",
         method="POST",
         path="/api/actors/{name}/crash",
         how="delegate",
@@ -351,7 +513,53 @@ _ALL: tuple[Route, ...] = (
         summary="Crash an actor on purpose; only with `chaos.enabled`.",
     ),
     Route(
+        name="verify.run",
+        method="POST",
+        path="/api/verify",
+        how="maintain",
+        actor="verifier",
+        roles=ADMIN,
+        answer=upkeep_views.Verification,
+        status=202,
+        tier="heavy",
+        summary="Check the whole store in the background; a check that runs already is joined.",
+    ),
+    Route(
+        name="verify.show",
+        method="GET",
+        path="/api/verify",
+        how="maintain",
+        actor="verifier",
+        roles=OPERATOR,
+        answer=upkeep_views.Verification,
+        tier="light",
+        summary="The check that runs, and what the last one found.",
+    ),
+    Route(
+        name="compaction.get",
+        method="GET",
+        path="/api/compaction",
+        how="maintain",
+        actor="compaction",
+        roles=ADMIN,
+        answer=upkeep_views.CompactionView,
+        tier="light",
+        summary="What was removed for its age, how full the store's file is, and its last rewrite.",
+    ),
+    Route(
+        name="compaction.run",
+        method="POST",
+        path="/api/compaction",
+        how="maintain",
+        actor="compaction",
+        roles=ADMIN,
+        answer=upkeep_views.CompactionView,
+        tier="heavy",
+        summary="Remove what is old and rewrite the store's file now. Answers at once; see `done` for its end.",
+    ),
+    Route(
         name="chaos.block",
+        tier="heavy",
         method="POST",
         path="/api/chaos/block/{seconds}",
         how="delegate",
@@ -366,9 +574,10 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="snapshots",
         roles=ADMIN,
-        answer=views.SnapshotMade,
+        answer=upkeep_views.SnapshotMade,
         status=201,
         deadline_s=3_600.0,
+        tier="heavy",
         summary="Make a snapshot now; answered when it is verified. While one is being made, with that one.",
     ),
     Route(
@@ -378,11 +587,13 @@ _ALL: tuple[Route, ...] = (
         how="maintain",
         actor="snapshots",
         roles=OPERATOR,
-        answer=views.SnapshotList,
+        answer=upkeep_views.SnapshotList,
+        tier="light",
         summary="The snapshots there are, newest first, and when the next one is due.",
     ),
     Route(
         name="health",
+        tier="light",
         method="GET",
         path="/health",
         how="health",
@@ -391,6 +602,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="ready",
+        tier="light",
         method="GET",
         path="/ready",
         how="ready",

@@ -118,6 +118,13 @@ def assign(task: TaskState, agent: str, now_ms: int) -> Step:
     )  # fmt: skip
 
 
+def assign_anew(task: TaskState, agent: str, now_ms: int) -> Step:
+    """To an agent that works on it since before a restore, which had forgotten that: it accepted it long ago."""
+    task, assigned = assign(task, agent, now_ms)
+    accepted = accept(task, now_ms)
+    return Step(accepted.state, (*assigned, *accepted.ops))
+
+
 def may_return(task: TaskState, agent: str, generation: int) -> bool:
     """While no newer generation exists the last holder of a lost task may have it back."""
     return (

@@ -17,6 +17,8 @@ KeyText = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
 ]  #: fits a key on disk in any script
 
+Subject = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
+
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """POST /api/tasks. Times are wall-clock milliseconds since 1970; 0 is none."""
@@ -123,8 +125,48 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     """POST /api/tokens."""
 
-    subject: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
+    subject: Subject
     role: Annotated[str, Meta(pattern="^(agent|operator|admin)$")]
+    expires_s: Annotated[int, Meta(ge=0, le=315_360_000)] = 0  #: 0 is never
+
+
+class Rotate(msgspec.Struct, frozen=True):
+    """POST /api/tokens/{token_id}/rotate: the old secret stays good for so long; 0 ends it and its sessions at once."""
+
+    keep_s: Annotated[int, Meta(ge=0, le=2_592_000)] = 0
+
+
+class Login(msgspec.Struct, frozen=True):
+    """POST /api/login."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class TierRate(msgspec.Struct, frozen=True):
+    """So many at once, and so many a minute in the long run."""
+
+    capacity: Annotated[int, Meta(ge=1, le=1_000_000)]
+    refill_rate_per_min: Annotated[float, Meta(gt=0, le=1e9)]
+
+
+class NewLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT /api/admin/rate-limits/{subject}: at least one tier; the others stay as they are."""
+
+    light: TierRate | None = None
+    normal: TierRate | None = None
+    heavy: TierRate | None = None
+
+
+class Exemption(msgspec.Struct, frozen=True):
+    """POST /api/admin/rate-limits/whitelist. Any subject of a token, not only agents."""
+
+    agent_id: Subject
+
+
+class Exempted(msgspec.Struct, frozen=True):
+    """PUT /api/admin/rate-limits/whitelist: these and nobody else."""
+
+    agent_ids: Annotated[list[Subject], Meta(max_length=1_000)]
 
 
 class NewPull(msgspec.Struct, frozen=True, kw_only=True):

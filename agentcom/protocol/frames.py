@@ -214,6 +214,14 @@ class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
     retry_after_ms: int = 0
 
 
+class RateLimitWarning(Frame, frozen=True, kw_only=True, tag="rate_limit_warning", omit_defaults=False):
+    """What was sent is being done; of this tier, little is left until it fills again."""
+
+    tier: str
+    remaining: int
+    capacity: int
+
+
 class Previous(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: int
     agent_id: str
@@ -268,7 +276,7 @@ class TaskSubmitted(Frame, frozen=True, kw_only=True, tag="task_submitted"):
 
 OutboundFrame = (
     ErrorFrame | Welcome | HeartbeatAck | StatusUpdated | Draining | Goodbye | TaskAssign | TaskAck | TaskCancel
-    | TaskAnswer | TaskSubmitted
+    | TaskAnswer | TaskSubmitted | RateLimitWarning
 )  # fmt: skip
 
 CLOSE_CODES: dict[str, int] = {

@@ -175,6 +175,23 @@ class Token(Row, frozen=True):
     role: Literal["agent", "operator", "admin"]
     created_ms: int
     revoked_ms: int = 0
+    expires_ms: int = 0  #: 0 is never
+    parent: str = ""  #: key of the token that a login was made with; "" for any other
+
+    def is_live(self, now_ms: int) -> bool:
+        return not self.revoked_ms and not (self.expires_ms and self.expires_ms <= now_ms)
+
+
+class Audit(Row, frozen=True):
+    """One thing that somebody with power did, or asked for."""
+
+    ms: int
+    by: str  #: subject of the token; "" for nobody known, as at a registration
+    role: str
+    act: str  #: the route's name
+    target: str = ""
+    peer: str = ""
+    note: str = ""
 
 
 class Repo(Row, frozen=True):

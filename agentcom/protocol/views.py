@@ -12,6 +12,7 @@ from agentcom.protocol.bodies import KeyText
 from agentcom.protocol.frames import TaskId
 from agentcom.protocol.rows import (
     LANES,
+    Audit,
     Event,
     Lane,
     Phase,
@@ -130,6 +131,8 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     created_at: int
     revoked_at: int | None
+    expires_at: int | None
+    login: bool  #: of a browser, made with another token
 
 
 class TokenList(msgspec.Struct, frozen=True):
@@ -143,6 +146,40 @@ class TokenIssued(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     subject: str
     role: str
+    expires_at: int | None = None
+
+
+class LoggedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a browser is. `csrf` goes with each write as header `X-CSRF-Token`."""
+
+    subject: str
+    role: str
+    csrf: str
+    expires_at: int | None
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /api/audit."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    cursor: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    ms: int
+    by: str
+    role: str
+    act: str
+    target: str
+    peer: str
+    note: str
+
+
+class AuditList(msgspec.Struct, frozen=True):
+    """Newest first. `next_cursor` is there while there may be more."""
+
+    records: list[AuditLine]
+    next_cursor: str | None = None
 
 
 class InviteIssued(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +224,16 @@ class PullList(msgspec.Struct, frozen=True):
     pulls: list[PullView]
 
 
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates are `{capacity, refill_rate_per_min}` by tier; `defaults` by kind of caller."""
+
+    enabled: bool
+    defaults: dict[str, dict[str, dict[str, float]]]
+    overrides: dict[str, dict[str, dict[str, float]]]
+    whitelist: list[str]
+    refused: list[dict[str, Any]]  #: who may not ask now, and for how long
+
+
 class Acknowledged(msgspec.Struct, frozen=True):
     """It was done, and there is nothing else to say."""
 
@@ -206,34 +253,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     missing: list[str]
-
-
-class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    path: str  #: its folder on the hub's machine
-    epoch: int
-    seq: int  #: the newest journal entry in it
-    entry_at: int  #: when that was written
-    made_at: int  #: when it was begun, or last read again and found to have everything
-    bytes: int
-    rows: dict[str, int]  #: by table
-    digest: str  #: of its data.mdb
-    version: str  #: of the release that made it
-
-
-class SnapshotList(msgspec.Struct, frozen=True, kw_only=True):
-    folder: str
-    running: bool  #: one is being made
-    due_at: int  #: when the next one is
-    snapshots: list[SnapshotView]  #: newest first
-    problem: str = ""  #: why the last try failed
-
-
-class SnapshotMade(msgspec.Struct, frozen=True, kw_only=True):
-    snapshot: SnapshotView
-    seconds: float
-    renewed: bool  #: nothing had been committed since it was made, so it was only read again
-    removed: list[str]  #: names of those that are not kept any longer
 
 
 # --- from rows -------------------------------------------------------------------------------------
@@ -313,6 +332,14 @@ def token_view(row: Token) -> TokenView:
         role=row.role,
         created_at=row.created_ms,
         revoked_at=row.revoked_ms or None,
+        expires_at=row.expires_ms or None,
+        login=bool(row.parent),
+    )
+
+
+def audit_line(row: Audit) -> AuditLine:
+    return AuditLine(
+        ms=row.ms, by=row.by, role=row.role, act=row.act, target=row.target, peer=row.peer, note=row.note
     )
 
 

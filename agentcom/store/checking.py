@@ -17,14 +17,14 @@ import msgspec
 from agentcom.store import child
 from agentcom.store.env import SCHEMA
 from agentcom.store.errors import NewerSchema
-from agentcom.store.findings import Findings
+from agentcom.store.findings import Findings, difference
 from agentcom.store.foreign import Foreign
 from agentcom.store.reader import Readable
 from agentcom.store.tables import BY_NUMBER, TABLES
 from agentcom.store.verify import file_facts, follows, starts
 from agentcom.store.walking import Look
 
-CLEAN_TAIL, TAIL = 1_000, 20_000
+CLEAN_TAIL, TAIL = 1_000, 10_000
 """Journal entries that are looked at after a clean stop, and after a crash."""
 MOST_KEYS = 200_000
 """Rows that are compared; a tail of huge commits is cut short there."""
@@ -50,16 +50,15 @@ def check_start(source: Readable, folder: str = "", tail: int = TAIL) -> Checked
     with source.reading() as view:
         look = Look(view, findings)
         facts = file_facts(look)
-        if facts.get("schema", SCHEMA) > SCHEMA:
-            raise NewerSchema(folder, facts["schema"], SCHEMA)
+        if facts.schema > SCHEMA:
+            raise NewerSchema(folder, facts.schema, SCHEMA)
         _check_roots(look)
         for _ in islice(look.walk(_COUNTER), _COUNTERS):
             pass
-        clean = bool(facts.get("clean", False))
-        checked = _Tail(look, starts(facts.get("line", [])))
-        checked.run(CLEAN_TAIL if clean else tail, compare=not clean)
+        checked = _Tail(look, starts(facts.line))
+        checked.run(CLEAN_TAIL if facts.clean else tail, compare=not facts.clean)
     return Checked(
-        clean=clean, seq=checked.seq, epoch=facts.get("epoch", 1), entries=checked.entries,
+        clean=facts.clean, seq=checked.seq, epoch=facts.epoch, entries=checked.entries,
         rows=len(checked.seen), problems=findings.problems,
     )  # fmt: skip
 
@@ -123,17 +122,6 @@ class _Tail:
             self.look.findings.tell(table, key, difference(raw, value), seq)
 
 
-def difference(found: bytes | None, due: bytes | None) -> str:
-    """How a row differs from what its newest journal entry wrote."""
-    if found is None:
-        return "the row is missing: the journal wrote it"
-    return (
-        "the row is too many: the journal deleted it"
-        if due is None
-        else "the row is not what the journal wrote"
-    )
-
-
 def work(argument: Any) -> Any:
     """`{"store": folder}` of the store in force."""
     store = Path(argument["store"])
@@ -142,4 +130,4 @@ def work(argument: Any) -> Any:
 
 
 if __name__ == "__main__":
-    child.main(work)
+    child.main(work, nice=0)  # a hub that is about to serve waits for it

@@ -92,9 +92,9 @@ class Tool:
         raise ToolFailed(self._name, "exit", f"it ended with code {code}: {tail[0]}")
 
 
-def main(work: Callable[[Any], Any]) -> None:
-    """A tool's whole main program: `work(argument)` returns what encodes as JSON."""
-    os.nice(10)
+def main(work: Callable[[Any], Any], *, nice: int = 10) -> None:
+    """A tool's whole main program: `work(argument)` returns what encodes as JSON. `nice=0` when someone waits."""
+    os.nice(nice)
     argument = msgspec.json.decode(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:

@@ -5,7 +5,7 @@ is on its way to disk. `apply` runs on one dedicated thread, one call at a time,
 Within it each commit sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing
 is written if the transaction fails, and then the caches of counters, append heads and journal seq are as
 before.
-May import: agentcom.protocol, agentcom.store.{tables,messages,errors}.
+May import: agentcom.protocol, agentcom.store.{errors,messages,segments,tables}.
 """
 
 import functools
@@ -19,6 +19,7 @@ from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
 from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
+from agentcom.store.segments import RAISE
 from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_key, encode_row
 
 Item = tuple[bytes, bytes]
@@ -28,20 +29,26 @@ Answer = Committed | Failed | Opened
 _COUNTER = TABLES["counter"]
 _HEAD = TABLES["head"]
 _JOURNAL = TABLES["journal"]
+_META = TABLES["meta"]
 _MAX_CACHED = 200_000
 """Counters and heads kept in memory; above it both caches start anew."""
 
 
-class Transaction(Protocol):
+class Rows(Protocol):
+    """Something rows are written to."""
+
+    def put(self, number: int, items: list[Item]) -> None: ...
+    def delete(self, number: int, key: bytes) -> None: ...
+
+
+class Transaction(Rows, Protocol):
     """What the engine needs of a write transaction; leaving the block commits."""
 
     def __enter__(self) -> "Transaction": ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
     def get(self, number: int, key: bytes) -> bytes | None: ...
     def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]: ...
-    def put(self, number: int, items: list[Item]) -> None: ...
     def journal(self, items: list[Item]) -> None: ...
-    def delete(self, number: int, key: bytes) -> None: ...
 
 
 class Backend(Protocol):
@@ -147,6 +154,7 @@ class Batch:
         self.journal: list[Item] = []
         self.seq = engine.seq
         self._cached = engine.numbers
+        self._raised = engine.raised
         self._known: dict[int, dict[bytes, bytes]] = {}  #: by table: what preconditions will ask for
 
     def look_up(self, items: Iterable[Prepared | Open]) -> None:
@@ -164,14 +172,15 @@ class Batch:
         return rows[key] if rows is not None and key in rows else self._known[number].get(key)
 
     def number(self, table: Table, key: bytes) -> int:
-        """The counter or head at `key`: of this batch, else cached, else on disk, else 0."""
+        """The counter or head at `key`: of this batch, else cached, else on disk, else where it begins."""
         tag = table.number.to_bytes(1, "big") + key
         value = self.numbers.get(tag)
         if value is None:
             value = self._cached.get(tag)
         if value is None:
             raw = self.txn.get(table.number, key)
-            value = 0 if raw is None else int(decode_row(table, raw, key))
+            begin = self._raised if table is _HEAD else 0
+            value = begin if raw is None else int(decode_row(table, raw, key))
         return value
 
     def set_number(self, table: Table, key: bytes, value: int) -> Write:
@@ -194,28 +203,43 @@ class Batch:
         return self.seq
 
     def flush(self) -> None:
-        """Everything to the transaction: per table one sorted `put`, as sorted writes share pages."""
-        for number, rows in self.rows.items():
-            puts = []
-            for key in sorted(rows):
-                value = rows[key]
-                if value is None:
-                    self.txn.delete(number, key)
-                else:
-                    puts.append((key, value))
-            if puts:
-                self.txn.put(number, puts)
+        """Everything to the transaction."""
+        write_rows(self.txn, self.rows)
         if self.journal:
             self.txn.journal(self.journal)
+
+
+def write_rows(txn: Rows, tables: dict[int, dict[bytes, bytes | None]]) -> None:
+    """Puts and deletes (None) by table: one sorted `put` each, as sorted writes share pages."""
+    for number, rows in tables.items():
+        puts = []
+        for key in sorted(rows):
+            value = rows[key]
+            if value is None:
+                txn.delete(number, key)
+            else:
+                puts.append((key, value))
+        if puts:
+            txn.put(number, puts)
 
 
 class Engine:
     """Incarnations, caches, and `apply`. One per open store; never called from two threads at once."""
 
-    def __init__(self, backend: Backend, *, now: Callable[[], float] = time.time, reserve: int = 0) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        now: Callable[[], float] = time.time,
+        reserve: int = 0,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`make_room` is called when a batch found none; it says whether to try once more."""
         self.numbers: dict[bytes, int] = {}
         self.seq = _last_seq(backend)
-        self._backend, self._now, self._reserve = backend, now, reserve
+        self.raised = _raised(backend)
+        self.reserve = reserve  #: with less room than this only deletes are written
+        self._backend, self._now, self._make_room = backend, now, make_room
         self._life = backend.life
         self._minted: dict[str, int] = {}
         self._failed: dict[str, int] = {}  #: the incarnation whose later tickets are aborted
@@ -234,12 +258,17 @@ class Engine:
         try:
             return self._apply(items)
         except StorageFull as error:
-            return [self._turn_away(item, f"no room to write: {error}") for item in items]
+            if not self._make_room():
+                return self._turn_away(items, error)
+        try:
+            return self._apply(items)
+        except StorageFull as error:
+            return self._turn_away(items, error)
 
     def _apply(self, items: Sequence[Prepared | Open]) -> list[Answer]:
         failed = dict(self._failed)
         answers: list[Answer] = []
-        tight = self._reserve > 0 and self._backend.room() < self._reserve
+        tight = self.reserve > 0 and self._backend.room() < self.reserve
         ms = int(self._now() * 1000)
         with self._backend.writing() as txn:
             if self._backend.life != self._life:
@@ -300,7 +329,10 @@ class Engine:
             return Failed(commit.ticket, "storage_full", "the reserve is kept for deletes")
         return None
 
-    def _turn_away(self, item: Prepared | Open, why: str) -> Answer:
+    def _turn_away(self, items: Sequence[Prepared | Open], error: StorageFull) -> list[Answer]:
+        return [self._turned_away(item, f"no room to write: {error}") for item in items]
+
+    def _turned_away(self, item: Prepared | Open, why: str) -> Answer:
         if isinstance(item, Open):
             return self._open(item.name)
         code: Reason = "aborted" if self._failed.get(item.actor) == item.incarnation else "storage_full"
@@ -348,16 +380,11 @@ def _last_seq(backend: Backend) -> int:
     return 0 if raw is None else int(decode_key(_JOURNAL, raw)[0])
 
 
-Folded = dict[tuple[int, bytes], bytes]
+def _raised(backend: Backend) -> int:
+    """Where sequences begin: above all that restores may have discarded, also of a mailbox that none of the rows knows.
 
-
-def fold(entries: Iterable[Journal], onto: Folded | None = None) -> Folded:
-    """The rows that journal entries in order come to: what verify compares and restore replays."""
-    rows = {} if onto is None else onto
-    for entry in entries:
-        for number, key, value in entry.ops:
-            if value is None:
-                rows.pop((number, key), None)
-            else:
-                rows[number, key] = value
-    return rows
+    Each part of the line of epochs stands for one raise of every number (agentcom.store.segments).
+    """
+    with backend.reading() as view:
+        raw = view.get(_META.number, encode_key(_META, ("line",)))
+    return 0 if raw is None else RAISE * len(decode_row(_META, raw, ("line",)))

@@ -1,22 +1,35 @@
 """The store actor's bookkeeping: who waits for what, what is being written, what admission must know.
 
 Pure: no I/O, no clock, no actor; addresses are opaque. Methods that answer return (address, message) pairs.
-May import: agentcom.store.{commits,disk,messages}, msgspec.
+May import: agentcom.store.{commits,disk,messages,telling}, msgspec.
 """
 
+import math
+from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from agentcom.store import telling
 from agentcom.store.commits import Answer, Prepared
-from agentcom.store.disk import Done
+from agentcom.store.disk import Done, Figures, Space
 from agentcom.store.messages import Answers, Committed, Open, StoreStatus
 
 Item = Prepared | Open
 Letter = tuple[Any, Any]
 
 MAX_BATCH = 2_000
+REMEMBERED = 500
+"""Batches whose size and time are kept for the percentiles."""
+
+
+class Flags(NamedTuple):
+    """What admission goes by."""
+
+    full: bool = False
+    overloaded: bool = False
+    stuck: bool = False
 
 
 class Desk:
@@ -24,10 +37,13 @@ class Desk:
 
     def __init__(self, *, max_queue: int, sync: bool) -> None:
         self.status = StoreStatus(sync=sync)
+        self.flags = Flags()  #: another object when one of them has changed
         self._max_queue = max_queue
         self._waiting: list[tuple[Any, Item]] = []
         self._writing: list[tuple[Any, Item]] = []
         self._watchers: dict[str, Any] = {}
+        self._last: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)  #: commits and milliseconds
+        self._space = Space()
 
     @property
     def idle(self) -> bool:
@@ -60,14 +76,21 @@ class Desk:
         """What the written batch answers, and what it changed for admission."""
         written, self._writing = self._writing, []
         letters = list(self._answers(written, done.answers))
+        self._last.append((len(written), done.figures.took_ms))
         self.status = msgspec.structs.replace(
             self.status,
             last_batch=len(written),
             last_commit_ms=done.figures.took_ms,
             commits=self.status.commits + sum(type(answer) is Committed for answer in done.answers),
         )
+        self._space = done.figures.space or self._space
         crowded = self.status.overloaded and len(self._waiting) > self._max_queue // 2
         return [*letters, *self.tell(full=done.figures.full, overloaded=crowded, stuck=False)]
+
+    def kept(self, figures: Figures) -> list[Letter]:
+        """What the disk's upkeep found."""
+        self._space = figures.space or self._space
+        return self.tell(full=figures.full, stuck=False)
 
     def tell(self, **flags: bool) -> list[Letter]:
         """Every opened name hears of a change; nothing when there is none."""
@@ -75,10 +98,29 @@ class Desk:
         if not changed:
             return []
         self.status = msgspec.structs.replace(self.status, **changed)
+        self.flags = self.flags._replace(**changed)
         return [(watcher, self.figures()) for watcher in self._watchers.values()]
 
     def figures(self) -> StoreStatus:
         return msgspec.structs.replace(self.status, queued=len(self._waiting))
+
+    def report(self) -> StoreStatus:
+        """`figures` with the percentiles."""
+        sizes, times = sorted(size for size, _ in self._last), sorted(ms for _, ms in self._last)
+        return msgspec.structs.replace(
+            self.figures(),
+            batch_p50=_share(sizes, 0.5),
+            batch_p99=_share(sizes, 0.99),
+            commit_p50_ms=_share(times, 0.5),
+            commit_p99_ms=_share(times, 0.99),
+        )
+
+    def said(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Facts and alerts, for people."""
+        return telling.facts(self.report(), self._space), tuple(telling.alerts(self.status, self._space))
+
+    def why_full(self) -> str:
+        return telling.full(self._space)
 
     def _answers(self, written: list[tuple[Any, Item]], answers: Sequence[Answer]) -> Iterable[Letter]:
         """`Opened` by itself, as it begins an incarnation's talk; everything else one message a sender."""
@@ -92,3 +134,8 @@ class Desk:
                 grouped.setdefault((item.actor, item.incarnation), (sender, []))[1].append(answer)
         for sender, items in grouped.values():
             yield sender, Answers(tuple(items))
+
+
+def _share(ordered: Sequence[Any], share: float) -> Any:
+    """The smallest value that at least `share` of them do not exceed; 0 of none."""
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0

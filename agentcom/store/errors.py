@@ -57,6 +57,20 @@ class NewerSchema(StoreError):
         )
 
 
+class CannotMigrate(StoreError):
+    """An older release's store that cannot be changed to what this one writes."""
+
+    def __init__(self, before: int, after: int, why: str) -> None:
+        super().__init__(before, after, why)
+        self.before, self.after, self.why = before, after, why
+
+    def __str__(self) -> str:
+        return (
+            f"the store cannot be changed from schema {self.before} to {self.after}: {self.why}; nothing was changed. "
+            "Restore a snapshot, or start the release that wrote it"
+        )
+
+
 class StoreUnreadable(StoreError):
     """The store's file cannot be opened: it is damaged, no store at all, or its disk fails."""
 

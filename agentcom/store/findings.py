@@ -1,29 +1,19 @@
 """What a check of a store found: problems, each with its table, key and journal entry, and what was looked at.
 
 Lives here: `Problem` and `Report`, which are what users and other processes get, and `Findings`, which gathers them.
-May import: agentcom.store.{errors,tables}, msgspec.
+May import: agentcom.protocol.views, agentcom.store.{errors,tables}, msgspec.
 """
 
 import msgspec
 
+from agentcom.protocol.upkeep_views import VerifyProblem as Problem
 from agentcom.store.errors import CorruptRow
 from agentcom.store.tables import Table, decode_key
 
+__all__ = ["MOST", "Findings", "Problem", "Report", "difference", "readable"]
+
 MOST = 1_000
 """Problems that are kept; further ones are counted. A store with so many needs a restore, not a longer list."""
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it must be."""
-
-    table: str
-    key: str  #: its parts with `/` between them; hexadecimal when it does not decode; "" for the table as a whole
-    seq: int = 0  #: of the newest journal entry that wrote this key, 0 when there is none
-    what: str  #: a sentence
-
-    def __str__(self) -> str:
-        seq = f" (journal entry {self.seq})" if self.seq else ""
-        return f"{self.table} {self.key}{seq}: {self.what}"
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -88,3 +78,14 @@ def readable(table: Table, key: bytes) -> str:
         return "/".join(str(part) for part in decode_key(table, key))
     except CorruptRow:
         return key.hex()
+
+
+def difference(found: bytes | None, due: bytes | None) -> str:
+    """How a row differs from what its newest journal entry wrote."""
+    if found is None:
+        return "the row is missing: the journal wrote it"
+    return (
+        "the row is too many: the journal deleted it"
+        if due is None
+        else "the row is not what the journal wrote"
+    )

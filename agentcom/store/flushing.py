@@ -14,7 +14,8 @@ from typing import Any
 
 def trickle(handle: int) -> None:
     """Write a file's changed pages bit by bit. All at once they fill the disk's queue, and a log write that comes
-    behind them waits for them all: 60 ms instead of 0.3. Where the kernel does not offer this, nothing is done.
+    behind them waits for them all: 60 ms instead of 0.3. Where the kernel does not offer this, nothing is done. Raises
+    `OSError` when something could not be written.
     """
     if _sync_file_range is None:
         return
@@ -23,7 +24,8 @@ def trickle(handle: int) -> None:
     for _ in range(_PASSES):
         begun = time.monotonic()
         for at in range(0, size, part):
-            _sync_file_range(handle, at, part, _WRITE_AND_WAIT)
+            if _sync_file_range(handle, at, part, _WRITE_AND_WAIT):
+                _raise_lost()
         if time.monotonic() - begun < _QUICK_S:
             return
 
@@ -36,10 +38,15 @@ def write_out(handle: int, at: int, size: int) -> None:
     if _sync_file_range is None:
         os.fsync(handle)
     elif _sync_file_range(handle, at, size, _WRITE_AND_WAIT):
-        code = ctypes.get_errno()
-        if code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):  # said once: an fsync would not say it again
-            raise OSError(code, os.strerror(code))
+        _raise_lost()
         os.fsync(handle)
+
+
+def _raise_lost() -> None:
+    """What could not be written is said once: an fsync would not say it again. Other errors mean "not offered"."""
+    code = ctypes.get_errno()
+    if code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        raise OSError(code, os.strerror(code))
 
 
 def drop(handle: int, at: int = 0, size: int = 0) -> None:

@@ -2,7 +2,7 @@
 
 `Foreign` is read like an `Environment`: `Reader(foreign)`, `foreign.reading()`. LMDB must not open one file twice in
 one process, so the hub never opens its own store by this; its child processes do.
-May import: agentcom.store.{env,errors,tables,transactions}, lmdb.
+May import: agentcom.store.{datafile,errors,tables,transactions}, lmdb.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 
 import lmdb
 
-from agentcom.store.env import MAP_SIZE
+from agentcom.store.datafile import MAP_SIZE, MAX_TABLES
 from agentcom.store.errors import StoreUnreadable
 from agentcom.store.tables import BY_NUMBER, TABLES, decode_row, encode_key
 from agentcom.store.transactions import ReadView
@@ -28,7 +28,7 @@ class Foreign:
             self.raw = lmdb.open(
                 str(store),
                 map_size=MAP_SIZE,
-                max_dbs=64,
+                max_dbs=MAX_TABLES,
                 readonly=True,
                 lock=lock,
                 create=False,
@@ -78,6 +78,9 @@ class ForeignView(ReadView):
 
     def last_key(self, number: int) -> bytes | None:
         return super().last_key(number) if self._dbs[number] is not None else None
+
+    def count(self, number: int) -> int:
+        return super().count(number) if self._dbs[number] is not None else 0
 
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[Entry]:
         return super().forward(number, start, stop) if self._dbs[number] is not None else iter(())

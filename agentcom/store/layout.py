@@ -5,9 +5,10 @@
     FOLDER/store.current   the name of the store's folder, when it is not `store`; replaced in one step
     FOLDER/store-N/        such a store
     FOLDER/ballast         room that is given up when the disk is full
-    FOLDER/aside/WHEN/     stores and archives that were replaced because they were damaged; never deleted by us
+    FOLDER/aside/WHEN/     stores and archives that a restore replaced, and what it did; never deleted by us
     FOLDER/snapshots.begun the folder of `snapshots.dir`, once snapshots were begun there
     FOLDER/snapshots/, FOLDER/archive/    unless `snapshots.dir` and `archive.dir` say otherwise
+    FOLDER/archive.begun   the folder of `archive.dir`, once an archive was begun there
 
 May import: operating system.
 """
@@ -19,6 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STORE, POINTER = "store", "store.current"
+DATA, ADMIN = "data.mdb", "admin.token"
+CONDEMNED = "set-aside"
+"""In a store's folder: once it is not in force any more it is kept aside, under what this file says, not swept."""
 
 
 class Layout:
@@ -32,11 +36,12 @@ class Layout:
     @property
     def store(self) -> Path:
         """The folder of the store in force."""
-        try:
-            name = (self.folder / POINTER).read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            name = STORE
-        return self.folder / (name or STORE)
+        return self.folder / (_text_of(self.folder / POINTER) or STORE)
+
+    @property
+    def is_new(self) -> bool:
+        """No hub has ever served from this folder."""
+        return not any(path.exists() for path in (self.folder / ADMIN, self.aside, self.store / DATA))
 
     def fresh(self) -> Path:
         """A new, empty folder for a store that is not in force yet."""
@@ -62,11 +67,23 @@ class Layout:
         old = [self.folder / STORE] if (self.folder / STORE).is_dir() else []
         return [path for path in (*old, *self._numbered()) if path != current]
 
+    def condemn(self, store: Path, when: str) -> None:
+        """Once another store is in force, `store` is one to set aside: also by `sweep`, if we do not live to do it."""
+        write_whole(store / CONDEMNED, when.encode())
+
+    def pardon(self) -> None:
+        """The store in force is not to be set aside after all: what was to replace it did not come."""
+        (self.store / CONDEMNED).unlink(missing_ok=True)
+
     def sweep(self) -> list[Path]:
-        """Remove the leftovers. Not while a reader of this process may still use one."""
+        """Remove the leftovers, but keep aside the condemned. Not while a reader of this process may still use one."""
         gone = self.leftovers()
         for path in gone:
-            shutil.rmtree(path, ignore_errors=True)
+            when = _text_of(path / CONDEMNED)
+            if when:
+                self.set_aside(path, when)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
         return gone
 
     def set_aside(self, path: Path, when: str) -> Path:
@@ -87,6 +104,13 @@ class Layout:
         for path in self.folder.glob("store-*"):
             if path.is_dir() and path.name.removeprefix("store-").isdigit():
                 yield path
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def sync_folder(path: Path) -> None:

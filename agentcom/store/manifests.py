@@ -13,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from agentcom.store.layout import DATA as DATA
 from agentcom.store.layout import write_whole
 from agentcom.store.segments import Line
 
 FORMAT = 1
-MANIFEST, DATA = "manifest.json", "data.mdb"
+MANIFEST = "manifest.json"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

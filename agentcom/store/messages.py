@@ -72,6 +72,23 @@ class Answers(StoreMessage, frozen=True):
     items: tuple[Committed | Failed, ...]
 
 
+class Trim(StoreMessage, frozen=True):
+    """Delete the oldest journal entries up to `upto_seq`, at most `limit` of them; the newest entry always stays.
+
+    Not itself in the journal. Done between batches, in a transaction of its own; answered by `Trimmed`.
+    """
+
+    upto_seq: int
+    limit: int = 500
+
+
+class Trimmed(StoreMessage, frozen=True):
+    upto: int  #: every entry up to here is gone
+    left: int  #: at most so many that were asked for are still there; ask again
+    gone: int  #: how many this one deleted
+    problem: str = ""  #: why nothing was deleted: no room to write, or the store is stopping
+
+
 class GetStatus(StoreMessage, frozen=True):
     """Asks for one `StoreStatus`."""
 
@@ -89,3 +106,37 @@ class StoreStatus(StoreMessage, frozen=True):
     overloaded: bool = False  #: refuse with `overloaded` what would write
     stuck: bool = False  #: the batch under way has taken very long
     sync: bool = True
+    batch_p50: int = 0  #: commits, of the last few hundred batches; this and the rest only on `GetStatus`
+    batch_p99: int = 0
+    commit_p50_ms: float = 0.0  #: how long one of those batches took
+    commit_p99_ms: float = 0.0
+
+
+# --- a rewritten store takes the place of the one in force -------------------------------------------
+
+
+class PlaceStore(StoreMessage, frozen=True):
+    """Asks for a folder for a copy of the store; answered by `Place`. A folder given before is taken back."""
+
+
+class Place(StoreMessage, frozen=True):
+    store: str  #: the store in force
+    into: str  #: empty; what is in it counts for nothing until the store was told to switch
+    problem: str = ""  #: why there is none
+
+
+class SwitchStore(StoreMessage, frozen=True):
+    """The copy in `folder` has everything up to `seq`. Between two batches the store adds the rest and goes on with it;
+    answered by `Switched`.
+    """
+
+    folder: str
+    seq: int
+
+
+class Switched(StoreMessage, frozen=True):
+    problem: str = ""  #: why nothing was changed; the copy is gone
+    took_ms: float = 0.0  #: for so long commits waited
+    entries: int = 0  #: of the journal that were added
+    bytes_before: int = 0
+    bytes_after: int = 0

@@ -16,7 +16,7 @@ from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
-from agentcom.protocol.views import PullQuery, TaskQuery
+from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -217,6 +217,16 @@ def _pull(snap: Snapshot, _query: Any, pr_id: str) -> views.PullView | None:
     return None if row is None else views.pull_view(row)
 
 
+def _audit(snap: Snapshot, query: AuditQuery, _key: str) -> views.AuditList:
+    after = decode_cursor(query.cursor).rest if query.cursor else None
+    try:
+        found = snap.scan("audit", (), after=after, limit=query.limit, reverse=True)
+    except KeyRefused as error:  # a cursor that this hub did not make has such a key
+        raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
+    more = encode_cursor(Place(0, found[-1][0])) if len(found) == query.limit else None
+    return views.AuditList([views.audit_line(row) for _, row in found], more)
+
+
 HealthQuery = tuple[int, dict[str, dict[str, Any]], list[str]]
 """What the gateway knows by itself: how many agents are connected, what the parts say of themselves, alerts."""
 
@@ -245,5 +255,6 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "repo.list": _repos,
     "pull.list": _pulls,
     "pull.get": _pull,
+    "audit.list": _audit,
     "health": _health,
 }

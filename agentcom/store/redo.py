@@ -14,14 +14,12 @@ returns the entries that came after it. **After a killed process** nothing is pu
 was written, and `checkpoint` says whether this is still the same file under the same kernel.
 
 What is committed without an entry (`meta` rows, trimmed journal) is durable at the next checkpoint.
-May import: agentcom.store.{errors,flushing}, lmdb, msgspec, operating system.
+May import: agentcom.store.{errors,flushing,redo_format}, lmdb, msgspec, operating system.
 """
 
 import contextlib
-import errno
 import os
 import secrets
-import struct
 import threading
 import time
 import zlib
@@ -32,40 +30,34 @@ from typing import Any
 import lmdb
 import msgspec
 
-from agentcom.store.errors import StorageFull, StoreError
+from agentcom.store.errors import StoreError
 from agentcom.store.flushing import trickle
+from agentcom.store.redo_format import (
+    CHECKPOINT,
+    DATA,
+    HEADER,
+    LOGS,
+    MAGIC,
+    META,
+    META_AT,
+    META_MAGIC,
+    RECORD,
+    SLOT,
+    Checkpoint,
+    Item,
+    newest_checkpoint,
+    open_flushed,
+    place_of,
+    put,
+    read_slot,
+    write_checkpoint,
+)
 
-Item = tuple[bytes, bytes]
-
-LOGS = ("redo.0", "redo.1")
-CHECKPOINT, DATA = "checkpoint", "data.mdb"
 EVERY_S = 0.5
-MAX_LOG = 8 << 20
-"""A log larger than this is followed by a checkpoint before its time."""
-_STEP = 256 << 10
-"""Logs grow by this: a write behind a file's end makes the filesystem flush its own journal too."""
-
-_HEADER = struct.Struct(">8sII")  #: magic, salt, CRC
-_RECORD = struct.Struct(">II")  #: length of the body, CRC of it and of everything before it in this log
-_SEQ = 8
-_MAGIC = b"acredo\x00\x01"
-_SLOT = 1_024
-
-_META_AT = 16  #: in its page, behind LMDB's page header
-_META = struct.Struct("=II120xQ")  #: LMDB's magic and version, (…), transaction id; 136 bytes
-_META_MAGIC = (0xBEEFC0DE, 1)
-
-
-class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """A state of LMDB's file that is on disk whole."""
-
-    number: int
-    seq: int  #: the newest journal entry it contains
-    page: int  #: bytes of a page
-    meta: bytes  #: LMDB's meta of it
-    place: tuple[
-        str, int, int
-    ]  #: the kernel's boot, device and inode under which later pages are to be trusted
+MAX_LOG = 8 << 20  #: a log larger than this is followed by a checkpoint before its time
+_STEP = (
+    256 << 10
+)  #: logs grow by this: writing behind a file's end makes the filesystem flush its journal too
 
 
 class Redo:
@@ -82,8 +74,8 @@ class Redo:
         self._place = place_of(store / DATA)
         self._page = int(raw.stat()["psize"])
         self._data = os.open(store / DATA, os.O_RDONLY | os.O_CLOEXEC)
-        self._logs = [_open(store / name, flushed=sync) for name in LOGS]
-        self._marks = _open(store / CHECKPOINT, flushed=True)
+        self._logs = [open_flushed(store / name, flushed=sync) for name in LOGS]
+        self._marks = open_flushed(store / CHECKPOINT, flushed=True)
         newest = newest_checkpoint(store)
         self._number = newest.number if newest else 0
         self._which, self._at, self._crc, self._head = 0, 0, 0, b""
@@ -96,12 +88,12 @@ class Redo:
         self._dirty = False
         try:
             self._make_room(_STEP)
-            if os.fstat(self._marks).st_size < 2 * _SLOT:
-                _put(self._marks, bytes(2 * _SLOT), 0)
+            if os.fstat(self._marks).st_size < 2 * SLOT:
+                put(self._marks, bytes(2 * SLOT), 0)
             self.checkpoint()
             self._forget()
         except BaseException:
-            self._let_go()
+            self.abandon()
             raise
 
     # --- the writer's way ----------------------------------------------------------------------------
@@ -112,12 +104,12 @@ class Redo:
         for key, row in items:
             body = key + row
             crc = zlib.crc32(body, crc)
-            data += _RECORD.pack(len(body), crc)
+            data += RECORD.pack(len(body), crc)
             data += body
         self._last = (self._at, self._crc, self._head)
         try:
             self._make_room(self._at + len(data))
-            _put(self._logs[self._which], data, self._at)
+            put(self._logs[self._which], data, self._at)
         except BaseException:
             self.undo()
             raise
@@ -127,7 +119,7 @@ class Redo:
         """What was last appended did not happen, as LMDB could not commit it."""
         self._at, self._crc, self._head = self._last
         if self._at < self._size():
-            os.pwrite(self._logs[self._which], bytes(_HEADER.size), self._at)
+            os.pwrite(self._logs[self._which], bytes(HEADER.size), self._at)
 
     def committed(self) -> None:
         """LMDB has committed. Begins a checkpoint when one is due; raises what the last one's flush raised."""
@@ -156,14 +148,20 @@ class Redo:
             self._begin()
             self._wait()
 
-    def close(self) -> None:
-        """A last checkpoint; then LMDB may be closed."""
+    def close(self, *, in_force: bool = True) -> None:
+        """A last checkpoint, which a file that is no longer in force does not need; then LMDB may be closed."""
         try:
-            self.checkpoint()
+            if in_force:
+                self.checkpoint()
+            elif self._job is not None:
+                self._job.join()
         finally:
-            self._let_go()
+            self.abandon()
 
-    def _let_go(self) -> None:
+    def abandon(self) -> None:
+        """Without a checkpoint; then LMDB may be closed."""
+        if self._job is not None:
+            self._job.join()
         for pin in (self._pin, self._next_pin):
             if pin is not None:
                 pin.abort()
@@ -175,9 +173,9 @@ class Redo:
     def _start_log(self) -> None:
         """A new salt, so that what an earlier turn left behind in this file never seems to follow."""
         salt = secrets.randbits(32)
-        body = _MAGIC + salt.to_bytes(4, "big")
+        body = MAGIC + salt.to_bytes(4, "big")
         self._crc = zlib.crc32(body)
-        self._head = _HEADER.pack(_MAGIC, salt, self._crc)
+        self._head = HEADER.pack(MAGIC, salt, self._crc)
         self._at = 0
 
     def _forget(self) -> None:
@@ -185,7 +183,7 @@ class Redo:
         in place of an entry that is written from now on.
         """
         for log in self._logs:
-            os.pwrite(log, bytes(_HEADER.size), 0)
+            os.pwrite(log, bytes(HEADER.size), 0)
             os.fdatasync(log)
 
     def _size(self) -> int:
@@ -194,7 +192,7 @@ class Redo:
     def _make_room(self, end: int) -> None:
         size = self._size()
         if end > size:
-            _put(self._logs[self._which], bytes(end - size + _STEP), size)
+            put(self._logs[self._which], bytes(end - size + _STEP), size)
 
     # --- checkpoints ---------------------------------------------------------------------------------
 
@@ -242,128 +240,15 @@ class Redo:
         """
         with contextlib.suppress(OSError):  # the disk fails: this was the attempt to say so
             for slot in range(2):
-                record = _slot(os.pread(self._marks, _SLOT, slot * _SLOT))
+                record = read_slot(os.pread(self._marks, SLOT, slot * SLOT))
                 if record is not None:
                     write_checkpoint(self._marks, msgspec.structs.replace(record, place=("", 0, 0)))
 
     def _meta_of(self, txn: int) -> bytes:
         """LMDB's meta of the transaction that was committed last."""
         for page in range(2):
-            raw = os.pread(self._data, _META.size, page * self._page + _META_AT)
-            magic, version, number = _META.unpack(raw)
-            if (magic, version) == _META_MAGIC and number == txn:
+            raw = os.pread(self._data, META.size, page * self._page + META_AT)
+            magic, version, number = META.unpack(raw)
+            if (magic, version) == META_MAGIC and number == txn:
                 return raw
         raise StoreError(f"LMDB's file has no meta page of its transaction {txn}; it is of an unknown format")
-
-
-# --- what is on disk -----------------------------------------------------------------------------------
-
-
-def _open(path: Path, *, flushed: bool) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if flushed else 0)
-    return os.open(path, flags, 0o600)
-
-
-def _put(handle: int, data: bytes | bytearray, at: int) -> None:
-    """All of it, or `StorageFull`."""
-    try:
-        written = os.pwrite(handle, data, at)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(str(error)) from error
-        raise
-    if written != len(data):
-        raise StorageFull(f"only {written} of {len(data)} bytes could be written")
-
-
-def place_of(data: Path) -> tuple[str, int, int]:
-    """A file under a kernel. Without a boot id nothing is ever the same place."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = secrets.token_hex(8)
-    found = data.stat()
-    return boot, found.st_dev, found.st_ino
-
-
-def write_checkpoint(handle: int, record: Checkpoint) -> None:
-    """Into the slot that the one before it is not in."""
-    body = msgspec.msgpack.encode(record)
-    framed = _RECORD.pack(len(body), zlib.crc32(body)) + body
-    os.pwrite(handle, framed.ljust(_SLOT, b"\0"), record.number % 2 * _SLOT)
-
-
-def newest_checkpoint(store: Path) -> Checkpoint | None:
-    try:
-        raw = (store / CHECKPOINT).read_bytes()
-    except FileNotFoundError:
-        return None
-    found = [record for at in (0, _SLOT) if (record := _slot(raw[at : at + _SLOT])) is not None]
-    return max(found, key=lambda record: record.number, default=None)
-
-
-def _slot(raw: bytes) -> Checkpoint | None:
-    if len(raw) < _RECORD.size:
-        return None
-    length, crc = _RECORD.unpack_from(raw)
-    body = raw[_RECORD.size : _RECORD.size + length]
-    if zlib.crc32(body) != crc:
-        return None
-    try:
-        return msgspec.msgpack.decode(body, type=Checkpoint)
-    except msgspec.DecodeError:
-        return None
-
-
-def recover(store: Path) -> list[Item]:
-    """Before LMDB opens the file: make it the checkpoint's state, if it may be anything else.
-
-    Returns the journal rows (key, row) to be written again, in order; none when the file is to be trusted as it is.
-    """
-    record = newest_checkpoint(store)
-    data = store / DATA
-    if record is None or not data.exists() or place_of(data) == record.place:
-        return []
-    handle = os.open(data, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        for page in range(2):
-            os.pwrite(handle, record.meta, page * record.page + _META_AT)
-        os.fdatasync(handle)
-    finally:
-        os.close(handle)
-    return after(store, record.seq)
-
-
-def after(store: Path, seq: int) -> list[Item]:
-    """The entries of the logs that follow `seq` without a gap."""
-    found: list[Item] = []
-    logs = [read_log(store / name) for name in LOGS]
-    for log in sorted(filter(None, logs), key=lambda entries: entries[0][0]):
-        for key, row in log:
-            if int.from_bytes(key, "big") == seq + 1:
-                found.append((key, row))
-                seq += 1
-    return found
-
-
-def read_log(path: Path) -> list[Item]:
-    """Every entry up to the first record that does not check."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    if len(raw) < _HEADER.size:
-        return []
-    magic, salt, crc = _HEADER.unpack_from(raw)
-    if magic != _MAGIC or crc != zlib.crc32(_MAGIC + salt.to_bytes(4, "big")):
-        return []
-    found, at = [], _HEADER.size
-    while at + _RECORD.size <= len(raw):
-        length, want = _RECORD.unpack_from(raw, at)
-        body = raw[at + _RECORD.size : at + _RECORD.size + length]
-        crc = zlib.crc32(body, crc)
-        if length <= _SEQ or len(body) < length or crc != want:
-            break
-        found.append((body[:_SEQ], body[_SEQ:]))
-        at += _RECORD.size + length
-    return found

@@ -19,6 +19,7 @@ May import: agentcom.store.{errors,layout,steps}, msgspec, operating system.
 """
 
 import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -145,26 +146,40 @@ class SegmentWriter:
     """A new segment; appended to in order, durable after `sync`. Raises `OSError` as the disk does."""
 
     def __init__(self, folder: Path, header: Header) -> None:
-        """A segment of that name without a single entry (a crash in between) is replaced."""
+        """A segment of that name without a single entry (a crash in between) is replaced; what cannot be read gets
+        another name; one with entries is never touched (`FileExistsError`).
+        """
         self.path = folder / name_of(header.epoch, header.first)
+        self.header = header
         self.next = header.first
-        self._file = self.path.open("wb")
-        self._file.write(_framed(msgspec.msgpack.encode(header)))
+        self.size = 0
         self._synced_folder = False
-
-    @property
-    def size(self) -> int:
-        return self._file.tell()
+        head = _framed(msgspec.msgpack.encode(header))
+        _make_way(self.path, len(head))
+        self._file = open(self.path, "xb", opener=_private)  # noqa: SIM115 - Path.open takes no opener
+        self._write(head)
 
     def append(self, entry: Entry) -> None:
         if entry.seq != self.next:
             raise ValueError(f"{entry.seq} does not follow {self.next - 1}")
-        self._file.write(_framed(_SEQ.pack(entry.seq) + entry.row))
+        self._write(_framed(_SEQ.pack(entry.seq) + entry.row))
         self.next += 1
+
+    def is_there(self) -> bool:
+        """Whether the file still is where it was made: a folder may be moved away or replaced."""
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return os.path.samestat(there, os.fstat(self._file.fileno()))
+
+    def flush(self) -> None:
+        """Everything appended so far is with the operating system."""
+        self._file.flush()
 
     def sync(self) -> None:
         """Everything appended so far is on disk on return."""
-        self._file.flush()
+        self.flush()
         os.fdatasync(self._file.fileno())
         if not self._synced_folder:
             sync_folder(self.path.parent)
@@ -174,6 +189,43 @@ class SegmentWriter:
         """Without a sync of its own; an error of what was never synced is no news."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+    def _write(self, record: bytes) -> None:
+        self._file.write(record)
+        self.size += len(record)
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Rename a segment so that it is none any more (`….journal.WHY`); returns where it is now."""
+    target, n = path.with_name(f"{path.name}.{why}"), 1
+    while target.exists():
+        n += 1
+        target = path.with_name(f"{path.name}.{why}.{n}")
+    path.rename(target)
+    sync_folder(path.parent)
+    return target
+
+
+def _make_way(path: Path, head: int) -> None:
+    """Of `head` bytes or less there is nothing but a piece of a header."""
+    if not path.exists():
+        return
+    if path.stat().st_size <= head:
+        path.unlink()
+        return
+    try:
+        with SegmentReader(path) as reader:
+            used = next(iter(reader), None)
+    except DamagedSegment:
+        set_aside(path, "damaged")
+        return
+    if used is not None:
+        raise FileExistsError(errno.EEXIST, "a segment with entries is there already", str(path))
+    path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _framed(body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentcom.protocol.views import SnapshotList, SnapshotMade, SnapshotView
+from agentcom.protocol.upkeep_views import SnapshotList, SnapshotMade, SnapshotView
 from agentcom.store.manifests import SnapshotFile, snapshots_in
 from agentcom.store.reader import Reader
 from agentcom.store.snapshotting import Made

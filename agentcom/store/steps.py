@@ -13,8 +13,8 @@ STEPS = (
     "trim.begun", "trim.done",
     "rewrite.begun", "rewrite.copied", "rewrite.caught_up", "rewrite.synced", "rewrite.switched",
     "rewrite.swept",
-    "restore.begun", "restore.copied", "restore.replayed", "restore.raised", "restore.set_aside",
-    "restore.switched",
+    "restore.begun", "restore.copied", "restore.replayed", "restore.raised", "restore.switched",
+    "restore.set_aside",
     "migrate.begun", "migrate.done",
 )  # fmt: skip
 

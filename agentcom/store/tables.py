@@ -162,7 +162,7 @@ def _tables() -> Iterable[Table]:
     yield Table(26, "channels", "channel:str", Any, "channel.", directory)
     yield Table(27, "channel_log", "channel:str seq:int", Any, "channel.", append=True)
     yield Table(28, "alerts", "alert_id:str", Any, "alerter")
-    yield Table(29, "audit", "ms:int n:int", Any, directory)
+    yield Table(29, "audit", "ms:int n:int", rows.Audit, directory)
     yield Table(30, "head", "table:str key:str", int)
     yield Table(31, "journal", "seq:int", rows.Journal)
     yield Table(32, "meta", "name:str", Any)

@@ -138,7 +138,9 @@ class _Tasks:
         if row is None:
             if self.look.get(KEYS, key) is None:
                 self.look.lacks(KEYS, key, f"the row is missing: task {task.id} was submitted with this key")
-        elif row.task_id != task.id:
+        elif row.task_id == task.id:
+            self.found["idempotency"] += 1
+        else:
             self.tell(
                 KEYS, key, f"it stands for task {row.task_id}, but task {task.id} was submitted with it too"
             )
@@ -235,10 +237,13 @@ class _Tasks:
                 self.tell(MOVES, key, f"the row says task {row.task_id} to lane {row.to}")
 
     def _keys(self) -> None:
-        """A key may outlive its task, never the other way round."""
-        for key, row in self.look.walk(KEYS):
-            if row is None:
-                continue
-            task = self.look.row(TASK, encode_key(TASK, (row.task_id,)))
-            if task is not None and (task.submitter, task.idempotency_key) != decode_key(KEYS, key):
+        """A key may outlive its task, never the other way round. The others were found from their tasks."""
+        for _ in self.look.walk(KEYS):
+            pass
+        if self.look.rows["idempotency"] == self.found["idempotency"]:
+            return
+        for key, raw in self.look.raw(KEYS):
+            row = self.look.decoded(KEYS, key, raw)
+            task = None if row is None else self.look.row(TASK, encode_key(TASK, (row.task_id,)))
+            if task is not None and (task.submitter, task.idempotency_key) != self.look.parts(KEYS, key):
                 self.tell(KEYS, key, f"it stands for task {row.task_id}, which was submitted without it")

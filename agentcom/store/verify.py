@@ -8,9 +8,11 @@ May import: agentcom.store.{findings,reader,segments,tables,task_rows,walking}, 
 import time
 from typing import Any
 
+import msgspec
+
 from agentcom.store.findings import Findings, Problem, Report
 from agentcom.store.reader import Readable
-from agentcom.store.segments import RAISE
+from agentcom.store.segments import RAISE, Line
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_key, encode_key
 from agentcom.store.task_rows import WALKED, check_tasks
 from agentcom.store.walking import Look
@@ -22,13 +24,26 @@ _NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_i
 """Rows that repeat their key."""
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What the file says of itself in table `meta`; what cannot be read is as in a new file."""
+
+    schema: int = 0
+    epoch: int = 1
+    line: Line = ()
+    clean: bool = False
+
+
 def check_rows(source: Readable) -> Report:
     """Walk `source` whole. Damage is in the report, never an exception, unless the file cannot be opened at all.
 
     A file that is cut short ends the process with SIGBUS: run this in a child process (agentcom.store.verifying).
     """
+    return examine(source, Findings())
+
+
+def examine(source: Readable, findings: Findings) -> Report:
+    """`check_rows` for who goes on with what was found: the report's problems are those of `findings`."""
     begun = time.monotonic()
-    findings = Findings()
     with source.reading() as view:
         look = Look(view, findings)
         check_tasks(look)
@@ -36,30 +51,38 @@ def check_rows(source: Readable) -> Report:
             if table.name not in WALKED and table.name not in UNFOLDED:
                 _check_table(look, table)
         facts = file_facts(look)
-        seq = _check_journal(look, starts(facts.get("line", [])))
+        seq = _check_journal(look, starts(facts.line))
     pages, size = _file(source)
     return Report(
         problems=findings.problems, more=findings.more, rows=look.rows, pages=pages, bytes=size, seq=seq,
-        epoch=facts.get("epoch", 1), seconds=time.monotonic() - begun,
+        epoch=facts.epoch, seconds=time.monotonic() - begun,
     )  # fmt: skip
 
 
-def starts(line: Any) -> frozenset[int]:
+def file_facts(look: Look) -> Facts:
+    """Read `meta`. A row that is not what it must be is told."""
+    found: dict[str, Any] = {}
+    for key, row in look.walk(_META):
+        name = str(decode_key(_META, key)[0]) if row is not None else ""
+        if name not in Facts.__struct_fields__:
+            continue
+        try:
+            found[name] = msgspec.convert(row, Facts.__annotations__[name])
+        except msgspec.ValidationError as error:
+            look.findings.tell(_META, key, f"the row is not one of this table: {error}")
+    return Facts(**found)
+
+
+def starts(line: Line) -> frozenset[int]:
     """The seqs at which an epoch of this line began: there, and only there, the journal jumps."""
-    try:
-        return frozenset(int(last) + RAISE + 1 for _, last in line)
-    except (TypeError, ValueError):
-        return frozenset()
+    return frozenset(last + RAISE + 1 for _, last in line)
 
 
 def follows(seq: int, before: int, line: frozenset[int]) -> bool:
-    """Whether a journal entry may come right after another."""
-    return seq == before + 1 or (seq in line and before == seq - RAISE - 1)
-
-
-def file_facts(look: Look) -> dict[str, Any]:
-    """The rows of `meta` that can be read."""
-    return {str(decode_key(_META, key)[0]): row for key, row in look.walk(_META) if row is not None}
+    """Whether a journal entry may come right after another. Epochs between the two may be without entries."""
+    while seq != before + 1 and seq in line:
+        seq -= RAISE
+    return seq == before + 1
 
 
 def _check_table(look: Look, table: Table) -> None:

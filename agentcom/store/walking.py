@@ -89,8 +89,12 @@ class Look:
     def row(self, table: Table, key: bytes) -> Any:
         """One row decoded; None when it is not there or damaged, which its table's own walk tells."""
         raw = self.get(table, key)
+        return None if raw is None else self.decoded(table, key, raw)
+
+    def decoded(self, table: Table, key: bytes, raw: bytes) -> Any:
+        """A row that its table's own walk tells of when it is damaged; then None."""
         try:
-            return None if raw is None else decode_row(table, raw, key)
+            return decode_row(table, raw, key)
         except CorruptRow:
             return None
 

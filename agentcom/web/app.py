@@ -14,7 +14,7 @@ from agentcom.core.answers import Answer, failed
 from agentcom.core.messages import Fault
 from agentcom.core.routes import ROUTES
 from agentcom.web.api import make_api
-from agentcom.web.reading import headers_of, peer_of, read_body, read_head, read_query
+from agentcom.web.reading import headers_of, login_cookie, peer_of, read_body, read_head, read_query
 
 Scope = Any
 Asgi = Callable[[Scope, Any, Any], Any]
@@ -70,9 +70,13 @@ async def handle(edge: Any, route: str, params: dict[str, str], scope: Scope, re
     query = read_query(scope["query_string"])
     if isinstance(query, Fault):
         return failed(query)
-    args = {**query, **params, "idempotency-key": head.key, "base_url": f"{scope['scheme']}://{head.host}"}
-    answer: Answer = await edge.ask(route, args, head.token, body, peer_of(scope), head.forwarded)
-    return answer
+    via = edge.proxies.via(peer_of(scope), scope["scheme"], head.forwarded_for, head.forwarded_proto)
+    args = {**query, **params, "idempotency-key": head.key, "base_url": f"{via.scheme}://{head.host}"}
+    answer: Answer = await edge.ask(route, args, head, body, via.peer)
+    if answer.cookie is None:
+        return answer
+    cookie = login_cookie(answer.cookie, int(edge.config.hub.login_s), via.scheme)
+    return answer._replace(cookie=cookie)
 
 
 async def respond(send: Any, answer: Answer) -> None:

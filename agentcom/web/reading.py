@@ -44,10 +44,19 @@ class Head(NamedTuple):
     key: str = ""
     host: str = ""
     forwarded: bool = False
+    csrf: str | None = None  #: what came with a login cookie; None when the token came as a header
+    forwarded_for: str = ""
+    forwarded_proto: str = ""
+    origin: str = ""
+
+
+COOKIE = "agentcom_login"
 
 
 def read_head(headers: Headers) -> Head:
-    token = key = host = ""
+    """A token in a header counts before a cookie."""
+    token = key = host = cookie = csrf = ""
+    said: dict[bytes, str] = {}
     length, forwarded = 0, False
     for name, value in headers:
         if name == b"authorization":
@@ -60,11 +69,40 @@ def read_head(headers: Headers) -> Head:
             host = value.decode("latin-1")
         elif name in FORWARDING:
             forwarded = True
-    return Head(token, length, key, host, forwarded)
+            said[name] = (
+                f"{said[name]},{value.decode('latin-1')}" if name in said else value.decode("latin-1")
+            )
+        elif name == b"cookie":
+            cookie = cookie or _login_in(value.decode("latin-1"))
+        elif name == b"x-csrf-token":
+            csrf = value.decode("latin-1")
+    by_cookie = bool(cookie) and not token
+    return Head(
+        token or cookie,
+        length,
+        key,
+        host,
+        forwarded,
+        csrf if by_cookie else None,
+        said.get(b"x-forwarded-for", ""),
+        said.get(b"x-forwarded-proto", ""),
+        said.get(b"origin", ""),
+    )
 
 
-def bearer(headers: Headers) -> str:
-    return next((_bearer(value) for name, value in headers if name == b"authorization"), "")
+def _login_in(cookies: str) -> str:
+    for each in cookies.split(";"):
+        name, _, value = each.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def login_cookie(secret: str, max_age_s: int, scheme: str) -> str:
+    """The header that sets it, or with an empty secret ends it. Scripts cannot read it; other sites cannot send it."""
+    secure = "; Secure" if scheme == "https" else ""
+    age = max_age_s if secret else 0
+    return f"{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}"
 
 
 def _bearer(value: bytes) -> str:
@@ -117,6 +155,11 @@ def headers_of(answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
     headers = [_JSON, (b"content-length", str(length).encode())]
     if answer.retry_after_ms:
         headers.append((b"retry-after", str(-(-answer.retry_after_ms // 1000)).encode()))
+    if answer.cookie is not None:
+        headers.append((b"set-cookie", answer.cookie.encode()))
+    if answer.near is not None:
+        tier, left = answer.near
+        headers.append((b"x-ratelimit-near", f"{tier}; remaining={left}".encode()))
     if answer.status == 413:
         headers.append((b"connection", b"close"))
     if answer.status == 401:

@@ -1,18 +1,21 @@
 """uvicorn inside the hub's own loop: our socket, our shutdown, no signal handlers, no logs of its own.
 
-May import: uvicorn, agentcom.web.{cork, wire}.
+May import: uvicorn, agentcom.config, agentcom.web.{cork, wire}.
 """
 
 import asyncio
 import contextlib
 import errno
+import os
 import socket
+import ssl
 from collections.abc import Generator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from agentcom.config import Tls
 from agentcom.web.cork import Corked
 from agentcom.web.wire import protocol_for
 
@@ -62,8 +65,29 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: Any, *, max_frame_bytes: int, sockets: Any = None) -> Server:
+class BadTls(Exception):
+    """`tls.cert` or `tls.key` cannot be used. Nothing was changed yet."""
+
+
+def check_tls(tls: Tls) -> None:
+    """Raises `BadTls` with a sentence that names the file."""
+    if tls.key and not tls.cert:
+        raise BadTls("tls.key is set and tls.cert is not")
+    for name, path in (("tls.cert", tls.cert), ("tls.key", tls.key)):
+        if path and not os.access(path, os.R_OK):
+            raise BadTls(f"{name}: cannot read {path}")
+    if tls.cert:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.cert, tls.key or None)
+        except (ssl.SSLError, OSError) as error:
+            raise BadTls(
+                f"tls.cert, tls.key: {tls.cert} and its key cannot be used together: {error}"
+            ) from error
+
+
+def make_server(app: Any, *, max_frame_bytes: int, sockets: Any = None, tls: Tls | None = None) -> Server:
     """`sockets` takes the connections of `/ws`."""
+    tls = tls or Tls()
     return Server(
         uvicorn.Config(
             app,
@@ -76,6 +100,8 @@ def make_server(app: Any, *, max_frame_bytes: int, sockets: Any = None) -> Serve
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            ssl_certfile=tls.cert or None,
+            ssl_keyfile=tls.key or None,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=STOP_S,
         )

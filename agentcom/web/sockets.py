@@ -1,10 +1,11 @@
 """WebSockets: frames in to the gateway, frames out in order, a bound on what waits to be sent.
 
 No task and no queue for each connection: what a peer sends is told as it is parsed, and what waits to be sent waits in
-the transport. May import: agentcom.{core, protocol}.
+the transport. May import: agentcom.{core, protocol}, agentcom.web.{proxies, reading}.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -12,6 +13,8 @@ import msgspec
 
 from agentcom.core.messages import ConnClosed, ConnOpened, FrameIn
 from agentcom.protocol.frames import CLOSE_CODES, Goodbye
+from agentcom.web.proxies import Proxies
+from agentcom.web.reading import Head
 
 Codec = Literal["json", "msgpack"]
 CODECS: dict[str, Codec] = {"agentcom.v2.json": "json", "agentcom.v2.msgpack": "msgpack"}
@@ -88,6 +91,16 @@ class Sockets:
         self._opened = 0
         self._refusing = True
         self._empty = asyncio.Event()
+        self._proxies = Proxies("")
+        self._origins: frozenset[str] = frozenset()
+        self._most = 1 << 30
+
+    def admit(self, proxies: Proxies, origins: str, most: int) -> None:
+        """Whose word on others is believed, which sites' pages may connect, and how many sockets there may be."""
+        self._proxies, self._most = proxies, most
+        self._origins = frozenset(
+            one.strip().rstrip("/").lower() for one in origins.split(",") if one.strip()
+        )
 
     def open_under(self, incarnation: int) -> None:
         """Take connections; their ids carry this incarnation of the gateway."""
@@ -103,20 +116,30 @@ class Sockets:
 
     # --- connections come and go ---------------------------------------------------------------------
 
-    def choose(self, offered: Iterable[str]) -> str | Refusal:
+    def choose(self, offered: Iterable[str], head: Head) -> str | Refusal:
         """The subprotocol of a new connection, or why there will be none."""
         chosen = next((name for name in offered if name in CODECS), None)
         if chosen is None:
             return _refusal(400, "bad_frame", "offer the subprotocol agentcom.v2.json or agentcom.v2.msgpack")
+        if head.origin and not self._is_welcome(head.origin.lower(), head.host.lower()):
+            return _refusal(403, "forbidden", "pages of other hosts may not connect; see hub.allowed_origins")
         if self._refusing:
             return _refusal(503, "unavailable", "the hub is restarting or stopping", retry_after_s=1)
+        if len(self._all) >= self._most:
+            return _refusal(503, "overloaded", "too many sessions are open", retry_after_s=5)
         return chosen
 
-    def open(self, wire: Wire, chosen: str, peer: str, token: str) -> Socket:
+    def _is_welcome(self, origin: str, host: str) -> bool:
+        """A browser names the page that connects; no other client does. A page of this host is ours."""
+        return origin in self._origins or origin.partition("://")[2] == host
+
+    def open(self, wire: Wire, chosen: str, peer: str, head: Head) -> Socket:
         self._opened += 1
         one = Socket(f"{self._incarnation}.{self._opened}", CODECS[chosen], wire, self._tell)
         self._all[one.conn] = one
-        self._tell(ConnOpened(one.conn, self._edge, one.codec, peer, token))
+        via = self._proxies.via(peer, "", head.forwarded_for, "")
+        token = head.token if head.csrf is None else ""  # a login is not for agents
+        self._tell(ConnOpened(one.conn, self._edge, one.codec, via.peer, token, head.forwarded))
         return one
 
     def lost(self, one: Socket, code: int) -> None:
@@ -152,14 +175,17 @@ class Sockets:
         if one is not None and one.closing is None:
             one.close(code, reason)
 
-    def close_all(self, code: int, reason: str, retry_after_ms: int) -> None:
-        """Say goodbye to everyone and take nobody new."""
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def close_all(self, code: int, reason: str, retry_after_ms: int, spread_s: float = 0.0) -> None:
+        """Say goodbye to everyone and take nobody new. Each is told another time to come back, within `spread_s`."""
         self._refusing = True
-        goodbye = Goodbye(reason=reason, retry_after_ms=retry_after_ms)
-        encoded = {codec: encode(goodbye) for codec, encode in _encode.items()}
         for one in list(self._all.values()):
             if one.closing is None:
-                one.send(encoded[one.codec])
+                jitter_ms = int(random.uniform(0, spread_s) * 1000)  # noqa: S311 - no secret
+                goodbye = Goodbye(reason=reason, retry_after_ms=retry_after_ms + jitter_ms)
+                one.send(_encode[one.codec](goodbye))
                 one.close(code, reason)
 
     def _overflow(self, one: Socket) -> None:

@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request, Response
 
-from agentcom.web.reading import bearer
+from agentcom.web.reading import Head, read_head
 from agentcom.web.sockets import Refusal, Socket, Sockets
 
 PATH = "/ws"
@@ -21,7 +21,10 @@ AGAIN_S = 0.005
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's handshake rules, pings and shutdown; our own way in and out."""
+    """uvicorn's handshake rules and shutdown; our own way in and out.
+
+    No pings: the gateway closes what it has not heard a heartbeat of, which finds a half-open connection as well.
+    """
 
     sockets: ClassVar[Sockets | None] = None
     socket: Socket | None = None
@@ -35,9 +38,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.request, self.handshake_initiated, self.handshake_complete = event, True, True
         response = self.conn.accept(event)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            chosen = self.sockets.choose(_offered(event))
+            head = read_head((k.lower().encode(), v.encode()) for k, v in event.headers.raw_items())
+            chosen = self.sockets.choose(_offered(event), head)
             if isinstance(chosen, str):
-                self._open(self.sockets, response, chosen)
+                self._open(self.sockets, response, chosen, head)
                 return
             response = self._refused(chosen)
         self.close_sent = True
@@ -45,14 +49,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._flush()
         self.transport.close()
 
-    def _open(self, sockets: Sockets, response: Response, chosen: str) -> None:
+    def _open(self, sockets: Sockets, response: Response, chosen: str, head: Head) -> None:
         response.headers["Sec-WebSocket-Protocol"] = chosen
         self.conn.send_response(response)
         self._flush()
-        self.start_keepalive()
-        headers = ((key.lower().encode(), value.encode()) for key, value in self.request.headers.raw_items())
         peer = str(self.client[0]) if self.client else ""
-        self.socket = sockets.open(self, chosen, peer, bearer(headers))
+        self.socket = sockets.open(self, chosen, peer, head)
 
     def _refused(self, why: Refusal) -> Response:
         response = self.conn.reject(HTTPStatus(why.status), why.body.decode())

@@ -157,7 +157,7 @@ def test_each_share_has_a_line_in_the_table():
 
 
 def test_bare_commits_are_no_line_of_the_load_table():
-    found = of_commits(100, OUTCOME)
+    found = of_commits("lmdb", 100, OUTCOME)
     assert {f.name: f.value for f in found} == {"lmdb.rate": 2_000, "lmdb.p50": 1.0, "lmdb.p99": 2.0}
     assert report.load_table(found) == ""
 

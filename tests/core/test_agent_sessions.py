@@ -4,12 +4,33 @@ import pytest
 
 from agentcom.core.agent import Agent
 from agentcom.core.lane import Now
-from agentcom.core.messages import EndSession, Holding, SessionFrame, SessionOpened, ToSession
+from agentcom.core.messages import (
+    Claimed,
+    EndSession,
+    Holding,
+    Reclaim,
+    SessionFrame,
+    SessionOpened,
+    ToSession,
+)
 from agentcom.core.policy import Policy
-from agentcom.protocol.frames import CLOSE_CODES, Heartbeat, Hello, TaskAccept, Welcome
-from agentcom.protocol.rows import LANES
+from agentcom.protocol.frames import (
+    CLOSE_CODES,
+    Heartbeat,
+    HeldTask,
+    Hello,
+    Resume,
+    TaskAccept,
+    TaskAssign,
+    Verdict,
+    Welcome,
+)
+from agentcom.protocol.rows import LANES, TaskState
 
 NOW = Now(1_700_000_000_000, 1_000.0)
+
+
+RAISED = 1 << 20
 
 
 class NoRows:
@@ -58,3 +79,76 @@ def test_the_present_session_goes_on():
 def test_a_welcome_answers_the_hello_by_its_id():
     told = said(fresh(), SessionOpened("c1", Hello(agent_id="ada", instance="i", id="7")))
     assert [m.frame.re for m in told if isinstance(m, ToSession) and isinstance(m.frame, Welcome)] == ["7"]
+
+
+# --- after a restore: every generation is raised, and the client knows another epoch --------------------------
+
+
+class OneTask:
+    def __init__(self, **fields):
+        self.row = TaskState("t1", "normal", "queued", 1, "s", 1, 1, "me", **fields)
+
+    def get(self, table, key):
+        return self.row if (table, key) == ("task", ("t1",)) else None
+
+
+def claimed(generation, *, reclaimed=True):
+    assign = TaskAssign(
+        task_id="t1",
+        generation=generation,
+        description="do",
+        priority="normal",
+        metadata={},
+        needed_capabilities=[],
+        success_criteria=[],
+        previous=[],
+        attempt=1,
+        max_attempts=3,
+        lease_ms=1,
+    )
+    return Claimed("t1", "normal", generation, "working", assign, reclaimed)
+
+
+def restored(rows, *held):
+    agent = Agent("ada", 1, Policy(), rows, 2)
+    for lane in LANES:
+        said(agent, Holding(lane, "ada", held if lane == "normal" else ()))
+    return agent
+
+
+def hello(epoch, generation=5):
+    listed = Resume(tasks=[HeldTask("t1", generation, "working")])
+    return SessionOpened("c1", Hello(agent_id="ada", instance="i", epoch=epoch, resume=listed))
+
+
+def verdicts(messages):
+    return [
+        v
+        for m in messages
+        if isinstance(m, ToSession) and isinstance(m.frame, Welcome)
+        for v in m.frame.tasks
+    ]
+
+
+def test_a_holder_from_before_a_restore_goes_on_under_the_raised_generation():
+    rows = OneTask(generation=5 + RAISED, holder="ada", last_holder="ada")
+    told = said(restored(rows, claimed(5 + RAISED)), hello(1))
+    assert verdicts(told) == [Verdict("t1", 5 + RAISED, "continue")]
+
+
+def test_within_an_epoch_an_older_generation_is_stopped_as_ever():
+    rows = OneTask(generation=5 + RAISED, holder="ada", last_holder="ada")
+    told = said(restored(rows, claimed(5 + RAISED)), hello(2))
+    assert [(v.generation, v.action) for v in verdicts(told)] == [(5, "abort")]
+
+
+def test_a_last_holder_from_before_a_restore_asks_for_its_task_by_the_raised_generation():
+    told = said(restored(OneTask(generation=5 + RAISED, last_holder="ada")), hello(1))
+    assert [m for m in told if isinstance(m, Reclaim)] == [Reclaim("ada", 1, "t1", 5 + RAISED, anew=True)]
+
+
+def test_what_the_restore_forgot_is_assigned_anew_to_the_agent_that_lists_it():
+    agent = restored(OneTask(generation=4 + RAISED))
+    told = said(agent, hello(1))
+    assert [m for m in told if isinstance(m, Reclaim)] == [Reclaim("ada", 1, "t1", 5, anew=True)]
+    assert verdicts(said(agent, claimed(5 + RAISED))) == [Verdict("t1", 5 + RAISED, "continue")]

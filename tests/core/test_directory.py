@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from agentcom.core.directory import BOOTSTRAP, decide, digest
+from agentcom.core.directory import decide, digest
+from agentcom.core.directory_tokens import BOOTSTRAP
 from agentcom.core.messages import Administer, Fault, Reply, RepoChanged, SubjectRevoked
 from agentcom.protocol.bodies import NewInvite, NewRepo, NewToken, Register
 from agentcom.protocol.ops import Delete, Put

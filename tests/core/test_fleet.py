@@ -167,3 +167,62 @@ def test_a_claim_that_meets_a_moved_task_is_answered_even_if_the_new_lane_is_dow
     fleet.parts["lane.high"].start()
     fleet.run(10.0, flowing=True)
     assert row(fleet).phase == "assigned"
+
+
+def finishing(*tasks) -> Fleet:
+    """Ada's client says that it completed the first task; the lane has not heard of it."""
+    fleet = fleet_with(*tasks)
+    connect(fleet)
+    [sidecar] = fleet.sidecars
+    sidecar.decide()
+    fleet.settle()
+    sidecar.mind("complete")
+    for pair in ((sidecar.conn, "gateway"), ("gateway", "agent.ada")):
+        fleet.deliver(pair)
+    fleet.commits.clear()
+    return fleet
+
+
+def offer_is_claimed(fleet: Fleet) -> None:
+    fleet.deliver(("agent.ada", "scheduler"))
+    fleet.deliver(("scheduler", "agent.ada"))
+
+
+def test_the_commit_that_ends_a_task_gives_its_holder_the_next_one():
+    fleet = finishing(new(), new())
+    fleet.deliver(("agent.ada", "lane.normal"))
+    offer_is_claimed(fleet)
+    fleet.deliver(("agent.ada", "lane.normal"))
+    fleet.settle()
+    written = [{op.key[0]: op.row.phase for op in of.ops if op.table == "task"} for of in fleet.commits]
+    assert {"task-000001": "completed", "task-000002": "assigned"} in written
+    assert fleet.sidecars[0].undecided == [("task-000002", 1)]
+
+
+def test_a_claim_behind_a_report_that_does_not_count_is_refused():
+    fleet = finishing(new(), new())
+    del fleet.net.queues["agent.ada", "lane.normal"]  # the report is lost
+    offer_is_claimed(fleet)
+    fleet.deliver(("agent.ada", "lane.normal"))
+    assert isinstance(fleet.net.queues["lane.normal", "agent.ada"][-1].message, ClaimRefused)
+    fleet.settle()
+    assert (row(fleet).holder, row(fleet, "task-000002").phase) == ("ada", "queued")
+
+
+def test_a_claim_of_another_lane_waits_until_the_report_was_answered():
+    fleet = finishing(new(), new(priority="low"))
+    offer_is_claimed(fleet)
+    assert not fleet.net.queues.get(("agent.ada", "lane.low"))
+    fleet.settle()
+    assert (row(fleet).phase, row(fleet, "task-000002").phase) == ("completed", "assigned")
+
+
+def test_who_waits_with_a_claim_gives_it_back_when_its_session_ends_first():
+    fleet = finishing(new(), new(priority="low"))
+    offer_is_claimed(fleet)
+    fleet.sidecars[0].drop(lose=False)
+    fleet.settle()
+    assert (row(fleet).phase, row(fleet, "task-000002").phase) == ("completed", "queued")
+    connect(fleet)
+    fleet.run(40.0, flowing=True)
+    assert row(fleet, "task-000002").phase == "assigned"

@@ -15,6 +15,7 @@ from agentcom.core.messages import (
     HubStopping,
     Operate,
     Read,
+    Recorded,
     Reply,
     RepoChanged,
     Submit,
@@ -47,7 +48,7 @@ class Stage:
         ask = HttpIn(
             reply_to="edge", request=7, route=route, args=args, token=token, body=data, peer="127.0.0.1"
         )
-        [(to, message)] = self.tell(ask)
+        [(to, message)] = [output for output in self.tell(ask) if not isinstance(output.message, Recorded)]
         return to, message
 
     def fault(self, route: str, **kw: Any) -> Fault:

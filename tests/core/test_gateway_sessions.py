@@ -25,6 +25,7 @@ from agentcom.core.messages import (
     SubjectRevoked,
     Submit,
     Tick,
+    TokenChanged,
     ToSession,
 )
 from agentcom.protocol.bodies import Submitted
@@ -242,3 +243,23 @@ def test_no_bytes_whatever_raise(data):
     stage.open()
     [(_, out)] = stage.tell(FrameIn("1.1", data))
     assert json.loads(out.data)["code"] in ("bad_json", "bad_frame")
+
+
+def test_a_session_ends_when_its_token_expires_and_no_new_one_begins():
+    stage = Stage()
+    stage.rows["token", (digest("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_012_000)
+    stage.welcomed()
+    assert closes(stage.tick(TICK_S)) == []
+    stage.frame(type="heartbeat")
+    assert closes(stage.tick(2 * TICK_S)) == [4403]
+    stage.open("1.2")
+    assert closes(stage.hello("1.2")) == [4401]
+
+
+def test_a_token_that_is_to_end_soon_ends_its_open_sessions_then():
+    stage = Stage()
+    stage.welcomed()
+    stage.rows["token", (digest("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_007_000)
+    assert stage.tell(TokenChanged(digest("secret"))) == []
+    assert closes(stage.tick(TICK_S)) == []
+    assert closes(stage.tick(TICK_S)) == [4403]

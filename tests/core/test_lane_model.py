@@ -15,7 +15,10 @@ from agentcom.core.messages import (
     Claim,
     Claimed,
     Class,
+    Expire,
+    Expired,
     HolderAway,
+    Keep,
     Operate,
     Reclaim,
     Renew,
@@ -39,12 +42,15 @@ from agentcom.protocol.frames import (
     TaskUnblock,
 )  # fmt: skip
 from agentcom.protocol.index import entries
-from agentcom.protocol.rows import TaskState, counted
+from agentcom.protocol.rows import FINAL, TaskState, counted
 from agentcom.store.memory import MemoryStore
+from agentcom.store.verify import check_rows
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
 INDEX_TABLES = ("ready", "waiting", "due", "deadline", "by_phase", "by_agent")
 LANES = ("normal", "high")
+OF_A_TASK = ("body", "history", "result")
+KEEP = Keep(finished_ms=100_000, dead_letter_ms=150_000, idempotency_ms=1_000_000, audit_ms=1)
 lanes = st.sampled_from(LANES)
 agents = st.sampled_from(sorted(AGENTS))
 
@@ -64,6 +70,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.is_slow = False
         self.requests: list[list[str]] = []
         self.task_of_key: dict[str, str] = {}
+        self.key_ms: dict[str, int] = {}
+        self.may_go: set[str] = set()  #: tasks that were old enough to be removed when that was asked for
+        self.expired: list[Expired] = []
 
     # --- plumbing ----------------------------------------------------------------------------------
 
@@ -82,21 +91,32 @@ class LanesAgainstModel(RuleBasedStateMachine):
                     self.told.append(holding)
             elif isinstance(message, ReportDone):
                 self.note_report(message)
+            elif isinstance(message, Expired):
+                self.expired.append(message)
 
     def note_reply(self, reply: Reply) -> None:
         for item in reply.body if isinstance(reply.body, list) else ():
             if isinstance(item, Submitted):
                 self.acknowledged.add(item.task_id)
-                assert self.store.reader.get("task", (item.task_id,)), "acknowledged before it was on disk"
+                there = self.store.reader.get("task", (item.task_id,))
+                assert there or item.task_id in self.may_go, "acknowledged before it was on disk"
         if reply.request > 100:
             for key, item in zip(self.requests[reply.request - 101], reply.body, strict=True):
                 if isinstance(item, Submitted):
-                    assert self.task_of_key.setdefault(key, item.task_id) == item.task_id, (
-                        "one key, two tasks"
-                    )
+                    self.note_key(key, item.task_id)
+
+    def note_key(self, key: str, task_id: str) -> None:
+        known = self.task_of_key.get(key)
+        if known not in (None, task_id):
+            assert self.row(known) is None, "one key, two tasks"
+            assert self.key_ms[key] + KEEP.idempotency_ms <= self.clock.ms, "a key was forgotten too early"
+        if known != task_id:
+            self.task_of_key[key], self.key_ms[key] = task_id, self.clock.ms
 
     def note_claimed(self, claimed: Claimed) -> None:
         row = self.store.reader.get("task", (claimed.task_id,))
+        if row is None and claimed.task_id in self.may_go:
+            return
         assert row.generation >= claimed.generation, "told before it was on disk"
         if claimed.reclaimed:
             return
@@ -114,6 +134,8 @@ class LanesAgainstModel(RuleBasedStateMachine):
             "requeued",
         ):
             kept = self.row(done.task_id)
+            if kept is None and done.task_id in self.may_go:
+                return
             known = {(of.generation, of.status) for of in kept.reports} | {(kept.generation, kept.phase)}
             assert (done.generation, frame.status) in known, "answered before it was on disk"
         if isinstance(frame, TaskAck) and frame.status == "completed" and not frame.superseded:
@@ -127,6 +149,9 @@ class LanesAgainstModel(RuleBasedStateMachine):
 
     def row(self, task_id: str) -> TaskState | None:
         return self.store.reader.get("task", (task_id,))
+
+    def keys(self) -> list[Any]:
+        return self.store.reader.scan("idempotency", (), limit=1_000)
 
     def owner(self, task_id: str) -> LaneWorld | None:
         row = self.row(task_id)
@@ -232,12 +257,13 @@ class LanesAgainstModel(RuleBasedStateMachine):
         )
         self.step()
 
-    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "absent", "listed", "away"]))
+    @rule(pick=st.integers(0, 3), what=st.sampled_from(["reclaim", "anew", "absent", "listed", "away"]))
     @precondition(lambda self: self.told)
     def session_news(self, pick, what):
         agent, task_id, generation = self.holding(pick)
         message = {
             "reclaim": Reclaim(agent, 1, task_id, generation),
+            "anew": Reclaim(agent, 1, task_id, generation, anew=True),
             "absent": Absent(agent, 1, task_id, generation),
             "listed": Renew(agent, (HeldTask(task_id, generation),)),
             "away": HolderAway(agent, task_id, generation),
@@ -265,6 +291,40 @@ class LanesAgainstModel(RuleBasedStateMachine):
             world.tick()
         self.step()
 
+    @rule(lane=lanes, limit=st.sampled_from([1, 3, 100]), days=st.sampled_from([False, False, True]))
+    def what_is_old_goes(self, lane, limit, days):
+        """A slice at a time. On a quick disk exactly what is finished and old is gone then; on a slow one it may be,
+        when that answers.
+        """
+        if days:
+            self.time_passes(7_200.0)
+        world, now = self.lanes[lane], self.clock.ms
+        world.lane.retention.keeps_keys = lane == "normal"
+        before = {key[0]: row for key, row in world.rows.scan("task", (), limit=10_000)}
+        old = {
+            row.id for row in before.values()
+            if row.lane == lane and row.phase in FINAL and row.updated_ms + KEEP.of(row.phase) <= now
+        }  # fmt: skip
+        self.may_go |= old
+        young = {key for key, row in self.keys() if row.ms + KEEP.idempotency_ms > now}
+        for turn in range(200):
+            world.tell(Expire("compaction", turn, KEEP, limit))
+            self.step()
+            if self.is_slow or not self.expired or not self.expired[-1].more:
+                break
+        if not self.is_slow:
+            assert not self.expired[-1].more
+            after = {key[0] for key, _ in self.store.reader.scan("task", (), limit=10_000)}
+            assert after == set(before) - old
+            self.may_go -= after
+            assert young <= {key for key, _ in self.keys()}
+            if days and lane == "normal":
+                self.old_keys_are_gone(now)
+
+    def old_keys_are_gone(self, now):
+        for _, row in self.keys():
+            assert self.row(row.task_id) or row.ms + KEEP.idempotency_ms > now
+
     @rule(online=st.sets(agents))
     def agents_come_and_go(self, online):
         self.version += 1
@@ -284,8 +344,17 @@ class LanesAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def what_was_acknowledged_exists(self):
-        for task_id in self.acknowledged:
+        for task_id in self.acknowledged - self.may_go:
             assert self.row(task_id) is not None
+
+    @invariant()
+    def no_row_is_left_of_a_task_that_is_gone(self):
+        there = {key[0] for key, _ in self.store.reader.scan("task", (), limit=10_000)}
+        for table in OF_A_TASK:
+            assert {key[0] for key, _ in self.store.reader.scan(table, (), limit=10_000)} <= there
+        assert {key[1] for key, _ in self.store.reader.scan("by_submitter", (), limit=10_000)} == there
+        kept = {row.task_id for _, row in self.keys()}
+        assert {task.id for task in map(self.row, there) if task.idempotency_key} <= kept
 
     @invariant()
     def index_rows_and_counters_say_what_the_tasks_say(self):
@@ -339,6 +408,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.settle()
         for _, row in self.store.reader.scan("moves", (), limit=100):
             raise AssertionError(f"a moved task was never taken in: {row}")
+        assert [str(problem) for problem in check_rows(self.store).problems] == []
 
 
 LanesAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

@@ -6,7 +6,8 @@ from typing import Any
 from agentcom.protocol.ops import Op
 from agentcom.protocol.rows import TaskState
 from agentcom.store import Engine, Environment, MemoryStore, Reader, open_environment
-from agentcom.store.commits import Answer, fold
+from agentcom.store.commits import Answer
+from agentcom.store.fold import fold
 from agentcom.store.messages import Commit, Open, Opened
 from agentcom.store.tables import BY_NUMBER, UNFOLDED
 
@@ -16,12 +17,12 @@ LANE = "lane.normal"
 class LmdbStore:
     """`MemoryStore`'s face over a data folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, sync: bool = True) -> None:
+        self.folder, self.sync = folder, sync
         self._open()
 
     def _open(self) -> None:
-        self.env: Environment = open_environment(self.folder)
+        self.env: Environment = open_environment(self.folder, sync=self.sync)
         self.engine = Engine(self.env)
         self.reader = Reader(self.env)
 

@@ -311,6 +311,22 @@ def test_a_disk_that_stays_silent_ends_the_process(tmp_path, monkeypatch):
     hold(tmp_path, scene)
 
 
+def test_a_disk_that_is_silent_from_the_start_ends_the_process(tmp_path, monkeypatch):
+    async def scene(hall: Hall) -> None:
+        answer = threading.Event()
+        monkeypatch.setattr("actors.store.STUCK_S", 1)
+        monkeypatch.setattr(Disk, "open", lambda *_: answer.wait(DEADLINE_S))
+        building = asyncio.create_task(hall.build())
+        async with asyncio.timeout(DEADLINE_S):
+            while not panics:
+                await asyncio.sleep(0)
+        answer.set()
+        building.cancel()
+        assert panics[0] == "the disk did not answer for 1 s"
+
+    hold(tmp_path, scene)
+
+
 def broken_put(*_: Any, **__: Any) -> None:
     raise OSError(5, "Input/output error")
 
@@ -318,7 +334,7 @@ def broken_put(*_: Any, **__: Any) -> None:
 def test_a_folder_in_use_stops_the_start_with_a_sentence(tmp_path, monkeypatch):
     async def scene(hall: Hall) -> None:
         held = open_environment(tmp_path)
-        monkeypatch.setattr("agentcom.store.disk.opened", lambda _: None)
+        monkeypatch.setattr("agentcom.store.opening.opened", lambda _: None)
         with pytest.raises(RootGaveUpError) as gave_up:
             await hall.build()
         assert DataFolderLocked.__name__ in gave_up.value.gave_up.last_crash

@@ -1,7 +1,7 @@
 """What every store promises, over plain dicts and over LMDB."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import lmdb
 import pytest
@@ -64,6 +64,42 @@ def test_a_refused_commit_takes_nobody_along_and_leaves_nothing(store, lane):
     assert isinstance(lane.commit(Put("task", ("t",), task("t"))), Committed)
 
 
+def test_what_a_batch_refuses_or_deletes_is_absent_to_its_later_commits(store, lane):
+    row, claim = Idempotent("t1", "digest", 1), Must("idempotency", ("me", "k"))
+    other = Must("idempotency", ("me", "other"))
+    lane.commit(Put("idempotency", ("me", "k"), row))
+    refused, free, gone, again = store.commit(
+        lane.asks(Put("idempotency", ("me", "other"), row), must=(claim,)),
+        lane.asks(must=(other,)),
+        lane.asks(Delete("idempotency", ("me", "k"))),
+        lane.asks(Put("idempotency", ("me", "k"), row), must=(claim,)),
+    )
+    assert refused.code == "refused"
+    assert [type(answer) for answer in (free, gone, again)] == [Committed] * 3
+
+
+def test_all_preconditions_of_a_commit_must_hold(store, lane):
+    row = Idempotent("t1", "digest", 1)
+    lane.commit(Put("idempotency", ("me", "k"), row))
+    free, taken = Must("idempotency", ("me", "free")), Must("idempotency", ("me", "k"))
+    assert lane.commit(must=(free, taken)).code == "refused"
+    assert isinstance(lane.commit(must=(free, Must("idempotency", ("me", "k"), "equals", row))), Committed)
+
+
+def test_what_is_not_written_takes_no_number(store, lane):
+    """A hole in the journal or in a mailbox would look like a loss."""
+    mail = Append("mailbox", ("ada",), MAIL)
+    claim = Must("idempotency", ("me", "k"), "equals", Idempotent("t", "d", 1))
+    first, refused, failed = store.commit(
+        lane.asks(mail), lane.asks(mail, must=(claim,)), lane.asks(mail, Put("tusk", ("t",), task("t")))
+    )
+    assert (first.seq, first.appended) == (1, (1,))
+    assert (refused.code, failed.code) == ("refused", "failed")
+    lane.open()
+    next_ = lane.commit(mail)
+    assert (next_.seq, next_.appended) == (2, (2,))
+
+
 def test_must_equal_compares_rows(store, lane):
     lane.commit(Put("task", ("t",), task("t")))
     stale = lane.commit(Delete("task", ("t",)), must=(Must("task", ("t",), "equals", task("t", order=9)),))
@@ -119,6 +155,22 @@ def test_an_older_incarnation_never_writes_again(store):
     assert answer.code == "failed"
     assert "stale incarnation" in answer.message
     assert isinstance(heir.commit(Put("task", ("t",), task("t"))), Committed)
+
+
+def test_opening_one_name_outdates_no_other(store, lane):
+    low = Writer(store, "lane.low")
+    Writer(store, "lane.normal.of_another_name")
+    assert isinstance(lane.commit(Put("task", ("t",), task("t"))), Committed)
+    assert isinstance(low.commit(Put("task", ("u",), task("u"))), Committed)
+
+
+def test_a_zombies_failure_takes_nothing_of_its_heir_along(store):
+    zombie, heir = Writer(store), Writer(store)
+    good = Put("task", ("t",), task("t"))
+    before, failed, after = store.commit(heir.asks(good), zombie.asks(good), heir.asks(good))
+    assert failed.code == "failed"
+    assert isinstance(before, Committed)
+    assert isinstance(after, Committed)
 
 
 def test_an_open_cuts_off_what_comes_after_it_in_the_same_batch(store, lane):
@@ -218,6 +270,53 @@ def test_a_batch_that_finds_no_room_is_undone_whole(store, lane):
     assert lane.commit(add, Append("mailbox", ("ada",), MAIL)) == Committed(lane.ticket, 2, (2,))
     assert store.reader.count("n") == 2
     assert folded(store) == all_rows(store)
+
+
+def test_a_batch_that_finds_room_the_second_time_is_committed_as_if_nothing_had_been(store, lane):
+    add = Add("counter", ("n", "", ""), 1)
+    asked = [lane.asks(add), lane.asks(Append("mailbox", ("ada",), MAIL)), Open("lane.low")]
+    with ExitStack() as full:
+        full.enter_context(no_room(store))
+        tries = []
+
+        def make_room() -> bool:
+            tries.append(1)
+            full.close()
+            return True
+
+        store.engine._make_room = make_room
+        first, second, opened = store.commit(*asked)
+    assert tries == [1]
+    assert (first, second) == (Committed(1, 1), Committed(2, 2, (1,)))
+    low = Writer(store, "lane.low")
+    assert low.incarnation > opened.incarnation
+    assert folded(store) == all_rows(store)
+
+
+def test_a_batch_that_finds_no_room_twice_is_turned_away_once(store, lane):
+    tries = []
+    store.engine._make_room = lambda: not tries.append(1)
+    with no_room(store):
+        answers = store.commit(lane.asks(Add("counter", ("n", "", ""), 1)))
+    assert [answer.code for answer in answers] == ["storage_full"]
+    assert tries == [1]
+    lane.open()
+    assert isinstance(lane.commit(Add("counter", ("n", "", ""), 1)), Committed)
+    assert store.reader.count("n") == 1
+
+
+def test_with_little_room_left_only_deletes_are_written_and_they_count(store, lane):
+    lane.commit(Put("task", ("t",), task("t")), Add("counter", ("n", "", ""), 1))
+    store.engine.reserve = 1 << 60
+    assert lane.commit(Put("task", ("u",), task("u"))).code == "storage_full"
+    lane.open()
+    assert lane.commit(Append("mailbox", ("ada",), MAIL)).code == "storage_full"
+    lane.open()
+    gone = lane.commit(Delete("task", ("t",)), Add("counter", ("n", "", ""), -1))
+    assert isinstance(gone, Committed)
+    assert (store.reader.get("task", ("t",)), store.reader.count("n")) == (None, 0)
+    store.engine.reserve = 0
+    assert isinstance(lane.commit(Put("task", ("u",), task("u"))), Committed)
 
 
 @contextmanager

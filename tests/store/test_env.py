@@ -55,7 +55,7 @@ def test_a_newer_schema_is_refused_and_stays_as_it_was(tmp_path, monkeypatch):
     open_environment(tmp_path).close()
     monkeypatch.undo()
     before = (tmp_path / "store" / "data.mdb").read_bytes()
-    with pytest.raises(NewerSchema, match="has schema 7, this release knows up to 1"):
+    with pytest.raises(NewerSchema, match="has schema 7, this release knows up to 2"):
         open_environment(tmp_path)
     assert (tmp_path / "store" / "data.mdb").read_bytes() == before
     monkeypatch.setattr(env, "SCHEMA", 7)

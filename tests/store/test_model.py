@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
 from agentcom.protocol.rows import Mail
 from agentcom.store import MemoryStore
+from agentcom.store.findings import Findings
+from agentcom.store.folding import check_fold
 from agentcom.store.messages import Committed, Failed, Open
 from tests.store.helpers import LANE, LmdbStore, Writer, all_rows, folded, task
 from tests.store.test_contract import no_room
@@ -152,6 +154,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if hasattr(self, "store"):
             assert self.store.reader.last_seq() == self.seq
             assert folded(self.store) == all_rows(self.store)
+            findings = Findings()
+            check_fold(self.store, None, None, findings)
+            assert findings.problems == []
 
 
 bad_op = Put("token", ("x",), task("x"))

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 
 from agentcom.protocol.ops import Add, Append, Delete, Put
 from agentcom.protocol.rows import Mail
-from agentcom.store import redo
+from agentcom.store import redo, redo_format
 from agentcom.store.errors import StorageFull
 from agentcom.store.messages import Committed, Failed
 from agentcom.store.redo import Redo
@@ -98,12 +98,12 @@ class Life:
 
     def _torn(self, store, rng):
         """What was on its way at that moment: an entry nobody was told of, and a checkpoint half written."""
-        with (store / redo.LOGS[self.store.env.redo._which]).open("r+b") as log:
+        with (store / redo_format.LOGS[self.store.env.redo._which]).open("r+b") as log:
             log.seek(self.store.env.redo._at)
             log.write(rng.randbytes(rng.randrange(400)))
-        newest = redo.newest_checkpoint(store).number
-        with (store / redo.CHECKPOINT).open("r+b") as marks:
-            marks.seek((newest + 1) % 2 * redo._SLOT)
+        newest = redo_format.newest_checkpoint(store).number
+        with (store / redo_format.CHECKPOINT).open("r+b") as marks:
+            marks.seek((newest + 1) % 2 * redo_format.SLOT)
             marks.write(rng.randbytes(200))
 
 
@@ -165,7 +165,7 @@ def test_without_the_pin_a_power_cut_would_tear_the_file(gate, monkeypatch):
 def test_under_the_same_kernel_the_file_is_trusted_as_it_is(tmp_path, gate):
     life = Life(tmp_path, gate)
     life.commit(random.Random(1))
-    assert redo.recover(tmp_path / "store") == []
+    assert redo_format.recover(tmp_path / "store") == []
     assert life.data.read_bytes() == life.versions[-1]
     life.store.close()
 
@@ -182,7 +182,7 @@ def test_after_a_flush_that_failed_not_even_the_same_kernel_is_trusted(tmp_path,
         broken.setattr(redo, "trickle", fail)
         with pytest.raises(OSError, match="broken"):
             life.store.env.redo.checkpoint()
-    assert redo.newest_checkpoint(tmp_path / "store").place == ("", 0, 0)
+    assert redo_format.newest_checkpoint(tmp_path / "store").place == ("", 0, 0)
     shutil.copytree(tmp_path / "store", tmp_path / "next" / "store")
     after = LmdbStore(tmp_path / "next")
     assert all_rows(after) == kept
@@ -216,11 +216,11 @@ def test_entries_that_lmdb_could_not_take_do_not_come_back(tmp_path, gate, monke
         def begin(self, **kinds):
             return Full(raw.begin(**kinds)) if kinds.get("write") else raw.begin(**kinds)
 
-    life.store.env.raw = Raw()
+    life.store.env.file.raw = Raw()
     answer = life.lane.commit(Put("task", ("lost",), task("lost")))
     assert isinstance(answer, Failed)
     assert answer.code == "storage_full"
-    life.store.env.raw = raw
+    life.store.env.file.raw = raw
     assert life.cut(tmp_path / "b", rng) == kept
     after = LmdbStore(tmp_path / "b")
     assert all_rows(after) == kept
@@ -250,7 +250,7 @@ def test_a_log_without_room_is_storage_full_and_changes_nothing(tmp_path, gate, 
 def test_a_short_write_is_a_full_disk(monkeypatch):
     monkeypatch.setattr(os, "pwrite", lambda *_: 1)
     with pytest.raises(StorageFull, match="only 1 of 3"):
-        redo._put(7, b"abc", 0)
+        redo_format.put(7, b"abc", 0)
 
 
 def test_a_flush_of_one_log_never_waits_for_the_other_turn(tmp_path, gate):
@@ -261,5 +261,5 @@ def test_a_flush_of_one_log_never_waits_for_the_other_turn(tmp_path, gate):
         life.commit(rng)
         life.begin(rng)
         life.finish(rng)
-    assert sum((tmp_path / "store" / name).stat().st_size for name in redo.LOGS) < 2 << 20
+    assert sum((tmp_path / "store" / name).stat().st_size for name in redo_format.LOGS) < 2 << 20
     life.store.close()

@@ -54,6 +54,8 @@ def hub_argv(data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
 class HubProcess:
     """`start` and `kill` as often as a test likes; one log for all lives."""
 
+    env: Mapping[str, str] = {}  #: beside `clean_env`
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.data = folder / "hub"
         self.log = folder / "hub.log"
@@ -67,7 +69,7 @@ class HubProcess:
             self.child = subprocess.Popen(
                 hub_argv(self.data, self.port, self.settings),
                 cwd=self.log.parent,
-                env=clean_env(),
+                env={**clean_env(), **self.env},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -103,7 +103,11 @@ def raw_http(hub: HubProcess, token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=hub.url, headers=headers, trust_env=False)
 
 
-def test_a_bad_task_is_refused_by_its_field_over_ws_and_nothing_is_written(hub: HubProcess) -> None:
+def test_a_bad_task_is_refused_by_its_field_over_ws_and_nothing_is_written(
+    make_hub: Callable[..., HubProcess],
+) -> None:
+    hub = make_hub(limits__max_bad_frames="100")  # else the agent has to stay away after ten of them
+
     async def scenario() -> None:
         async with hub.admin() as admin:
             token = await register(hub.url, "ada")

@@ -69,7 +69,7 @@ def test_a_token_is_shown_once_and_its_row_holds_no_secret(play):
         assert len(secret) >= 43
         listed = await hub.request("GET", "/api/tokens", token="admin-token")
         assert secret not in listed.text
-        assert set(Token.__struct_fields__) == {"token_id", "subject", "role", "created_ms", "revoked_ms"}
+        assert not {"secret", "token"} & set(Token.__struct_fields__)
         assert (await hub.request("GET", "/api/tasks", token=secret)).status_code == 200
         token_id = made.json()["token_id"]
         for _ in range(2):

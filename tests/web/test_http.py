@@ -153,7 +153,10 @@ def test_reads_show_what_rows_say(play):
         }
         assert (await hub.request("GET", "/api/agents/ada/state")).json()["state"] == "idle"
         health = (await hub.request("GET", "/health", token="")).json()
-        assert (health["status"], health["service"], health["agents_connected"]) == ("ok", "agent_com", 0)
+        assert (health["service"], health["agents_connected"]) == ("agent_com", 0)
+        assert health["store"]["sync"] == "interval"
+        assert health["status"] == "degraded"
+        assert "may lose the last second of acknowledged work" in health["alerts"][0]
 
     play(scene)
 

@@ -5,6 +5,7 @@ Unrealistic: lanes keep nothing on disk, agents welcome everyone, and the store 
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import Engine, open_environment
-from agentcom.store.disk import Settings
 from agentcom.store.messages import Answers, Commit, Committed, Open, Opened
+from agentcom.store.settings import Settings
 from agentcom.web.edge import Edge
 from agentcom.web.server import listen
 from supervisors.base import Supervised
@@ -148,7 +149,12 @@ class Hub:
 
     def __init__(self, base: LoopSystemBase, edge: Edge, root: Root, port: int) -> None:
         self.base, self.edge, self.root, self.port = base, edge, root, port
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S)
+        tls = edge.config.tls.cert
+        self.http = httpx.AsyncClient(
+            base_url=f"http{'s' if tls else ''}://127.0.0.1:{port}",
+            timeout=DEADLINE_S,
+            verify=ssl.create_default_context(cafile=tls) if tls else True,
+        )
         self.ws_url = f"ws://127.0.0.1:{port}/ws"
         self._answers: asyncio.Queue[Any] = asyncio.Queue()
         self.actor = base.open_port(lambda message, _: self._answers.put_nowait(message))

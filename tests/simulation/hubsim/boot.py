@@ -20,6 +20,7 @@ import structlog
 
 import actors.lane
 import actors.store
+import actors.verifier
 import agentcom.runtime.clock
 import supervisors.dynamic
 import supervisors.supervisor
@@ -31,7 +32,11 @@ from agentcom.protocol.rows import Agent, Token
 from agentcom.store import env as store_env
 from agentcom.store.commits import Engine
 from agentcom.store.env import open_environment
+from agentcom.store.errors import StoreClosed
+from agentcom.store.findings import Findings
+from agentcom.store.folding import check_fold
 from agentcom.store.messages import Commit, Open
+from agentcom.store.verify import examine
 from hubsim.disk import Weather, WeatheredDisk
 from hubsim.edge import SimEdge
 from supervisors.base import Supervised
@@ -41,7 +46,8 @@ from supervisors.supervisor import Supervisor
 from supervisors.tree import hub_tree
 
 LOG_LINES = 60
-CRASHES = {"child.crashed", "root.crashed", "crash.last_words_failed", "runtime.failed", "gateway.unreadable"}
+CRASHES = {"child.crashed", "root.crashed", "crash.last_words_failed", "runtime.failed", "gateway.unreadable",
+           "verify.failed", "verify.ended"}  # fmt: skip
 
 
 class SeededEntropy(SystemEntropy):
@@ -71,6 +77,7 @@ class Surroundings:
                 stack.enter_context(mock.patch.object(module, "random", dice))
             stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", partial(SeededEntropy, draw)))
             stack.enter_context(mock.patch.object(actors.store, "Disk", self._disk))
+            stack.enter_context(mock.patch.object(actors.verifier, "Tool", InProcess))
             stack.enter_context(mock.patch.object(actors.lane.LaneActor, "receiveMessage", self._noted()))
             stack.enter_context(quiet(self._note))
             yield
@@ -91,9 +98,28 @@ class Surroundings:
     def _note(self, event: str, fields: dict[str, Any]) -> None:
         """A crash that nobody injected is a bug, and so is an exception that was only logged."""
         if event in CRASHES and "InjectedCrash" not in str(fields):
-            self.bugs.append(f"{event}: {fields.get('reason') or fields.get('error')}")
+            self.bugs.append(f"{event}: {fields.get('reason') or fields.get('error') or fields.get('first')}")
         told = " ".join(f"{name}={str(value)[-600:]}" for name, value in fields.items())
         self.log.append(f"{self.clock.monotonic():10.3f}  {event} {told}")
+
+
+class InProcess:
+    """The verifier's tool, on the store that this process has open: a child could not be reproduced."""
+
+    def __init__(self, _name: str) -> None:
+        pass
+
+    def run(self, job: dict[str, Any]) -> Any:
+        source = store_env.opened(Path(job["store"]).parent)
+        if source is None:
+            raise StoreClosed(job["store"])
+        findings = Findings()
+        report = examine(source, findings)
+        report.fold = check_fold(source, None, None, findings)
+        return msgspec.to_builtins(report)
+
+    def stop(self) -> None:
+        pass
 
 
 @contextmanager

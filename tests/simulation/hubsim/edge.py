@@ -19,8 +19,9 @@ from agentcom.core.messages import (
     HubStopping,
     Reply,
 )  # fmt: skip
+from agentcom.core.routes import ROUTES
 from agentcom.protocol.frames import Goodbye
-from agentcom.web.edge import BACKSTOP_S, RESTARTING, RETRY_MS, SWEEP_S, TIMED_OUT
+from agentcom.web.edge import RESTARTING, RETRY_MS, SWEEP_S, TIMED_OUT
 from hubsim.agenda import Agenda
 from hubsim.network import PROTOCOL_ERROR, Line
 from hubsim.oracle import Oracle, Violation
@@ -96,7 +97,7 @@ class SimEdge:
             answered(failed(RESTARTING))
             return
         self._last_request = number = self._last_request + 1
-        until = self._agenda.clock.monotonic() + BACKSTOP_S
+        until = self._agenda.clock.monotonic() + ROUTES[route].deadline_s
         self._waiting[number] = Waiting(answered, route, args, until)
         self._tell(
             HttpIn(

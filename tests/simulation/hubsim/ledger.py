@@ -6,8 +6,9 @@ from typing import Any
 from agentcom.core.transitions import NEXT
 from agentcom.protocol.index import entries as index_entries
 from agentcom.protocol.rows import HELD, Event, Journal, Phase, Result, TaskState
-from agentcom.store.commits import fold
+from agentcom.store.fold import fold
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, decode_key, decode_row, encode_key
+from agentcom.store.verify import check_rows
 
 TIMED_OUT = {"no news of it for too long", "not accepted in time"}
 INDEXES = ("ready", "due", "deadline", "waiting", "by_phase", "by_agent")
@@ -104,6 +105,8 @@ class Ledger:
         fold([entry], self.rows)
         for task_id, result in results:
             self._result(task_id, result)
+        for agent, held in self.held.items():  # of a whole entry: one may end a hold and begin the next
+            holds(len(held) <= 1, agent, "holds", sorted(held))
 
     # --- one task's next state ---------------------------------------------------------------------
 
@@ -172,9 +175,7 @@ class Ledger:
         if old is not None and old.holder and old.holder != new.holder:
             self.held[old.holder].discard(new.id)
         if new.holder:
-            held = self.held.setdefault(new.holder, set())
-            held.add(new.id)
-            holds(len(held) == 1, new.holder, "holds", sorted(held))
+            self.held.setdefault(new.holder, set()).add(new.id)
 
     def _result(self, task_id: str, row: Result) -> None:
         if not row.accepted:
@@ -213,6 +214,8 @@ class Ledger:
         journal = [entry for _, entry in reader.scan("journal", (), limit=1_000_000)]
         holds(fold(journal) == on_disk, "the whole journal does not come to the rows")
         holds(self.rows == on_disk, "the journal as it was seen does not come to the rows")
+        problems = check_rows(reader._env).problems
+        holds(not problems, "verify finds:", *problems[:3])
         self._indexes_agree(on_disk)
         self._counters_agree(reader)
 

@@ -1,0 +1,117 @@
+"""`agentcom-admin verify`: is what is on this machine's disk sound? It needs no running hub and disturbs none.
+
+May import: click, agentcom.{cli, config, store}.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from agentcom import config
+from agentcom.cli import exits, look
+from agentcom.store.child import Tool, ToolFailed
+from agentcom.store.findings import Report
+from agentcom.store.layout import Layout
+from agentcom.store.manifests import DATA
+
+HELP_PAGE = "docs/how-to/when-verify-fails.md"
+UNREADABLE = frozenset({"signal", "exit", "StoreUnreadable"})
+
+
+@click.command("verify")
+@click.option("--data", type=click.Path(file_okay=False), help="The hub's data folder.")
+@click.option("--snapshots", type=click.Path(file_okay=False), help="Folder of its snapshots.")
+@click.option("--archive", type=click.Path(file_okay=False), help="Folder of its journal archive.")
+@click.option(
+    "--config",
+    "file",
+    envvar="AGENTCOM_CONFIG",
+    type=click.Path(path_type=Path),
+    help="The hub's settings: where the folders are that are not named here.",
+)
+@click.option("--rows-only", is_flag=True, help="Do not fold the journal onto the newest snapshot.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def verify_command(
+    data: str | None,
+    snapshots: str | None,
+    archive: str | None,
+    file: Path | None,
+    rows_only: bool,
+    as_json: bool,
+) -> None:
+    """Check every row of the store on this machine, and that the journal folds to these rows.
+
+    Works beside a running hub and on a stopped one, and changes nothing. Ends with 6 when the store is damaged.
+    """
+    job = _job(_settings(file, data=data, snapshots=snapshots, archive=archive), rows_only)
+    report = _run(job, as_json)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        _show(job, report)
+    if not report.ok:
+        n = len(report.problems) + report.more
+        counted = "1 problem was" if n == 1 else f"{n} problems were"
+        raise exits.Failed(f"{counted} found; {HELP_PAGE} says what to do", exits.DAMAGED, as_json=as_json)
+
+
+def _settings(file: Path | None, **named: str | None) -> config.Config:
+    """The hub's own settings, so that both mean the same folders."""
+    keys = {"data": "hub.data", "snapshots": "snapshots.dir", "archive": "archive.dir"}
+    try:
+        return config.load(
+            file, os.environ, [f"{keys[name]}={value}" for name, value in named.items() if value]
+        )
+    except config.BadConfig as exc:
+        raise exits.Failed(str(exc), exits.USAGE) from exc
+
+
+def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
+    folder = Path(settings.hub.data).absolute()
+    store = Layout(folder).store
+    if not (store / DATA).is_file():
+        raise exits.Failed(f"there is no store in {folder}: {store / DATA} does not exist", exits.USAGE)
+    return {
+        "store": str(store),
+        "snapshots": settings.snapshots.dir or str(folder / "snapshots"),
+        "archive": settings.archive.dir or str(folder / "archive"),
+        "rows_only": rows_only,
+        "lock": (
+            store / "lock.mdb"
+        ).exists(),  # a hub that runs has one; a copy on a read-only disk needs none
+    }
+
+
+def _run(job: dict[str, Any], as_json: bool) -> Report:
+    try:
+        return msgspec.convert(Tool("verifying").run(job), Report)
+    except ToolFailed as exc:
+        if exc.kind not in UNREADABLE:
+            raise exits.Failed(exc.why, exits.REFUSED, as_json=as_json) from exc
+        sentence = (
+            f"the store {job['store']} cannot be read to its end: {exc.why}; {HELP_PAGE} says what to do"
+        )
+        raise exits.Failed(sentence, exits.DAMAGED, as_json=as_json) from exc
+
+
+def _show(job: dict[str, Any], report: Report) -> None:
+    made = look.table("table", "rows")
+    for name, rows in sorted(report.rows.items()):
+        if rows:
+            made.add_row(name, f"{rows:,}")
+    look.console().print(made)
+    click.echo(f"{job['store']}: epoch {report.epoch}, up to journal entry {report.seq}")
+    click.echo(f"{report.pages:,} pages, {report.bytes / 1e6:,.1f} MB, walked in {report.seconds:.1f} s")
+    click.echo(report.fold or "not folded: only the rows were asked for")
+    for problem in report.problems:
+        click.echo(f"PROBLEM {problem}")
+    if report.more:
+        click.echo(f"and {report.more} more")
+    if report.ok:
+        click.echo("no problem was found")
+
+
+COMMANDS = (verify_command,)

@@ -1,0 +1,70 @@
+"""A file whose pages are gone: verify and the check before a start end with a sentence, never a traceback or a hang."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentcom.store.child import Tool, ToolFailed
+from tests.store.sound import sound_store
+
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    store = sound_store(tmp_path_factory.mktemp("sound"))
+    store.close()
+    return store.folder / "store"
+
+
+def damage(data: Path, rng: random.Random) -> str:
+    """Zeroes or noise in some pages behind the two metas, or a file cut short."""
+    size = data.stat().st_size
+    kind = rng.choice(["zeroed", "noise", "swapped", "cut"])
+    if kind == "cut":
+        os.truncate(data, rng.randrange(2 * PAGE, size))
+        return kind
+    with data.open("r+b") as file:
+        for _ in range(rng.randint(1, 6)):
+            page = rng.randrange(2, size // PAGE)
+            file.seek(rng.randrange(2, size // PAGE) * PAGE)
+            other = file.read(PAGE)
+            file.seek(page * PAGE)
+            file.write({"zeroed": bytes(PAGE), "noise": rng.randbytes(PAGE), "swapped": other}[kind])
+    return kind
+
+
+def outcome(name: str, store: Path) -> list[dict[str, Any]] | ToolFailed:
+    """Its problems, or why there is no list of them."""
+    try:
+        problems: list[dict[str, Any]] = Tool(name).run({"store": str(store)})["problems"]
+    except ToolFailed as failed:
+        return failed
+    return problems
+
+
+def check(seed: int, sound: Path, folder: Path) -> None:
+    store = folder / f"store-{seed}"
+    shutil.copytree(sound, store)
+    damage(store / "data.mdb", random.Random(seed))
+    for name in ("checking", "verifying"):
+        told = outcome(name, store)
+        if isinstance(told, ToolFailed):
+            assert told.kind in {"signal", "StoreUnreadable"}, told
+        else:
+            assert all(problem["table"] and problem["what"] for problem in told)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_file_is_told_in_sentences(seed, sound, tmp_path):
+    check(seed, sound, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_a_damaged_file_is_told_in_sentences_whatever_is_damaged(seed, sound, tmp_path):
+    check(seed, sound, tmp_path)
