@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 SHARE = 0.3
 """Of one core, at most."""
@@ -32,14 +33,22 @@ class Pace:
         self._start()
 
 
-def always_rest(share: float = SHARE) -> None:
-    """From now on the main thread of this process, whatever it does, sleeps after each few milliseconds of work."""
+@contextlib.contextmanager
+def resting(share: float = SHARE) -> Iterator[None]:
+    """The main thread of this process, whatever it does, sleeps after each few milliseconds of work.
+
+    It ends before the interpreter does: that gives up its handlers first, and the signal would then end the process.
+    """
 
     def rest(*_: object) -> None:
         time.sleep(_SPELL_S * (1 / share - 1))
 
     signal.signal(signal.SIGPROF, rest)
     signal.setitimer(signal.ITIMER_PROF, _SPELL_S, _SPELL_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def last_in_line() -> None:
