@@ -63,7 +63,11 @@ def look(reader: Reader, folder: Path) -> Seen:
 
 
 def succeeded(known: Known, one: Made) -> Known:
-    return msgspec.structs.replace(known, running=False, failures=0, problem="", noted=one.problem)
+    new = SnapshotFile(Path(one.path), one.manifest)
+    others = (each for each in known.files if each.path != new.path and each.path.name not in one.removed)
+    return msgspec.structs.replace(
+        known, running=False, failures=0, problem="", noted=one.problem, files=(*others, new)
+    )
 
 
 def failed(known: Known, why: str, now_ms: int) -> Known:
