@@ -42,6 +42,7 @@ class ArchiveActor(Maintainer):
         self.noted: list[str] = []
         self.failures = 0
         self.stopping = False
+        self.look_again = False
         self.clock = clock_of(self)
         self.ready()
         self._ship()
@@ -55,8 +56,12 @@ class ArchiveActor(Maintainer):
             self._ship()
 
     def on_stop(self) -> None:
-        """What is left is shipped; a folder that does not answer is cut short by the supervisor."""
+        """What is left is shipped; a folder that does not answer is cut short by the supervisor.
+
+        A pass under way may have read the journal before the last commits, so another one follows it.
+        """
         self.stopping = True
+        self.look_again = bool(self.working)
         if not self.working:
             self._ship()
 
@@ -75,7 +80,8 @@ class ArchiveActor(Maintainer):
         self._tell_health()
         if not self.stopping:
             self.after(pause_s(report, self.failures, self.args.every_s), "ship")
-        elif report.has_more:
+        elif report.has_more or self.look_again:
+            self.look_again = False
             self._ship()
         else:
             self.work("close", self.archivist.close)

@@ -16,7 +16,7 @@ import msgspec
 
 from agentcom.store import child
 from agentcom.store.env import SCHEMA
-from agentcom.store.errors import NewerSchema
+from agentcom.store.errors import NewerSchema, StoreUnreadable
 from agentcom.store.findings import Findings, difference
 from agentcom.store.foreign import Foreign
 from agentcom.store.reader import Readable
@@ -125,8 +125,11 @@ class _Tail:
 def work(argument: Any) -> Any:
     """`{"store": folder}` of the store in force."""
     store = Path(argument["store"])
-    with Foreign(store, lock=False) as source:
-        return msgspec.to_builtins(check_start(source, str(store.parent)))
+    try:
+        with Foreign(store, lock=False) as source:
+            return msgspec.to_builtins(check_start(source, str(store.parent)))
+    except lmdb.Error as error:  # a damaged page ends the whole transaction, not only the walk that met it
+        raise StoreUnreadable(str(store), str(error)) from error
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import msgspec
 
 from agentcom.store import child
@@ -83,7 +84,11 @@ def _fold(source: Foreign, job: Job, facts: Facts, findings: Findings) -> str:
 def work(argument: Any) -> Any:
     """A `Job`; the result is a `Report`."""
     gc.disable()  # rows are dropped as they are read and have no cycles: the collector only costs time
-    return msgspec.to_builtins(verify(msgspec.convert(argument, Job)))
+    job = msgspec.convert(argument, Job)
+    try:
+        return msgspec.to_builtins(verify(job))
+    except lmdb.Error as error:  # a damaged page ends the whole transaction, not only the walk that met it
+        raise StoreUnreadable(job.store, str(error)) from error
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """The archive's actor under supervision, beside a real store, on the strict loop."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.archive import ArchiveArgs
+from actors.archive import ArchiveActor, ArchiveArgs
 from actors.store import StoreArgs
 from agentcom.core.messages import Archived, AskArchived, Condition, Reply
 from agentcom.protocol.ops import Put
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import Reader, handle
+from agentcom.store.archiving import Archivist
 from agentcom.store.disk import Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Answers, Commit, Open, Opened, Trim, Trimmed
@@ -152,6 +154,37 @@ def test_an_orderly_stop_ships_what_is_left(tmp_path):
         await hall.commit(40)
         await hall.root.stop()
         assert hall.seqs() == list(range(1, 41))
+
+    hold(tmp_path, scene)
+
+
+def test_commits_made_during_the_last_pass_are_shipped_by_an_orderly_stop(tmp_path, monkeypatch):
+    has_read, stop_came = threading.Event(), threading.Event()
+    ship, on_stop = Archivist.ship, ArchiveActor.on_stop
+    holding = False
+
+    def slow_ship(self: Archivist, now_ms: int) -> Any:
+        report = ship(self, now_ms)
+        if holding and not has_read.is_set():
+            has_read.set()
+            assert stop_came.wait(DEADLINE_S)
+        return report
+
+    def noted_stop(self: ArchiveActor) -> None:
+        on_stop(self)
+        stop_came.set()
+
+    monkeypatch.setattr(Archivist, "ship", slow_ship)
+    monkeypatch.setattr(ArchiveActor, "on_stop", noted_stop)
+
+    async def scene(hall: Hall) -> None:
+        nonlocal holding
+        await hall.commit(5)
+        holding = True
+        await until(has_read.is_set)
+        await hall.commit(5)
+        await hall.root.stop()
+        assert hall.seqs() == list(range(1, 11))
 
     hold(tmp_path, scene)
 

@@ -125,7 +125,7 @@ def survives(steps, seed, gate):
             after.close()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     st.lists(st.sampled_from(["commit", "commit", "commit", "begin", "finish"]), max_size=25),
     st.integers(0, 2**32),

@@ -1,14 +1,18 @@
 """A file whose pages are gone: verify and the check before a start end with a sentence, never a traceback or a hang."""
 
+import gc
 import os
 import random
 import shutil
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
+from agentcom.store import checking, verifying
 from agentcom.store.child import Tool, ToolFailed
+from agentcom.store.errors import StoreUnreadable
 from tests.store.sound import sound_store
 
 PAGE = 4096
@@ -57,6 +61,17 @@ def check(seed: int, sound: Path, folder: Path) -> None:
             assert told.kind in {"signal", "StoreUnreadable"}, told
         else:
             assert all(problem["table"] and problem["what"] for problem in told)
+
+
+@pytest.mark.parametrize(("tool", "walk"), [(checking, "check_start"), (verifying, "verify")])
+def test_damage_that_ends_the_whole_transaction_is_an_unreadable_store(tool, walk, sound, monkeypatch):
+    def fail(*_: object) -> None:
+        raise lmdb.BadTxnError("must abort")
+
+    monkeypatch.setattr(tool, walk, fail)
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    with pytest.raises(StoreUnreadable):
+        tool.work({"store": str(sound)})
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -10,13 +10,13 @@ from tests.system.hub_process import HubProcess
 from tests.system.load import Submitter, acknowledged_more
 
 pytestmark = pytest.mark.slow
-ROUNDS = 5
+ROUNDS = 20
 SUBMITTERS = 6
 AGENTS = ("ada", "grace", "linus")
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_five_kills_under_load_lose_and_double_nothing(hub: HubProcess, seed: int) -> None:
+def test_twenty_kills_under_load_lose_and_double_nothing(hub: HubProcess, seed: int) -> None:
     rng = random.Random(seed)
 
     async def scenario() -> None:
