@@ -1,12 +1,12 @@
 """Work that may take its time, beside a hub whose work may not.
 
 A low priority decides who runs on a core, not how fast a core is while its neighbour is busy too: on two virtual cores
-a process of the lowest priority that never rested took a third of the hub's speed. So such work rests.
+a process of the lowest priority that never rested took a third of the hub's speed. So such work rests. The lowest
+priority itself is not for it: beside busy neighbours it would take hours.
 May import: operating system.
 """
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -49,11 +49,3 @@ def resting(share: float = SHARE) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def last_in_line() -> None:
-    """This process runs when nothing else wants to. Not for who holds on to what others need."""
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):  # forbidden in some containers
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

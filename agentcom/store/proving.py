@@ -16,7 +16,7 @@ from agentcom.store.errors import StoreError
 from agentcom.store.flushing import drop
 from agentcom.store.foreign import Foreign
 from agentcom.store.manifests import DATA
-from agentcom.store.pacing import last_in_line, resting
+from agentcom.store.pacing import resting
 from agentcom.store.reader import Reader
 from agentcom.store.segments import Line
 from agentcom.store.verify import check_rows
@@ -48,7 +48,6 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
 
 def work(argument: Any) -> Proven:
     order = msgspec.convert(argument, Order)
-    last_in_line()
     with resting():
         return prove(Path(order.folder))
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from agentcom.core.messages import AskSnapshotted, Condition, Fault, Maintain, Reply, Snapshotted
 from agentcom.runtime import LoopSystemBase
-from agentcom.store.child import Tool
 from agentcom.store.disk import Settings
 from agentcom.store.env import opened
 from agentcom.store.manifests import snapshots_in
 from agentcom.store.snapshot_schedule import Rules
-from agentcom.store.snapshotting import Failed, Made, Order, run
+from agentcom.store.snapshotting import Failed, Made, Order
 from supervisors.base import Supervised
 from supervisors.root import Root
 from supervisors.specs import ChildSpec, SupervisorSpec
+from tests.store.test_pruning import lay, manifest
 
 DEADLINE_S = 30.0
 NEVER_S = 100_000.0
@@ -116,7 +117,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
 
 
 class Held:
-    """Snapshots that wait for `go`, in place of the tool's process; `result` is what then comes out."""
+    """In place of the tool's process: snapshots that wait for `go`, without content; or `result` comes out.
+
+    Unrealistic: nothing of the store is read.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.runs = threading.Event(), 0
@@ -128,7 +132,11 @@ class Held:
     def __call__(self, _tool: Any, order: Order) -> Made | Failed:
         self.runs += 1
         assert self.go.wait(DEADLINE_S)
-        return self.result or run(Tool("snapshotting"), order)
+        return self.result or self.make(Path(order.into))
+
+    def make(self, into: Path) -> Made:
+        of = manifest(1, self.runs, time.time_ns() // 1_000_000)
+        return Made(path=str(lay(into, of)), manifest=of, seconds=0.0)
 
     def stop(self) -> None:
         self.stopped = True
@@ -184,7 +192,7 @@ def test_a_failure_is_told_alerted_and_tried_again(play: Any, held: Held) -> Non
     async def scene(s: Stage) -> None:
         held.result = Failed("the disk is full")
         held.go.set()
-        await s.build(first_s=0.05, every_s=0.2)
+        await s.build(first_s=0.05, every_s=1.0)
         heard = await s.until(lambda of: any("the disk is full" in each for each in of.alerts))
         assert heard.facts["problem"] == "the disk is full"
         await s.until(lambda _: held.runs > 1)
@@ -206,22 +214,22 @@ def test_who_asked_hears_why_there_is_none(play: Any, held: Held) -> None:
     play(scene)
 
 
-def test_a_folder_that_is_gone_promises_nothing_and_comes_back(play: Any) -> None:
+def test_a_folder_that_is_gone_promises_nothing_and_comes_back(play: Any, held: Held) -> None:
     async def scene(s: Stage) -> None:
-        s.data.mkdir()
-        await s.build(marker=str(s.data / "begun"))
+        held.go.set()
+        await s.build()
         await s.asks("snapshot.make")
-        assert await s.promised() != (0, 0)
+        assert await s.promised() == (1, 1)
         away = s.snapshots.with_name("unplugged")
         s.snapshots.rename(away)
-        body = await s.asks("snapshot.make")
-        assert isinstance(body, Fault)
-        assert "mount its disk" in body.message
+        held.result = Failed("mount its disk")
+        assert isinstance(await s.asks("snapshot.make"), Fault)
         await s.until(lambda of: of.facts["count"] == 0 and of.alerts)
         assert await s.promised() == (0, 0)
         away.rename(s.snapshots)
+        held.result = None
         assert not isinstance(await s.asks("snapshot.make"), Fault)
-        await s.until(lambda of: of.facts["count"] == 1 and not of.alerts)
+        await s.until(lambda of: of.facts["count"] == 2 and not of.alerts)
 
     play(scene)
 
@@ -240,8 +248,9 @@ def test_a_folder_that_cannot_be_read_is_a_state(play: Any, monkeypatch: pytest.
     play(scene)
 
 
-def test_snapshots_that_someone_removed_are_not_listed(play: Any) -> None:
+def test_snapshots_that_someone_removed_are_not_listed(play: Any, held: Held) -> None:
     async def scene(s: Stage) -> None:
+        held.go.set()
         await s.build()
         made = await s.asks("snapshot.make")
         assert [each.name for each in (await s.asks("snapshot.list")).snapshots] == [made.snapshot.name]
@@ -264,8 +273,9 @@ def test_a_stop_waits_for_no_snapshot(play: Any, held: Held) -> None:
     play(scene)
 
 
-def test_views_go_over_the_wire(play: Any) -> None:
+def test_views_go_over_the_wire(play: Any, held: Held) -> None:
     async def scene(s: Stage) -> None:
+        held.go.set()
         await s.build()
         for verb in ("snapshot.make", "snapshot.list"):
             body = await s.asks(verb)

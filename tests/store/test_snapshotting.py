@@ -56,7 +56,6 @@ def order(folder: Path, **fields: Any) -> Order:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof runs in this process: for tests that damage nothing which would end it."""
     monkeypatch.setattr(child, "Tool", InProcess)
-    monkeypatch.setattr("agentcom.store.proving.last_in_line", lambda: None)
     monkeypatch.setattr("agentcom.store.proving.resting", contextlib.nullcontext)
 
 
