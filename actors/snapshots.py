@@ -24,7 +24,6 @@ from agentcom.store.snapshot_schedule import (
     due_ms,
     facts,
     failed,
-    figures,
     listed,
     look,
     made,
@@ -111,9 +110,7 @@ class SnapshotActor(Maintainer):
     def after_make(self, done: Made | Failed) -> None:
         self.looked, self.tool = False, None
         if isinstance(done, Made):
-            log.info("snapshot.made", **figures(done))
-            self.known = succeeded(self.known, done)
-            self._answer(self.wanted, made(done), 201)
+            self._made(done)
         else:
             self._failed(done.why)
         self._go_on()
@@ -126,6 +123,20 @@ class SnapshotActor(Maintainer):
         self.known = replace(self.known, files=())
         self._failed(why)
         self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+
+    def _made(self, done: Made) -> None:
+        log.info(
+            "snapshot.made",
+            snapshot=done.path,
+            bytes=done.manifest.bytes,
+            seconds=round(done.seconds, 1),
+            renewed=done.renewed,
+            removed=len(done.removed),
+            segments_removed=done.segments,
+            problem=done.problem,
+        )
+        self.known = succeeded(self.known, done)
+        self._answer(self.wanted, made(done), 201)
 
     def _failed(self, why: str) -> None:
         log.error("snapshot.failed", folder=self.known.folder, reason=why)

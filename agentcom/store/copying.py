@@ -1,16 +1,15 @@
-"""LMDB's own copy of a store that is being written, at a pace that leaves the disk to the hub.
+"""LMDB's own copy of a store that is being written, at a pace that leaves disk and cores to the hub.
 
 LMDB writes the copy into a pipe, from one read transaction and without free pages. What comes out is written bit by
-bit (agentcom.store.flushing), with a rest after each, and nothing of it stays in memory.
+bit (agentcom.store.flushing), with a rest after each.
 Until the copy is done the store cannot use again what is freed meanwhile, and its file grows by that much.
-May import: agentcom.store.{errors,flushing,transactions}, lmdb, operating system.
+May import: agentcom.store.{errors,flushing,pacing,transactions}, lmdb, operating system.
 """
 
 import fcntl
 import os
 import shutil
 import threading
-import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +18,11 @@ import lmdb
 
 from agentcom.store.errors import StoreError
 from agentcom.store.flushing import drop, write_out
+from agentcom.store.pacing import Pace
 from agentcom.store.transactions import Source, is_full
 
-PART = 1 << 20
+PART = 256 << 10
 """Written between two rests: a commit's flush waits behind no more than this."""
-REST, LONGEST_REST_S = 0.25, 0.1
-"""As a share of the time that the part before it took: a disk that is busy gets longer rests."""
 LOOK_EACH = 64
 """Parts between two looks at the room that is left."""
 
@@ -56,8 +54,10 @@ def size_of(source: Source) -> int:
     return int((pages + 2) * figures[0]["psize"])
 
 
-def copy_compact(source: Source, target: Path, *, reserve: int = 0) -> Copy:
+def copy_compact(source: Source, target: Path, *, reserve: int = 0, cached: bool = False) -> Copy:
     """Copy `source` into the new file `target`; it is on disk on return, but for its folder's entry.
+
+    `cached` is for a copy that will be read soon: it stays in memory too.
 
     Raises `NoRoom` when less than `reserve` would be left on the disk, `lmdb.Error` and `OSError`.
     """
@@ -66,14 +66,14 @@ def copy_compact(source: Source, target: Path, *, reserve: int = 0) -> Copy:
     if free < wanted:
         raise NoRoom(target.parent, wanted, free)
     try:
-        return _copy(source.raw, target, reserve)
+        return _copy(source.raw, target, reserve, cached=cached)
     except (OSError, lmdb.Error) as error:
         if is_full(error):
             raise NoRoom(target.parent, wanted, shutil.disk_usage(target.parent).free) from error
         raise
 
 
-def _copy(raw: lmdb.Environment, target: Path, reserve: int) -> Copy:
+def _copy(raw: lmdb.Environment, target: Path, reserve: int, *, cached: bool) -> Copy:
     outlet, inlet = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PART)
@@ -90,7 +90,7 @@ def _copy(raw: lmdb.Environment, target: Path, reserve: int) -> Copy:
     pouring = threading.Thread(target=pour, name="copy")
     pouring.start()
     try:
-        done = _drain(outlet, target, reserve)
+        done = _drain(outlet, target, reserve, cached=cached)
     finally:
         os.close(outlet)  # after an error of ours it ends the copy, which nobody takes any more
         pouring.join()
@@ -99,22 +99,24 @@ def _copy(raw: lmdb.Environment, target: Path, reserve: int) -> Copy:
     return done
 
 
-def _drain(outlet: int, target: Path, reserve: int) -> Copy:
+def _drain(outlet: int, target: Path, reserve: int, *, cached: bool) -> Copy:
     digest, at = blake2b(digest_size=32), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        pace = Pace()
         while part := _part(outlet):
-            begun = time.monotonic()
             digest.update(part)
             _write_all(handle, part)
             write_out(handle, at, len(part))
-            drop(handle, at, len(part))
+            if not cached:
+                drop(handle, at, len(part))
             at += len(part)
             if reserve and at % (LOOK_EACH * PART) == 0:
                 _look(target, reserve)
-            time.sleep(min(REST * (time.monotonic() - begun), LONGEST_REST_S))
+            pace.rest()
         os.fsync(handle)
-        drop(handle)
+        if not cached:
+            drop(handle)
     finally:
         os.close(handle)
     return Copy(at, f"blake2b:{digest.hexdigest()}")

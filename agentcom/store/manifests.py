@@ -8,7 +8,6 @@ gets its name last. What is being made has a name that begins with a dot.
 May import: agentcom.store.layout, msgspec, operating system.
 """
 
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -40,6 +39,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def release() -> str:
     """The version of the program that runs; "" when it is not installed."""
+    from importlib import metadata  # it takes longer to load than most of what asks for it
+
     try:
         return metadata.version("agentcom")
     except metadata.PackageNotFoundError:

@@ -1,11 +1,9 @@
 """Does a copy of a store hold what it should? The tool that reads it whole (`python -m agentcom.store.proving`).
 
 In a child process of its own: what it finds may end it.
-May import: agentcom.store.{child,errors,findings,flushing,foreign,manifests,reader,segments,verify}, lmdb, msgspec,
-operating system.
+May import: agentcom.store.{child,errors,flushing,foreign,manifests,pacing,reader,segments,verify}, lmdb, msgspec.
 """
 
-import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from agentcom.store.errors import StoreError
 from agentcom.store.flushing import drop
 from agentcom.store.foreign import Foreign
 from agentcom.store.manifests import DATA
+from agentcom.store.pacing import resting
 from agentcom.store.reader import Reader
 from agentcom.store.segments import Line
 from agentcom.store.verify import check_rows
@@ -49,8 +48,8 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
 
 def work(argument: Any) -> Proven:
     order = msgspec.convert(argument, Order)
-    os.nice(9)  # nothing waits for it but a snapshot
-    return prove(Path(order.folder))
+    with resting():
+        return prove(Path(order.folder))
 
 
 def prove(folder: Path) -> Proven:
@@ -89,12 +88,11 @@ def _prove(folder: Path, size: int, digest: str) -> Proven:
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """A file's size, and its digest as manifests have it. What was read does not stay in memory."""
+    """A file's size, and its digest as manifests have it."""
     digest, at = blake2b(digest_size=32), 0
     with path.open("rb", buffering=0) as file:
         while part := file.read(PART):
             digest.update(part)
-            drop(file.fileno(), at, len(part))
             at += len(part)
     return at, f"blake2b:{digest.hexdigest()}"
 

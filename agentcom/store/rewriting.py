@@ -9,8 +9,6 @@ A snapshot may run at the same time: both only read the store, and each in a pro
 May import: agentcom.store.*, msgspec, lmdb, operating system.
 """
 
-import os
-import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +18,7 @@ import msgspec
 from agentcom.protocol.rows import Journal
 from agentcom.store import child
 from agentcom.store.commits import write_rows
+from agentcom.store.copying import copy_compact
 from agentcom.store.datafile import DataFile
 from agentcom.store.errors import StoreError
 from agentcom.store.foreign import Foreign
@@ -29,8 +28,6 @@ from agentcom.store.steps import reached
 from agentcom.store.tables import TABLES, decode_key, decode_row, encode_key
 from agentcom.store.transactions import PlainTransaction, ReadView, is_full
 
-SYNC_BYTES = 4 << 20
-"""Written between two flushes: a commit's fsync never waits behind more than that of ours."""
 ROUND_ENTRIES, ROUND_BYTES = 5_000, 16 << 20
 """Of the journal, applied in one transaction."""
 FEW = 200
@@ -130,7 +127,7 @@ def work(argument: Any) -> Copied:
 def _work(store: Path, into: Path) -> Copied:
     reached("rewrite.begun")
     with Foreign(store) as old:
-        copy_compact(old.raw, into / DATA)
+        copy_compact(old, into / DATA, cached=True)
         reached("rewrite.copied")
         new = DataFile(into)  # flushed once, at the end: a copy that is not finished is worth nothing
         try:
@@ -152,49 +149,6 @@ def _catch_up(old: Foreign, new: DataFile) -> int:
         if done.entries <= FEW:
             return seq
     raise TooFast(ROUND_ENTRIES)
-
-
-def copy_compact(raw: lmdb.Environment, target: Path) -> None:
-    """LMDB's own copy without free pages, through a pipe, so that it is written no faster than it is flushed."""
-    source, sink = os.pipe()
-    failed: list[BaseException] = []
-
-    def pour() -> None:
-        try:
-            raw.copyfd(sink, compact=True)
-        except BaseException as error:  # noqa: BLE001  # raised again by who waits for this thread
-            failed.append(error)
-        finally:
-            os.close(sink)
-
-    pouring = threading.Thread(target=pour, name="copy")
-    pouring.start()
-    try:
-        _drain(source, target)
-    finally:
-        os.close(source)  # after an error of ours: ends the copy, which nobody takes any more
-        pouring.join()
-    if failed:
-        raise failed[0]
-
-
-def _drain(source: int, target: Path) -> None:
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    unsynced = 0
-    with os.fdopen(handle, "wb", buffering=0) as file:
-        while chunk := os.read(source, 1 << 20):
-            _write_all(file.fileno(), chunk)
-            unsynced += len(chunk)
-            if unsynced >= SYNC_BYTES:
-                os.fdatasync(file.fileno())
-                unsynced = 0
-        os.fsync(file.fileno())
-
-
-def _write_all(handle: int, chunk: bytes) -> None:
-    left = memoryview(chunk)
-    while left:
-        left = left[os.write(handle, left) :]
 
 
 if __name__ == "__main__":

@@ -63,25 +63,17 @@ def look(reader: Reader, folder: Path) -> Seen:
 
 
 def succeeded(known: Known, one: Made) -> Known:
-    return msgspec.structs.replace(known, running=False, failures=0, problem="", noted=one.problem)
+    new = SnapshotFile(Path(one.path), one.manifest)
+    others = (each for each in known.files if each.path != new.path and each.path.name not in one.removed)
+    return msgspec.structs.replace(
+        known, running=False, failures=0, problem="", noted=one.problem, files=(*others, new)
+    )
 
 
 def failed(known: Known, why: str, now_ms: int) -> Known:
     return msgspec.structs.replace(
         known, running=False, failures=known.failures + 1, failed_ms=now_ms, problem=why
     )
-
-
-def figures(one: Made) -> dict[str, Any]:
-    """For the log."""
-    of = one.manifest
-    said: dict[str, Any] = {
-        "snapshot": Path(one.path).name,
-        "bytes": of.bytes,
-        "seconds": round(one.seconds, 1),
-    }
-    said |= {"renewed": one.renewed, "removed": len(one.removed), "segments_removed": one.segments}
-    return said | ({"problem": one.problem} if one.problem else {})
 
 
 def due_ms(known: Known, rules: Rules, now_ms: int) -> int:

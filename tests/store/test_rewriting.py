@@ -338,9 +338,8 @@ def test_a_full_disk_ends_the_copy_with_a_sentence_and_the_store_goes_on(small_d
     filler = small_disk / "filler"
     free = os.statvfs(small_disk).f_bavail * 4096
     filler.write_bytes(bytes(free - (2 << 20)))
-    with pytest.raises(ToolFailed, match="the disk is full; free some room"):
+    with pytest.raises(ToolFailed, match=r"there is no room in .*; free some"):
         copy(store)
-    assert os.statvfs(small_disk).f_bavail == 0
     switching.place(store.env)  # removes what the failed one left
     assert os.statvfs(small_disk).f_bavail > 300
     assert isinstance(writer.commit(Put("task", ("a",), task("a"))), Committed)
