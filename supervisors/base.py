@@ -248,7 +248,10 @@ class Supervised(Actor):
     def _sv_crash(self, exc: Exception, msg: object) -> None:
         reason = f"{type(exc).__name__}: {exc}"[:REASON_CHARS]
         trace = "".join(traceback.format_exception(exc))[-TRACEBACK_CHARS:]
+        cut_short = self._sv_phase == "ended"
         self._sv_end(Crashed(self.name, self.start, reason, trace, type(msg).__name__))
+        if cut_short:
+            self._sv_leave()
         answer_unavailable(self.send, msg)
         try:
             self.on_crash()
@@ -260,6 +263,10 @@ class Supervised(Actor):
             return
         self._sv_phase = "ended"
         self._sv_report(report)
+        self._sv_leave()
+
+    def _sv_leave(self) -> None:
+        """Asking twice is harmless; an end that an exception cut short would leave an actor that answers nobody."""
         self.send(self.myAddress, ActorExitRequest())
 
     def _sv_report(self, report: object) -> None:

@@ -6,7 +6,7 @@ from thespian.actors import Actor, ActorExitRequest, ChildActorExited, WakeupMes
 from agentcom.runtime import Faults, Planned, SimSystemBase, monotonic_of
 from supervisors.root import Root
 from supervisors.specs import ChildSpec, SupervisorSpec
-from tests.supervisors.troupe import Say, Script
+from tests.supervisors.troupe import Leave, Say, Script
 
 
 class Family(Actor):
@@ -86,6 +86,16 @@ def test_a_crash_at_a_send_keeps_that_send_back():
     say(sim, root, "one")
     assert told[1:] == [("player", "started", 2)]
     assert last_crash(sim, root) == "InjectedCrash: before send number 1"
+
+
+@pytest.mark.parametrize("send", [1, 2, 0])
+def test_an_end_that_a_crash_cuts_short_is_an_end(send):
+    sim = SimSystemBase()
+    root, told = on_stage(sim)
+    sim.faults = Faults(plan=(Planned(kind="crash_during", label="player", message="Leave", send=send),))
+    sim.tell(sim.run(root.where("player")), Leave("boom"))
+    sim.run_until_idle()
+    assert told[1:] == [("player", "started", 2)]
 
 
 def test_a_planned_fault_waits_for_its_delivery():
