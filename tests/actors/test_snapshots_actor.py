@@ -173,6 +173,7 @@ def test_what_is_asked_for_is_answered_with_its_manifest_and_who_joins_gets_the_
 ) -> None:
     async def scene(s: Stage) -> None:
         await s.build()
+        await s.asks("snapshot.list")  # it has looked at its folder
         for request in (1, 2):
             await s.send(Maintain, request, verb="snapshot.make")
         view = await s.asks("snapshot.list")
