@@ -134,7 +134,7 @@ def lived(steps: list[str], seed: int) -> None:
         life.store.close()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(st.lists(st.sampled_from(QUICK), max_size=12), st.integers(0, 2**32))
 def test_whatever_happens_the_rows_are_what_was_committed(steps, seed):
     lived(steps, seed)
