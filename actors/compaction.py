@@ -54,12 +54,12 @@ class CompactionActor(Maintainer):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "archive", "snapshots", *STOPS[:-1])
 
     def on_start(self, args: CompactionArgs) -> None:
+        self.tool: Tool | None = None
         self.progress = Progress()
         self.clock = clock_of(self)
         self.rng = random.Random()  # noqa: S311  # jitter of a pause
         self.not_before_s = 0.0  #: a rewrite that failed is not tried again by itself before
         self.archived = 0
-        self.tool: Tool | None = None
         self.place: Place | None = None
         self.ready()
         self.work("look", look, args.folder)
