@@ -49,6 +49,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     query: Any = None
     status: int = 200
+    repeats: bool = False  #: who asks for the same again gets 200 in place of it
     deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:
@@ -66,6 +67,7 @@ _ALL: tuple[Route, ...] = (
         body=bodies.NewTask,
         answer=bodies.Submitted,
         status=201,
+        repeats=True,
         summary="Submit a task. A repeated idempotency key answers 200 with the first answer.",
     ),
     Route(
@@ -386,6 +388,7 @@ _ALL: tuple[Route, ...] = (
         body=bodies.NewPull,
         answer=views.PullView,
         status=201,
+        repeats=True,
         summary="Record a pull request; the same repo and branch again updates the record.",
     ),
     Route(
