@@ -1,4 +1,4 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory`."""
+"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory`. Sends for operators."""
 
 import secrets
 from typing import Any, ClassVar
@@ -8,13 +8,21 @@ import msgspec
 from actors.durable import Durable
 from agentcom.config import Config
 from agentcom.core.directory import decide
-from agentcom.core.messages import Administer
+from agentcom.core.inbox import MailRules
+from agentcom.core.messages import Administer, SendMessage
+from agentcom.core.posting import Sender, answer_to, post
+from agentcom.entropy import SystemEntropy
 from agentcom.protocol.rows import LANES
 
 
 class DirectoryArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
+
+
+def mail_rules(config: Config) -> MailRules:
+    mailbox = config.mailbox
+    return MailRules(max_messages=mailbox.max, ahead=mailbox.ahead, ahead_bytes=mailbox.ahead_bytes)
 
 
 class SystemSecrets:
@@ -25,9 +33,23 @@ class SystemSecrets:
 
 
 class DirectoryActor(Durable):
-    soft_needs: ClassVar[tuple[str, ...]] = ("gateway", *(f"lane.{lane}" for lane in LANES))
+    soft_needs: ClassVar[tuple[str, ...]] = (
+        "gateway",
+        "agents",
+        "channels",
+        *(f"lane.{lane}" for lane in LANES),
+    )
+
+    def on_opened(self) -> None:
+        self.entropy = SystemEntropy()
+        self.mail_rules = mail_rules(self.args.config)
+        self.ready()
 
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
             registration = self.args.config.registration
             self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)
+        elif isinstance(msg, SendMessage):
+            sender = Sender(msg.sender, self.rows, self.mail_rules)
+            done = post(msg.send, sender, self.entropy.message_id(self.at.ms), self.at.ms)
+            self.carry_out([answer_to(msg, done)], msg)

@@ -8,7 +8,6 @@ May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, sess
 
 import asyncio
 import inspect
-import os
 import random
 import threading
 import time
@@ -24,15 +23,11 @@ from agentcom.backoff import delay_s
 from agentcom.endpoint import is_local
 from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
+from agentcom.session_talk import new_key
 
 __all__ = ["AgentSession", "Hub", "SyncHub", "new_key"]
 
 Json = dict[str, Any]
-
-
-def new_key() -> str:
-    """A time-ordered random key: 12 hex digits of milliseconds, 20 of randomness."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 class Hub:

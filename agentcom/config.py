@@ -136,6 +136,19 @@ class Compaction(Section, frozen=True, kw_only=True):
     free_bytes: Bytes = 256 << 20  #: and only when so much can be given back
 
 
+class Mailbox(Section, frozen=True, kw_only=True):
+    max: Annotated[int, Meta(ge=1, le=100_000)] = (
+        1_000  #: unacknowledged messages of one agent; beyond it the oldest are dropped, with an alert
+    )
+    ahead: Annotated[int, Meta(ge=1, le=10_000)] = 256  #: messages a session is sent beyond its last ack
+    ahead_bytes: Bytes = 1 << 20  #: and their bytes; one message may be larger
+
+
+class Channels(Section, frozen=True, kw_only=True):
+    history: Annotated[int, Meta(ge=1, le=100_000)] = 200  #: posts kept in the history of one channel
+    max: Count = 10_000  #: channels; over it no more can be made
+
+
 class Compat(Section, frozen=True, kw_only=True):
     v1: bool = True  #: agents' tokens may read whole lists, as old clients expect
 
@@ -163,6 +176,8 @@ class Config(Section, frozen=True, kw_only=True):
     archive: Archive = Archive()
     retention: Retention = Retention()
     compaction: Compaction = Compaction()
+    mailbox: Mailbox = Mailbox()
+    channels: Channels = Channels()
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from agentcom.core import sending
+from agentcom.core.asked import Asked
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
 from agentcom.core.gateway_state import (
@@ -20,7 +22,6 @@ from agentcom.core.gateway_state import (
     Rows,
     State,
     authenticate,
-    refuse,
 )
 from agentcom.core.messages import (
     Administer,
@@ -31,39 +32,16 @@ from agentcom.core.messages import (
     Maintain,
     Operate,
     Read,
-    Reply,
     Submit,
 )
-from agentcom.core.routes import ROUTES, Route
+from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
-from agentcom.protocol.rows import TaskState, Token
+from agentcom.protocol.rows import TaskState
 from agentcom.protocol.views import Readiness
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-class Asked:
-    """One authorised request, on its way through the gateway."""
-
-    __slots__ = ("msg", "route", "who")
-
-    def __init__(self, msg: HttpIn, route: Route, who: Token | None) -> None:
-        self.msg, self.route, self.who = msg, route, who
-
-    @property
-    def subject(self) -> str:
-        return self.who.subject if self.who else ""
-
-    @property
-    def role(self) -> str:
-        return self.who.role if self.who else ""
-
-    def refuse(self, fault: Fault) -> list[Output]:
-        return refuse(self.msg.reply_to, self.msg.request, fault)
-
-    def reply(self, body: Any, status: int = 200) -> list[Output]:
-        return [Output(self.msg.reply_to, Reply(self.msg.request, body, status))]
+_PARAM = re.compile(r"\{(\w+)")
 
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
@@ -82,6 +60,8 @@ def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
         given = asked.msg.token
         said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
         return Fault("invalid_token", said)
+    if route.own and who.role == "agent" and who.subject != asked.msg.args.get("agent_id"):
+        return Fault("forbidden", "an agent may ask only for what is its own")
     if who.role in route.roles or (route.compat and state.rules.compat_v1):
         return None
     if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
@@ -196,7 +176,10 @@ def _read(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
         query = decode_query(asked.route.query, msg.args)
         if isinstance(query, Fault):
             return asked.refuse(query)
-    key = msg.args.get("task_id") or msg.args.get("pr_id") or ""
+    named = _PARAM.search(asked.route.path)
+    key = msg.args.get(named[1], "") if named else ""
+    if named and named[1] == "channel":
+        key = sending.channel_name(key)
     if "{" in asked.route.path and not _ID.fullmatch(key):
         return asked.refuse(Fault("not_found", "there is nothing of that name"))
     read = Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query, key=key)
@@ -261,4 +244,8 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "maintain": _maintain,
     "health": _health,
     "ready": _ready,
+    "send": sending.on_send,
+    "mailbox_ack": sending.on_mailbox_ack,
+    "channel": sending.on_channel,
+    "publish": sending.on_publish,
 }

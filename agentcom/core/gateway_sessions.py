@@ -9,15 +9,19 @@ import msgspec
 
 from agentcom.core.decision import Output
 from agentcom.core.decoding import convert_task, decode_frame, named, within_task
+from agentcom.core.encoding import ENCODERS
 from agentcom.core.gateway_state import Now, Rows, Session, State, authenticate, token_hash
 from agentcom.core.messages import (
+    CarryOn,
     CloseConn,
     ConnClosed,
     ConnOpened,
+    Deliver,
     EndSession,
     Fault,
     FrameIn,
     FrameOut,
+    ManageChannel,
     SessionClosed,
     SessionFrame,
     SessionOpened,
@@ -26,12 +30,18 @@ from agentcom.core.messages import (
 )
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import NewTask, Submitted
-from agentcom.protocol.frames import CLOSE_CODES, ErrorFrame, Hello, TaskSubmit, TaskSubmitted, Welcome
-
-_encoders: dict[str, Any] = {
-    "json": msgspec.json.Encoder().encode,
-    "msgpack": msgspec.msgpack.Encoder().encode,
-}
+from agentcom.protocol.frames import (
+    CLOSE_CODES,
+    ErrorFrame,
+    Hello,
+    Subscribe,
+    Subscribed,
+    TaskSubmit,
+    TaskSubmitted,
+    Unsubscribe,
+    Unsubscribed,
+    Welcome,
+)
 
 TICK_S = 5.0
 HELLO_S = 10.0
@@ -70,6 +80,8 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
 def _of_agent(state: State, session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
     if type(frame) is TaskSubmit:
         return _submit(state, session, frame, now, rows)
+    if type(frame) is Subscribe or type(frame) is Unsubscribe:
+        return _channel(state, session, frame, now)
     if type(frame) is Hello:
         return _bad(state, session, Fault("invalid_state", "hello was already said"), frame.id)
     return [_to_agent(session, SessionFrame(session.conn, frame))]
@@ -116,6 +128,33 @@ def _submitted(state: State, conn: str, re: str, answer: Submitted | Fault) -> l
     return [_out(session, TaskSubmitted(task_id=answer.task_id, status=answer.status, re=re))]
 
 
+def _channel(state: State, session: Session, frame: Subscribe | Unsubscribe, now: Now) -> list[Output]:
+    """The channel's actor answers; what it then gets comes by its mailbox, so nothing of it is kept here."""
+    conn, re, name = session.conn, frame.id, frame.channel
+    verb: Any = "subscribe" if type(frame) is Subscribe else "unsubscribe"
+
+    def answered(body: Any) -> list[Output]:
+        open_still = state.sessions.get(conn)
+        if open_still is None:
+            return []
+        if isinstance(body, Fault):
+            return [_error(open_still, body, re)]
+        made = Subscribed if verb == "subscribe" else Unsubscribed
+        return [_out(open_still, made(channel=name, re=re))]
+
+    ask = ManageChannel(
+        reply_to=state.me, request=state.asked("channels", answered), channel=name, verb=verb, now_ms=now.ms,
+        by=session.agent_id,
+    )  # fmt: skip
+    return [Output(f"channels/channel.{name}", ask)]
+
+
+def on_channels_up(rows: Rows) -> list[Output]:
+    """Posts that a sender's commit left, and whose notice may have been lost with the hub: their channels are woken."""
+    names = {key[0]: None for key, _ in rows.scan("posts", (), limit=10_000)}
+    return [Output(f"channels/channel.{name}", CarryOn()) for name in names]
+
+
 def on_to_session(state: State, msg: ToSession) -> list[Output]:
     session = state.sessions.get(msg.conn)
     if session is None:
@@ -123,6 +162,15 @@ def on_to_session(state: State, msg: ToSession) -> list[Output]:
     if type(msg.frame) is Welcome:
         session.welcomed = True
     return [_out(session, msg.frame)]
+
+
+def on_deliver(state: State, msg: Deliver) -> list[Output]:
+    """A message that many may get: encoded once, whoever they are."""
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []
+    data = state.shared.encoded(session.codec, msg.seq, msg.message)
+    return [Output(session.edge, FrameOut(msg.conn, data))]
 
 
 def on_end_session(state: State, msg: EndSession) -> list[Output]:
@@ -213,7 +261,7 @@ def _error(session: Session, fault: Fault, re: str = "", task_id: str = "") -> O
 
 
 def _out(session: Session, frame: Any) -> Output:
-    return Output(session.edge, FrameOut(session.conn, _encoders[session.codec](frame)))
+    return Output(session.edge, FrameOut(session.conn, ENCODERS[session.codec](frame)))
 
 
 def _to_agent(session: Session, message: Any) -> Output:

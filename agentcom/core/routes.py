@@ -7,16 +7,30 @@ from typing import Any, Literal
 
 import msgspec
 
-from agentcom.protocol import bodies, views
+from agentcom.protocol import bodies, talk_views, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
-    "submit", "batch", "operate", "administer", "read", "presence", "delegate", "maintain", "health", "ready"
+    "submit",
+    "batch",
+    "operate",
+    "administer",
+    "read",
+    "presence",
+    "delegate",
+    "maintain",
+    "health",
+    "ready",
+    "send",
+    "mailbox_ack",
+    "channel",
+    "publish",
 ]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
 ADMIN: frozenset[Role] = frozenset({"admin"})
+AGENT: frozenset[Role] = frozenset({"agent"})
 NOBODY: frozenset[Role] = frozenset()
 
 
@@ -31,6 +45,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[Role] = NOBODY  #: empty: open to anyone, with or without a token
     compat: bool = False  #: with `compat.v1`, agents' tokens may read this whole-hub view too
     owner: bool = False  #: an agent may see it for a task it submitted, holds or held last
+    own: bool = False  #: of an agent's own things: other agents may not ask, whatever `compat` says
     body: Any = None
     query: Any = None
     status: int = 200
@@ -183,6 +198,168 @@ _ALL: tuple[Route, ...] = (
         compat=True,
         answer=Any,
         summary="The state of one agent.",
+    ),
+    Route(
+        name="message.send",
+        method="POST",
+        path="/api/message",
+        how="send",
+        roles=EVERYONE,
+        body=bodies.NewMessage,
+        answer=bodies.MessageSent,
+        summary="Send a message to an agent, or without `to` to all of them. An agent speaks only as itself.",
+    ),
+    Route(
+        name="mailbox.get",
+        method="GET",
+        path="/api/mailbox/{agent_id}",
+        how="read",
+        roles=EVERYONE,
+        own=True,
+        query=talk_views.MailboxQuery,
+        answer=talk_views.Mailbox,
+        summary="What waits in an agent's mailbox: the queue that its session is sent, read another way.",
+    ),
+    Route(
+        name="mailbox.ack",
+        method="POST",
+        path="/api/mailbox/{agent_id}/ack",
+        how="mailbox_ack",
+        roles=AGENT,
+        own=True,
+        body=bodies.MailboxAck,
+        answer=talk_views.Acked,
+        summary="Acknowledge everything up to `seq`: it is removed from the mailbox.",
+    ),
+    Route(
+        name="message.list",
+        method="GET",
+        path="/api/messages",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.MessageQuery,
+        answer=talk_views.MessageList,
+        summary="What was said, newest first: by sender, recipient, channel and time.",
+    ),
+    Route(
+        name="thread.get",
+        method="GET",
+        path="/api/threads/{message_id}",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.ThreadQuery,
+        answer=talk_views.Thread,
+        summary="The whole thread that a message is in, oldest first.",
+    ),
+    Route(
+        name="thread.replies",
+        method="GET",
+        path="/api/threads/{message_id}/replies",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.ThreadQuery,
+        answer=talk_views.Replies,
+        summary="The messages that answer this one.",
+    ),
+    Route(
+        name="thread.root",
+        method="GET",
+        path="/api/threads/{message_id}/root",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        answer=talk_views.RootOf,
+        summary="The message that a thread began with.",
+    ),
+    Route(
+        name="channel.list",
+        method="GET",
+        path="/api/channels",
+        how="read",
+        roles=EVERYONE,
+        query=talk_views.ChannelQuery,
+        answer=talk_views.ChannelList,
+        summary="The channels.",
+    ),
+    Route(
+        name="channel.create",
+        method="POST",
+        path="/api/channels",
+        how="channel",
+        roles=EVERYONE,
+        body=bodies.NewChannel,
+        status=201,
+        answer=talk_views.ChannelDone,
+        summary="Make a channel. Anyone may subscribe and publish.",
+    ),
+    Route(
+        name="channel.get",
+        method="GET",
+        path="/api/channels/{channel}",
+        how="read",
+        roles=EVERYONE,
+        answer=talk_views.ChannelDetail,
+        summary="One channel and its subscribers.",
+    ),
+    Route(
+        name="channel.delete",
+        method="DELETE",
+        path="/api/channels/{channel}",
+        how="channel",
+        roles=OPERATOR,
+        answer=talk_views.ChannelDone,
+        summary="Delete a channel: its subscriptions and its history go, its messages stay in `/api/messages`.",
+    ),
+    Route(
+        name="channel.subscribe",
+        method="POST",
+        path="/api/channels/{channel}/subscribe",
+        how="channel",
+        roles=AGENT,
+        answer=talk_views.ChannelDone,
+        summary="Let what is posted there come into your mailbox.",
+    ),
+    Route(
+        name="channel.unsubscribe",
+        method="POST",
+        path="/api/channels/{channel}/unsubscribe",
+        how="channel",
+        roles=AGENT,
+        answer=talk_views.ChannelDone,
+        summary="Let it come no more.",
+    ),
+    Route(
+        name="channel.publish",
+        method="POST",
+        path="/api/channels/{channel}/publish",
+        how="publish",
+        roles=EVERYONE,
+        body=bodies.NewPost,
+        answer=bodies.Published,
+        summary="Post a message to a channel.",
+    ),
+    Route(
+        name="channel.history",
+        method="GET",
+        path="/api/channels/{channel}/history",
+        how="read",
+        roles=EVERYONE,
+        query=talk_views.ChannelHistoryQuery,
+        answer=talk_views.ChannelHistory,
+        summary="The newest posts of a channel, or those after a place.",
+    ),
+    Route(
+        name="agent.subscriptions",
+        method="GET",
+        path="/api/agents/{agent_id}/subscriptions",
+        how="read",
+        roles=EVERYONE,
+        own=True,
+        answer=talk_views.Subscriptions,
+        summary="The channels that an agent subscribes to.",
     ),
     Route(
         name="agent.register",

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
+from agentcom.protocol.ops import Add, Append, AppendMany, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
 from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
@@ -62,7 +62,9 @@ class Prepared(msgspec.Struct):
     event: str
     writes: list[Write] = []
     adds: list[tuple[bytes, int]] = []
-    appends: list[tuple[Table, str, bytes, bytes]] = []  #: table, text part, its bytes, row
+    appends: list[
+        tuple[int, bytes, bytes, bytes]
+    ] = []  #: table, the key without its sequence, its head's key, row
     must: list[tuple[Table, bytes, Must]] = []
     problem: str = ""
 
@@ -121,11 +123,24 @@ def _prepare_add(ready: Prepared, table: Table, op: Add) -> None:
 
 
 def _prepare_append(ready: Prepared, table: Table, op: Append) -> None:
-    if not table.append or len(op.key) != 1:
+    if len(op.key) != 1:
         raise _UnwritableError(f"table {table.name!r} does not append at {op.key!r}")
-    name = op.key[0]
-    encode_key(table, (name, 0))  # as long as any key there will be
-    ready.appends.append((table, str(name), encode_key(_HEAD, (table.name, name)), encode_row(op.row)))
+    _prepare_appends(ready, table, op)
+
+
+def _prepare_appends(ready: Prepared, table: Table, op: Append | AppendMany) -> None:
+    if not table.append:
+        raise _UnwritableError(f"table {table.name!r} does not append")
+    row = encode_row(op.row)
+    number, name = table.number, table.name
+    ready.appends += [(number, *_place(name, text), row) for text in op.key]
+
+
+@functools.lru_cache(maxsize=16_384)
+def _place(name: str, text: Any) -> tuple[bytes, bytes]:
+    """What every key appended at `text` begins with, and the key of its head."""
+    key = encode_key(TABLES[name], (text, 0))  # as long as any key there will be
+    return key[:-8], encode_key(_HEAD, (name, text))
 
 
 _OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
@@ -133,6 +148,7 @@ _OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
     Delete: _prepare_delete,
     Add: _prepare_add,
     Append: _prepare_append,
+    AppendMany: _prepare_appends,
 }
 
 
@@ -328,10 +344,10 @@ def _resolve(batch: Batch, commit: Prepared) -> tuple[list[Write], tuple[int, ..
     ops, appended = list(commit.writes), []
     for key, delta in commit.adds:
         ops.append(batch.set_number(_COUNTER, key, batch.number(_COUNTER, key) + delta))
-    for table, name, head, row in commit.appends:
+    for number, place, head, row in commit.appends:
         seq = batch.number(_HEAD, head) + 1
         ops.append(batch.set_number(_HEAD, head, seq))
-        ops.append((table.number, encode_key(table, (name, seq)), row))
+        ops.append((number, place + seq.to_bytes(8, "big"), row))
         appended.append(seq)
     return ops, tuple(appended)
 

@@ -16,6 +16,9 @@ class NoRows:
     def get(self, table, key):
         return None
 
+    def scan(self, table, prefix, **_):
+        return []
+
 
 def fresh():
     """One that just started, and has heard from every lane."""

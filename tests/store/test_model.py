@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
+from agentcom.protocol.ops import Add, Append, AppendMany, Delete, Must, Op, Put
 from agentcom.protocol.rows import Mail
 from agentcom.store import MemoryStore
 from agentcom.store.messages import Committed, Failed, Open
@@ -20,8 +20,9 @@ puts = st.builds(lambda i, n: Put("task", (i,), task(i, order=n)), IDS, st.integ
 deletes = st.builds(lambda i: Delete("task", (i,)), IDS)
 adds = st.builds(lambda n, d: Add("counter", (n, "", ""), d), IDS, st.integers(-2, 2))
 appends = st.builds(lambda a, n: Append("mailbox", (a,), Mail(n, 1)), IDS, IDS)
+posts = st.builds(lambda to, n: AppendMany("mailbox", tuple(to), Mail(n, 1)), st.lists(IDS, max_size=3), IDS)
 trims = st.builds(lambda a, n: Delete("mailbox", (a, n)), IDS, st.integers(1, 4))
-ops = st.lists(puts | deletes | adds | appends | trims, max_size=5)
+ops = st.lists(puts | deletes | adds | appends | posts | trims, max_size=5)
 musts = st.lists(
     st.builds(
         lambda i, n: Must("task", (i,)) if n < 0 else Must("task", (i,), "equals", task(i, order=n)),
