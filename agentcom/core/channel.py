@@ -92,7 +92,9 @@ class Channel:
 
     def _asked(self, ask: AskPosted) -> Iterator[Decision]:
         job = self._job(ask.posted.message_id)
-        if job and not job.begun:
+        if self._is_gone:
+            yield Decision(outputs=self._refused([ask]))
+        elif job and not job.begun:
             job.asks.append(ask)
         elif job or self._row_of(ask.posted.message_id) is None:
             yield Decision(outputs=(self._place_of(ask),))
@@ -113,14 +115,14 @@ class Channel:
             self.rows.get("messages", (message_id,)) if not job.posted.message else None
         )
         frame = job.posted.message or (frame_of(message) if message else None)
-        if post is None or frame is None or (self.row is None and self.name != EVERYONE):
+        if post is None or frame is None or self._is_gone:
             self._jobs.popleft()
-            gone = Fault("not_found", f"there is no channel {self.name}", "channel")
-            refused = tuple(Output(ask.reply_to, Reply(ask.request, gone)) for ask in job.asks)
-            return Decision((Delete("posts", (self.name, message_id)),), refused, "post.dropped")
+            return Decision(
+                (Delete("posts", (self.name, message_id)),), self._refused(job.asks), "post.dropped"
+            )
         size = job.posted.size or (size_of(message) if message else 0)
         job.posted = Posted(self.name, message_id, frame, size)
-        names = self._after(job.after or post.after, frame.sender)
+        names = self._after(job.after or post.after)
         ops: list[Op] = [] if post.seq or job.begun else list(self._logged(frame))
         skip = sum(type(op) is Append for op in ops)
         if mail := tuple(name for name in names if name != frame.sender):
@@ -153,13 +155,21 @@ class Channel:
         asks, job.asks = job.asks, []
         return tuple(self._place_of(ask, self.seq) for ask in asks)
 
-    def _after(self, agent_id: str, _sender: str) -> list[str]:
+    def _after(self, agent_id: str) -> list[str]:
         """The next slice of who is to get it, in order of their names."""
         if self.name == EVERYONE:
             after = (agent_id,) if agent_id else None
             return [str(key[0]) for key, _ in self.rows.scan("agent", (), after=after, limit=SLICE)]
         at = bisect_right(self.subscribers, agent_id) if agent_id else 0
         return self.subscribers[at : at + SLICE]
+
+    @property
+    def _is_gone(self) -> bool:
+        return self.row is None and self.name != EVERYONE
+
+    def _refused(self, asks: list[AskPosted]) -> tuple[Output, ...]:
+        gone = Fault("not_found", f"there is no channel {self.name}", "channel")
+        return tuple(Output(ask.reply_to, Reply(ask.request, gone)) for ask in asks)
 
     def _place_of(self, ask: AskPosted, seq: int = 0) -> Output:
         """Of a post that is in the log already: a repeat's answer. 0 when the log no longer has it."""
@@ -208,8 +218,10 @@ class Channel:
             ops += [Delete("subscribers", (self.name, agent_id)), Delete("subscribed", (agent_id, self.name))]
         ops += (Delete(table, key) for table in ("channel_log", "posts") for key in self._keys(table))
         self.row, self.subscribers, self._oldest = None, [], self.seq + 1
+        waiting = [waits for job in self._jobs for waits in job.asks]
         self._jobs.clear()
-        return _done(ask, tuple(ops), "deleted")
+        done = _done(ask, tuple(ops), "deleted")
+        return done._replace(outputs=(*self._refused(waiting), *done.outputs))
 
     def _subscribe(self, ask: ManageChannel) -> Decision:
         at = bisect_right(self.subscribers, ask.by)
