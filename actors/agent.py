@@ -8,6 +8,7 @@ import structlog
 from actors.durable import Durable
 from agentcom.core.agent import Agent
 from agentcom.core.inbox import MailRules
+from agentcom.core.messages import Appended
 from agentcom.core.policy import Policy
 from agentcom.entropy import SystemEntropy
 from agentcom.protocol.rows import LANES
@@ -44,7 +45,8 @@ class AgentActor(Durable):
         self.ready()
 
     def on_news(self, msg: Any, sender: Any) -> None:
-        self.agent.admission = self.admission()
+        if type(msg) is not Appended:  # of which there are many, and which only deliver
+            self.agent.admission = self.admission()
         self.carry_out(self.agent.handle(msg, self.at), msg)
         if lost := self.agent.inbox.dropped_now:
             self.agent.inbox.dropped_now = 0

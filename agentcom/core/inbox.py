@@ -29,7 +29,7 @@ from agentcom.protocol.talk import frame_of
 
 HOUR_MS = 3_600_000
 SLICE = 500
-FLUSH_S = 0.2
+FLUSH_S = 1.0
 """Acks may wait so long to be written, or until there are `FLUSH` of them: after a crash these come again."""
 FLUSH = 256
 
