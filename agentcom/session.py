@@ -54,7 +54,9 @@ class Outbox(Protocol):
 
 
 class AgentSession(SessionMail):
-    """One agent's session. `alive(task_id)` tells heartbeats whether the work's process lives."""
+    """One agent's session. `alive(task_id)` tells heartbeats whether the work's process lives. `want=["presence"]`
+    asks for `Presence` events.
+    """
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class AgentSession(SessionMail):
         takeover: bool = False,
         client: frames.ClientInfo | None = None,
         backoff_s: tuple[float, float] = (0.2, 30.0),
+        want: Sequence[str] = (),
     ) -> None:
         self.url = ws_url(url)
         self.agent_id = agent_id
@@ -84,6 +87,7 @@ class AgentSession(SessionMail):
         self._takeover = takeover
         self._client = client or frames.ClientInfo("agentcom.client")
         self._backoff_s = backoff_s
+        self._want = list(want)
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
         self._mail: asyncio.Queue[Heard | BaseException | None] = asyncio.Queue()
@@ -297,6 +301,7 @@ class AgentSession(SessionMail):
             capabilities=self._capabilities,
             client=self._client,
             takeover=self._takeover,
+            want=self._want,
             resume=frames.Resume(tasks=self.state.listed(self._alive), acked_seq=self.state.talk.acked),
         )
 

@@ -88,6 +88,12 @@ class Heard(Event, frozen=True):
     frame: News
 
 
+class Presence(Event, frozen=True):
+    """Who came, left and changed; told to a session that wants it."""
+
+    frame: frames.PresenceFrame
+
+
 class Online(Event, frozen=True):
     welcome: frames.Welcome
 
@@ -244,6 +250,8 @@ class SessionState:
                 self._on_welcome(frame)
             case frames.TaskCancel():
                 self._on_cancel(frame)
+            case frames.PresenceFrame():
+                self._events.append(Presence(frame))
             case frames.TaskAnswer():
                 self._on_answer(frame)
 

@@ -113,6 +113,7 @@ class Agent(AgentSessions, AgentMail):
         match said.frame:
             case Heartbeat() as beat:
                 yield from self._heartbeat(beat, now)
+                yield from self._tidy(now)
             case TaskStopped() as report:
                 yield from self._stopped(report, now)
             case TaskReport() as report:

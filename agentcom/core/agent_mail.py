@@ -11,6 +11,7 @@ from agentcom.core.decision import Decision, Output
 from agentcom.core.lane_state import Now
 from agentcom.core.messages import AckMailbox, Fault, Reply, SendMessage
 from agentcom.core.posting import Posting, Sender, answer_to, post
+from agentcom.protocol.figures import HOUR_MS, HOURS, old_hours
 from agentcom.protocol.frames import Ack, ErrorFrame, Send, Sent
 from agentcom.protocol.talk_views import Acked
 
@@ -51,6 +52,15 @@ class AgentMail(AgentState):
             else:
                 yield step
         yield Decision(outputs=(Output(ask.reply_to, Reply(ask.request, answer)),))
+
+    def _tidy(self, now: Now) -> Iterator[Decision]:
+        """Once an hour: the figures of more than a day ago go."""
+        hour = now.ms // HOUR_MS
+        if hour != self.tidied:
+            self.tidied = hour
+            keys = [key for key, _ in self.rows.scan("counter", ("hourly", self.id), limit=4 * HOURS)]
+            if ops := old_hours(keys, now.ms):
+                yield Decision(ops, (), "figures.tidied")
 
 
 def _error(fault: Fault, re: str) -> ErrorFrame:

@@ -61,6 +61,7 @@ class AgentState:
         self.mail_rules = mail
         self.entropy = entropy
         self.inbox = Inbox(agent_id, rows, mail)
+        self.tidied = 0  #: the hour in which figures were
         self.admission: Fault | None = None  #: why nothing that writes is taken just now
         self.incarnation = incarnation
         self.policy = policy

@@ -21,6 +21,7 @@ from agentcom.core.messages import (
     FrameIn,
     HttpIn,
     HubStopping,
+    PresenceNews,
     Reply,
     RepoChanged,
     SubjectRevoked,
@@ -36,6 +37,8 @@ def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
 
 def on_up(state: State, name: str, rows: Rows) -> list[Output]:
     state.up.add(name)
+    if name == "presence":
+        return gateway_sessions.on_presence_up(state)
     if name == "channels":
         return gateway_sessions.on_channels_up(rows)
     return gateway_sessions.on_directory_up(state, rows) if name == "directory" else []
@@ -80,6 +83,7 @@ _HANDLERS: dict[type, Handler] = {
     FrameIn: gateway_sessions.on_frame,
     ToSession: lambda state, msg, now, rows: gateway_sessions.on_to_session(state, msg),
     Deliver: lambda state, msg, now, rows: gateway_sessions.on_deliver(state, msg),
+    PresenceNews: lambda state, msg, now, rows: gateway_sessions.on_presence(state, msg),
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),

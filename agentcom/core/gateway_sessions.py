@@ -22,11 +22,13 @@ from agentcom.core.messages import (
     FrameIn,
     FrameOut,
     ManageChannel,
+    PresenceNews,
     SessionClosed,
     SessionFrame,
     SessionOpened,
     SubjectRevoked,
     ToSession,
+    WatchPresence,
 )
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import NewTask, Submitted
@@ -44,6 +46,8 @@ from agentcom.protocol.frames import (
 )
 
 TICK_S = 5.0
+PRESENCE = "presence"
+"""What a `hello` wants, to be told who comes and goes."""
 HELLO_S = 10.0
 """A socket that has not said who it is by then is closed."""
 WELCOME_S = 30.0
@@ -102,6 +106,7 @@ def _hello(state: State, session: Session, frame: Hello, rows: Rows) -> list[Out
         error = _error(session, fault, frame.id)
         return [error, *close(state, session, "not_authenticated", fault.message)]
     session.agent_id, session.token_hash, session.token = frame.agent_id, token_hash(secret), ""
+    session.wants = PRESENCE in frame.want
     told = msgspec.structs.replace(frame, token="")
     return [_to_agent(session, SessionOpened(session.conn, told))]
 
@@ -159,9 +164,35 @@ def on_to_session(state: State, msg: ToSession) -> list[Output]:
     session = state.sessions.get(msg.conn)
     if session is None:
         return []
-    if type(msg.frame) is Welcome:
-        session.welcomed = True
-    return [_out(session, msg.frame)]
+    out = _out(session, msg.frame)
+    if type(msg.frame) is not Welcome:
+        return [out]
+    session.welcomed = True
+    return [out, Output("presence", WatchPresence(session.conn))] if session.wants else [out]
+
+
+def on_presence_up(state: State) -> list[Output]:
+    """It forgot who watches."""
+    wanting = (session.conn for session in state.sessions.values() if session.wants and session.welcomed)
+    return [Output("presence", WatchPresence(conn)) for conn in wanting]
+
+
+def on_presence(state: State, news: PresenceNews) -> list[Output]:
+    """Each frame is encoded once for each codec, whoever gets it."""
+    if news.conn:
+        session = state.sessions.get(news.conn)
+        if session is None:
+            return []
+        session.watching = True
+        return [_out(session, frame) for frame in news.frames]
+    watching = [session for session in state.sessions.values() if session.watching]
+    codecs = {session.codec for session in watching}
+    encoded = {codec: [ENCODERS[codec](frame) for frame in news.frames] for codec in codecs}
+    return [
+        Output(session.edge, FrameOut(session.conn, data))
+        for session in watching
+        for data in encoded[session.codec]
+    ]
 
 
 def on_deliver(state: State, msg: Deliver) -> list[Output]:

@@ -66,6 +66,8 @@ class Session:
         "opened_s",
         "token",
         "token_hash",
+        "wants",
+        "watching",
         "welcomed",
     )
 
@@ -75,6 +77,8 @@ class Session:
         self.last_s = self.opened_s = now_s
         self.bad = 0
         self.welcomed = False
+        self.wants = False  #: notices of presence
+        self.watching = False  #: it was told who is here, so that changes mean something
 
 
 class Collection:

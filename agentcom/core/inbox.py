@@ -23,11 +23,11 @@ import msgspec
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Appended, Condition, Deliver, Fault, ToSession
 from agentcom.protocol import rows as kept
+from agentcom.protocol.figures import hourly
 from agentcom.protocol.frames import MailboxGap, MessageFrame
 from agentcom.protocol.ops import Add, Delete, Op, Put
 from agentcom.protocol.talk import frame_of
 
-HOUR_MS = 3_600_000
 SLICE = 500
 FLUSH_S = 1.0
 """Acks may wait so long to be written, or until there are `FLUSH` of them: after a crash these come again."""
@@ -181,8 +181,7 @@ class Inbox:
             return Decision()
         count = len(self._unsaved)
         self.row = msgspec.structs.replace(self.row, acked=self.last_ack, read=self.row.read + count)
-        hour = f"{now_ms // HOUR_MS:010d}.read"
-        counted = (Add("counter", ("hourly", self.id, hour), count),) if count else ()
+        counted = (hourly(self.id, "read", count, now_ms),) if count else ()
         return Decision((*self._save(), *counted), (), "mail.acked")
 
     def _save(self) -> tuple[Op, ...]:

@@ -12,7 +12,15 @@ import msgspec
 
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Code
-from agentcom.protocol.frames import HeldTask, Hello, MessageFrame, Send, TaskAssign, TaskReport
+from agentcom.protocol.frames import (
+    HeldTask,
+    Hello,
+    MessageFrame,
+    PresenceFrame,
+    Send,
+    TaskAssign,
+    TaskReport,
+)
 from agentcom.protocol.rows import Lane
 
 
@@ -541,6 +549,19 @@ class AskPresence(Ask, frozen=True, kw_only=True):
     """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
 
     agent_id: str = ""
+
+
+class WatchPresence(Message, frozen=True):
+    """Gateway to presence: a session wants to know who is here, and what changes from now on."""
+
+    conn: str
+
+
+class PresenceNews(Message, frozen=True):
+    """Presence to gateway: for one session (`conn`) everyone who is here, else for all that want it what changed."""
+
+    frames: tuple[PresenceFrame, ...]
+    conn: str = ""
 
 
 class Maintain(Ask, frozen=True, kw_only=True):

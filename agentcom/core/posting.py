@@ -15,12 +15,12 @@ from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Appended, AskPosted, Fault, Posted, Reply, SendMessage
 from agentcom.protocol.bodies import MessageSent
+from agentcom.protocol.figures import sent_figures
 from agentcom.protocol.frames import Send
-from agentcom.protocol.ops import Add, Append, Op, Put
+from agentcom.protocol.ops import Append, Op, Put
 from agentcom.protocol.rows import Inbox, Mail, Message, Post, Said
 from agentcom.protocol.talk import frame_of, ops_of, reach_of
 
-HOUR_MS = 3_600_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -69,7 +69,7 @@ def post(send: Send, sender: Sender, message_id: str, now_ms: int) -> Posting | 
     said_op = Put(
         "said", (sender.name, _key(send.key)), Said(message_id, thread_id, body, now_ms, reach_of(message))
     )
-    ops = (*ops_of(message), *_counted(message), *((said_op,) if send.key else ()))
+    ops = (*ops_of(message), *sent_figures(message.sender, message.ms), *((said_op,) if send.key else ()))
     return _on_its_way(message, ops)
 
 
@@ -120,15 +120,6 @@ def _on_its_way(message: Message, ops: tuple[Op, ...]) -> Posting:
     mail = Append("mailbox", (message.to,), Mail(message.id, message.ms, size))
     notice = Output(f"agents/agent.{message.to}", lambda appended: Appended(appended[0], frame, size))
     return Posting(message.id, message.thread_id, (*ops, mail), (notice,))
-
-
-def _counted(message: Message) -> tuple[Op, ...]:
-    """What the sender's figures gain: written with the message, so that they are as durable as it is."""
-    hour = f"{message.ms // HOUR_MS:010d}.sent"
-    return (
-        Add("counter", ("agent", message.sender, "sent"), 1),
-        Add("counter", ("hourly", message.sender, hour), 1),
-    )
 
 
 def size_of(message: Message) -> int:

@@ -175,6 +175,64 @@ class RootOf(msgspec.Struct, frozen=True, kw_only=True):
     root: MessageView | None
 
 
+class AnalyticsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /api/analytics/agents, by agent_id."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 500
+    cursor: Annotated[str, Meta(max_length=128)] = ""
+
+
+class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Counted since the agent exists; the hub's restarts change nothing. `received` is what came into its mailbox."""
+
+    agent_id: str
+    messages_sent: int
+    messages_received: int
+    messages_read: int
+    messages_dropped: int
+    messages_pending: int
+    tasks_completed: int
+    tasks_failed: int
+    tasks_rejected: int
+    tokens_used: int
+    sent_24h: int
+    read_24h: int
+    last_seen: int | None
+
+
+class AgentFiguresList(msgspec.Struct, frozen=True, kw_only=True):
+    agents: list[AgentFigures]
+    next_cursor: str | None = None
+
+
+class Hour(msgspec.Struct, frozen=True, kw_only=True):
+    """`hour` is its beginning, in milliseconds since 1970."""
+
+    hour: int
+    sent: int
+    read: int
+
+
+class Hourly(msgspec.Struct, frozen=True, kw_only=True):
+    """The last 24 hours with traffic, oldest first; the present one is under way."""
+
+    agent_id: str
+    hours: list[Hour]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Of all agents, and of the operators' messages."""
+
+    agents: int
+    channels: int
+    messages_sent: int
+    messages_dropped: int
+    tasks_completed: int
+    tasks_failed: int
+    tasks_rejected: int
+    tokens_used: int
+
+
 def message_view(message: Message, seq: int | None = None) -> MessageView:
     return MessageView(
         id=message.id, message_id=message.id, sender=message.sender, to=message.to or None,

@@ -17,7 +17,7 @@ from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
 from agentcom.protocol.views import PullQuery, TaskQuery
-from agentcom.store import talk_queries
+from agentcom.store import figure_queries, talk_queries
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -37,7 +37,8 @@ def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list", "task.stats", "message.list", "thread.get", "thread.replies")
+    return what in ("pull.list", "token.list", "task.stats", "message.list", "thread.get", "thread.replies",
+                    "analytics.summary", "analytics.agents")  # fmt: skip
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -248,4 +249,5 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "pull.get": _pull,
     "health": _health,
     **talk_queries.QUESTIONS,
+    **figure_queries.QUESTIONS,
 }
