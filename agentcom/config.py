@@ -121,6 +121,7 @@ class Retention(Section, frozen=True, kw_only=True):
     dead_letter_s: Seconds = 7_776_000.0  #: tasks in the dead letter
     idempotency_s: Seconds = 604_800.0  #: keys of submits; never before their task
     mailbox_s: Seconds = 604_800.0  #: unread mail
+    messages_s: Seconds = 2_592_000.0  #: what was said, with its threads and indexes
     audit_s: Seconds = 31_536_000.0  #: records of what administrators did
     journal_s: Seconds = 3_600.0  #: entries, once they are archived and a snapshot has them
 

@@ -5,7 +5,7 @@ May import: click, agentcom.cli.
 
 import click
 
-from agentcom.cli import admin_hub, admin_tasks
+from agentcom.cli import admin_hub, admin_talk, admin_tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,7 +18,7 @@ def main() -> None:
     """
 
 
-for command in (*admin_tasks.COMMANDS, *admin_hub.COMMANDS):
+for command in (*admin_tasks.COMMANDS, *admin_talk.COMMANDS, *admin_hub.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":
