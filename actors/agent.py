@@ -44,6 +44,13 @@ class AgentActor(Durable):
         self.after(SLEEP_AFTER_S, "idle?")
         self.ready()
 
+    def on_message(self, msg: Any, sender: Any) -> None:
+        """Nearly all mail of an agent that hears many posts takes the short way."""
+        if type(msg) is Appended and (delivery := self.agent.inbox.at_once(msg)):
+            self.say("gateway", delivery)
+        else:
+            super().on_message(msg, sender)
+
     def on_news(self, msg: Any, sender: Any) -> None:
         if type(msg) is not Appended:  # of which there are many, and which only deliver
             self.agent.admission = self.admission()

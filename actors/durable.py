@@ -157,6 +157,13 @@ class Durable(Supervised):
             self.closing = True
             when_idle(self, CloseTicket())
 
+    def say(self, name: str, message: Any) -> None:
+        """An output of a decision without ops, to a name."""
+        if self.tickets:
+            self.tickets.take(Decision(outputs=(Output(name, message),)))
+        else:
+            self.tell(name, message)
+
     def _commit(self, what: Iterable[Due]) -> None:
         for due in what:
             self.tell("store", Commit(self.name, self.store_incarnation, *due))

@@ -12,9 +12,9 @@ from thespian.actors import ActorAddress
 from agentcom.config import Config
 from agentcom.core.decision import Output
 from agentcom.core.gateway import decide, on_down, on_up
-from agentcom.core.gateway_sessions import TICK_S
+from agentcom.core.gateway_sessions import TICK_S, on_deliver
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
-from agentcom.core.messages import Fault, Read, Reply, Tick
+from agentcom.core.messages import Deliver, Fault, Read, Reply, Tick
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
@@ -55,6 +55,9 @@ class GatewayActor(Supervised):
         self.ready()
 
     def on_message(self, msg: Any, sender: ActorAddress) -> None:
+        if type(msg) is Deliver:  # the most frequent by far, and it needs neither time nor rows
+            self._carry_out(on_deliver(self.state, msg))
+            return
         if isinstance(msg, BlockingDone | BlockingFailed | TimedOut):
             self._read_ended(msg)
             return

@@ -99,7 +99,7 @@ class AgentSessions(AgentState):
             tasks=list(self.verdicts.values()), re=session.hello_id, mailbox_pending=self.inbox.pending,
         )  # fmt: skip
         self.verdicts = {}
-        return (*self._say(frame), *self._push(now), *self.inbox.pump({}))
+        return (*self._say(frame), *self._push(now), *self.inbox.begin())
 
     def _session_closed(self, closed: SessionClosed, now: Now) -> Iterator[Decision]:
         if self.hello and self.hello.conn == closed.conn:

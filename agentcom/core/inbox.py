@@ -67,6 +67,7 @@ class Inbox:
 
     def _empty(self, conn: str) -> None:
         self.conn = conn
+        self.live = False  #: the session was welcomed
         self.head = self.last_ack  #: the highest sequence known
         self.next = self.last_ack + 1  #: what the session expects next
         self.entries: dict[int, Entry] = {}  #: unacknowledged, in sequence
@@ -84,13 +85,35 @@ class Inbox:
     # --- what happens --------------------------------------------------------------------------------
 
     def opened(self, conn: str, acked: int, now_ms: int) -> Iterator[Decision]:
-        """A session begins. Nothing is sent before `pump`, which follows its welcome."""
+        """A session begins. Nothing is sent before `begin`, which follows its welcome."""
         self._empty(conn)
         self._load()
         yield from self._make_room(now_ms)
         if acked <= self.head:  # of another epoch, or of another hub, when it is more
             self._acknowledge(acked)
             yield self.flush(now_ms)
+
+    def begin(self) -> Iterator[Output]:
+        self.live = True
+        return self.pump({})
+
+    def at_once(self, notice: Appended) -> Deliver | None:
+        """The common case of `appended`, kept short: the next one, for a client that keeps up. None for any other."""
+        seq, size, rules = notice.seq, notice.size, self.rules
+        if (
+            not self.live
+            or seq != self.next
+            or seq != self.head + 1
+            or len(self.entries) >= rules.max_messages
+        ):
+            return None
+        if self.flying and (self.flying >= rules.ahead or self.flying_bytes + size > rules.ahead_bytes):
+            return None
+        self.entries[seq] = Entry(notice.message.message_id, size)
+        self.head, self.next = seq, seq + 1
+        self.flying += 1
+        self.flying_bytes += size
+        return Deliver(self.conn, seq, notice.message)
 
     def closed(self, now_ms: int) -> Decision:
         self._empty("")
@@ -155,7 +178,7 @@ class Inbox:
     def pump(self, fresh: dict[int, MessageFrame]) -> Iterator[Output]:
         """Send on, as far as the acks allow. `fresh` are contents that need not be read."""
         rules = self.rules
-        while self.conn and self.unsent:
+        while self.live and self.unsent:
             seq = self.unsent[0]
             entry = self.entries[seq]
             crowded = self.flying >= rules.ahead or self.flying_bytes + entry.size > rules.ahead_bytes

@@ -88,7 +88,7 @@ class Recipient:
 
     def open(self, conn, acked=0):
         self.do(self.inbox.opened(conn, acked, MS))
-        self.do(Decision(outputs=tuple(self.inbox.pump({}))))
+        self.do(Decision(outputs=tuple(self.inbox.begin())))
 
 
 class Post:

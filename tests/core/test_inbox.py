@@ -149,3 +149,27 @@ def test_a_client_that_knows_another_epoch_acknowledges_nothing_by_its_resume():
     send(post, 2)
     post.ada.open("c1", acked=1 << 30)
     assert seqs(told(post)) == [1, 2]
+
+
+def test_nothing_is_sent_before_the_session_is_welcomed():
+    post = Post()
+    post.ada.do(post.ada.inbox.opened("c1", 0, MS))
+    [notice] = send(post)
+    assert post.ada.inbox.at_once(notice) is None
+    post.ada.do(post.ada.inbox.appended(notice, MS))
+    assert told(post) == []
+
+
+def test_the_short_way_is_taken_only_by_the_next_one_of_a_client_that_keeps_up():
+    post = Post(ahead=2)
+    post.ada.open("c1")
+    first, second, third = send(post, 3)
+    assert post.ada.inbox.at_once(second) is None
+    assert post.ada.inbox.at_once(first).seq == 1
+    assert post.ada.inbox.at_once(first) is None
+    assert post.ada.inbox.at_once(second).seq == 2
+    assert post.ada.inbox.at_once(third) is None
+    post.ada.do(post.ada.inbox.appended(third, MS))
+    assert told(post) == []
+    post.ada.do(post.ada.inbox.acked(2, MS, 0.0))
+    assert seqs(told(post)) == [3]

@@ -4,9 +4,14 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from agentcom.core.decision import Decision, Output
 from tests.core.mailing import MS, Post
 
 MAX, AHEAD = 5, 3
+
+
+def said(delivery):
+    return Decision(outputs=(Output("gateway", delivery),))
 
 
 class Mailbox(RuleBasedStateMachine):
@@ -41,7 +46,9 @@ class Mailbox(RuleBasedStateMachine):
     @rule(n=st.integers(0, 9))
     def a_notice_arrives_late(self, n):
         if self.notices:
-            self.ada.do(self.ada.inbox.appended(self.notices.pop(n % len(self.notices)), MS))
+            notice = self.notices.pop(n % len(self.notices))
+            delivery = self.ada.inbox.at_once(notice)
+            self.ada.do(said(delivery) if delivery else self.ada.inbox.appended(notice, MS))
             self.listen()
 
     @rule(n=st.integers(0, 9))
