@@ -38,7 +38,10 @@ class Add(Op, frozen=True):
 
 
 class Append(Op, frozen=True):
-    """Write `row` at `key` + the next sequence of that key, which the store allocates and returns."""
+    """Write `row` at `key` + the next sequence of that key, which the store allocates and returns.
+
+    What a commit appends comes after its puts and deletes.
+    """
 
     row: Any
 

@@ -46,8 +46,8 @@ class Model:
         return found is None if must.rule == "absent" else found == must.row
 
     def apply(self, given: list[Op]) -> tuple[int, ...]:
-        appended = []
-        for op in given:
+        appended: list[int] = []
+        for op in sorted(given, key=lambda op: isinstance(op, Append | AppendMany)):  # these come last
             at = (op.table, op.key)
             match op:
                 case Put():
@@ -56,11 +56,15 @@ class Model:
                     self.rows.pop(at, None)
                 case Add():
                     self.numbers[at] = self.numbers.get(at, 0) + op.delta
-                case Append():
-                    self.numbers[at] = self.numbers.get(at, 0) + 1
-                    appended.append(self.numbers[at])
-                    self.rows[op.table, (*op.key, self.numbers[at])] = op.row
+                case Append() | AppendMany():
+                    appended += (self.append(op.table, text, op.row) for text in op.key)
         return tuple(appended)
+
+    def append(self, table: str, text: Any, row: Any) -> int:
+        at = (table, (text,))
+        self.numbers[at] = self.numbers.get(at, 0) + 1
+        self.rows[table, (text, self.numbers[at])] = row
+        return self.numbers[at]
 
 
 class StoreAgainstModel(RuleBasedStateMachine):
