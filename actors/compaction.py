@@ -52,6 +52,7 @@ class CompactionArgs(msgspec.Struct, frozen=True):
 
 class CompactionActor(Maintainer):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "archive", "snapshots", *STOPS[:-1])
+    tool: Tool | None = None  #: of the class, as it may crash before it was started
 
     def on_start(self, args: CompactionArgs) -> None:
         self.progress = Progress()
@@ -59,7 +60,6 @@ class CompactionActor(Maintainer):
         self.rng = random.Random()  # noqa: S311  # jitter of a pause
         self.not_before_s = 0.0  #: a rewrite that failed is not tried again by itself before
         self.archived = 0
-        self.tool: Tool | None = None
         self.place: Place | None = None
         self.ready()
         self.work("look", look, args.folder)

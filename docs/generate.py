@@ -162,7 +162,7 @@ def frames_page() -> str:
 
 _PARTS = (
     frames.Resume, frames.HeldTask, frames.ClientInfo, frames.TaskResult, frames.Check, frames.Verdict,
-    frames.Abort, frames.Previous,
+    frames.Abort, frames.Previous, frames.Present,
 )  # fmt: skip
 
 
