@@ -52,6 +52,7 @@ class CompactionArgs(msgspec.Struct, frozen=True):
 
 class CompactionActor(Maintainer):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "archive", "snapshots", *STOPS[:-1])
+    tool: Tool | None = None  #: of the class, as it may crash before it was started
 
     def on_start(self, args: CompactionArgs) -> None:
         self.tool: Tool | None = None

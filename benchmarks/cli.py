@@ -17,12 +17,14 @@ from benchmarks import machine, mix, report
 from benchmarks.hub import LAUNCH, ROOT, Hub
 from benchmarks.suite import (
     HUBLESS,
+    MESSAGES,
     PEERS,
     STORE,
     WHAT,
     Options,
     Suite,
     measure,
+    measure_messages,
     measure_peers,
     measure_store,
 )
@@ -36,8 +38,8 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser(
         prog="python -m benchmarks", description="How fast the hub is, and how far from its aims."
     )
-    parse.add_argument("what", nargs="*", choices=[*WHAT, "signatures", "all"], default="all", metavar="WHAT",
-                       help=f"{', '.join(WHAT)}, signatures, or all (default)")  # fmt: skip
+    parse.add_argument("what", nargs="*", choices=[*WHAT, MESSAGES, "signatures", "all"], default="all", metavar="WHAT",
+                       help=f"{', '.join(WHAT)}, {MESSAGES}, signatures, or all the others (default)")  # fmt: skip
     parse.add_argument(
         "--depth", nargs="+", type=int, metavar="N", help="tasks in the queue (default: 100 10000)"
     )
@@ -112,6 +114,8 @@ def _measure_all(
         yield measure_peers(Hub(folder / PEERS, command, sets), options, say)
     if STORE in what:
         yield measure_store(Hub(folder / STORE, command, sets), options, say)
+    if MESSAGES in what:
+        yield measure_messages(Hub(folder / MESSAGES, command, sets), options, say)
     for depth in depths(arguments) if what & at_depth else []:
         say(f"depth {depth:,}")
         yield measure(Hub(folder / f"depth-{depth}", command, sets), depth, mix.Mix(), options, say)

@@ -22,7 +22,8 @@ from benchmarks.profiling import profiled
 
 AGENTS = 8
 RATES = (20, 100)
-PEERS, STORE = "peers", "store"
+PEERS, STORE, MESSAGES = "peers", "store", "messages"
+RECEIVERS = 200
 WHAT = ("submit", "batch", "lifecycle", "latency", PEERS, STORE)
 HUBLESS = (PEERS, STORE)
 """What needs no hub."""
@@ -78,6 +79,38 @@ class Suite:
         self._calibrate("python.before")
         self._attempt(STORE, self._store)
         self._calibrate("python.after")
+
+    def messages(self) -> None:
+        """Agents that talk, on a hub without tasks."""
+        self._calibrate("python.before")
+        self._hub.start()
+        self._attempt(MESSAGES, self._talk)
+        self._hub.stop()
+        self._calibrate("python.after")
+
+    def _talk(self) -> None:
+        seconds, warmup_s = self._options.seconds, self._options.warmup_s
+        plans = self._agents([()] * (2 * AGENTS))
+        rate = specs.DirectRate(
+            target=self._target(), agents=plans, rate=500, seconds=seconds, warmup_s=warmup_s
+        )
+        self.figures += of_latency("direct500", self._depth, self._load(rate, "direct messages at 500/s"))
+        pairs = specs.DirectPairs(
+            target=self._target(),
+            agents=self._agents([()] * (2 * AGENTS)),
+            seconds=seconds,
+            warmup_s=warmup_s,
+        )
+        self.figures += of_rate("direct", self._depth, self._load(pairs, "direct messages"))
+        self._hub.make_channel("bench")
+        posts = specs.Posts(
+            target=self._target(),
+            agents=self._agents([()] * (RECEIVERS + 1)),
+            channel="bench",
+            seconds=seconds,
+            warmup_s=warmup_s,
+        )
+        self.figures += of_rate("posts", self._depth, self._load(posts, "posts to a channel"))
 
     def many_signatures(self) -> None:
         """The life cycle on many signatures."""
@@ -267,6 +300,18 @@ def measure(hub: Hub, depth: int, plan: mix.Mix, options: Options, say: Say) -> 
         suite.many_signatures() if plan.signatures else suite.at_depth()
     except (HubError, LoadError) as exc:
         suite.errors.append(f"depth {depth:,}: {exc}")
+    finally:
+        hub.kill()
+    return suite
+
+
+def measure_messages(hub: Hub, options: Options, say: Say) -> Suite:
+    """What agents say to each other; no queue of tasks matters to it."""
+    suite = Suite(hub, 0, mix.Mix(), options, say)
+    try:
+        suite.messages()
+    except (HubError, LoadError) as exc:
+        suite.errors.append(f"messages: {exc}")
     finally:
         hub.kill()
     return suite

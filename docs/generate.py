@@ -168,7 +168,7 @@ def frames_json() -> str:
 
 _PARTS = (
     frames.Resume, frames.HeldTask, frames.ClientInfo, frames.TaskResult, frames.Check, frames.Verdict,
-    frames.Abort, frames.Previous,
+    frames.Abort, frames.Previous, frames.Present,
 )  # fmt: skip
 
 

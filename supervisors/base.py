@@ -129,9 +129,9 @@ class Supervised(Actor):
         self.send(up.address, msg)
         return True
 
-    def tell_child(self, supervisor: str, child: str, msg: object) -> bool:
-        """Mail for a dynamic child goes by way of its supervisor, which starts it if need be."""
-        return self.tell(supervisor, To(child, msg))
+    def tell_child(self, supervisor: str, child: str, msg: object, *, wake: bool = True) -> bool:
+        """Mail for a dynamic child goes by way of its supervisor, which starts it if need be (with `wake`)."""
+        return self.tell(supervisor, To(child, msg, wake))
 
     def after(self, seconds: float, payload: object) -> None:
         self.wakeupAfter(timedelta(seconds=max(0.0, seconds)), payload)

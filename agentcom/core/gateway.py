@@ -16,11 +16,14 @@ from agentcom.core.messages import (
     Condition,
     ConnClosed,
     ConnOpened,
+    Deliver,
     EndSession,
+    Fault,
     FrameIn,
     HttpIn,
     HubStopping,
     LimitChanged,
+    PresenceNews,
     Reply,
     RepoChanged,
     Several,
@@ -40,6 +43,10 @@ def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
 
 def on_up(state: State, name: str, rows: Rows) -> list[Output]:
     state.up.add(name)
+    if name == "presence":
+        return gateway_sessions.on_presence_up(state)
+    if name == "channels":
+        return gateway_sessions.on_channels_up(rows)
     return gateway_sessions.on_directory_up(state, rows) if name == "directory" else []
 
 
@@ -48,7 +55,13 @@ def on_down(state: State, name: str) -> list[Output]:
     state.conditions.pop(name, None)
     if name == "agents":
         return gateway_sessions.on_agents_down(state)
-    return submitting.on_lane_down(state, name)
+    return submitting.on_lane_down(state, name) + _unanswered(state, name)
+
+
+def _unanswered(state: State, name: str) -> list[Output]:
+    lost = [request for request, question in state.questions.items() if question.name == name]
+    fault = Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1_000)
+    return [output for request in lost for output in state.answered(request, fault)]
 
 
 def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
@@ -62,7 +75,10 @@ def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -
 
 
 def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
-    state.conditions[said.name] = said
+    if said.facts or said.alerts:
+        state.conditions[said.name] = said
+    else:
+        state.conditions.pop(said.name, None)
     return []
 
 
@@ -77,6 +93,8 @@ _HANDLERS: dict[type, Handler] = {
     HttpIn: gateway_http.on_request,
     FrameIn: gateway_sessions.on_frame,
     ToSession: lambda state, msg, now, rows: gateway_sessions.on_to_session(state, msg),
+    Deliver: lambda state, msg, now, rows: gateway_sessions.on_deliver(state, msg),
+    PresenceNews: lambda state, msg, now, rows: gateway_sessions.on_presence(state, msg),
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),

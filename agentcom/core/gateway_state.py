@@ -5,9 +5,11 @@ May import: agentcom.protocol, agentcom.core.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.decision import Output
+from agentcom.core.encoding import Shared
 from agentcom.core.limits import LimitRules, Limits, Standing, over
 from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
 from agentcom.protocol.ops import Key
@@ -68,6 +70,8 @@ class Session:
         "peer",
         "token",
         "token_hash",
+        "wants",
+        "watching",
         "welcomed",
     )
 
@@ -77,6 +81,8 @@ class Session:
         self.agent_id, self.token_hash, self.expires_ms = "", "", 0
         self.last_s = self.opened_s = now_s
         self.welcomed = False
+        self.wants = False  #: notices of presence
+        self.watching = False  #: it was told who is here, so that changes mean something
 
 
 class Collection:
@@ -96,6 +102,13 @@ class Part(NamedTuple):
     places: tuple[int, ...]
 
 
+class Question(NamedTuple):
+    """What a name was asked for a session; `finish` makes outputs of the answer."""
+
+    name: str
+    finish: Callable[[Any], list[Output]]
+
+
 class State:
     def __init__(self, rules: Rules, me: Any) -> None:
         self.rules = rules
@@ -106,10 +119,22 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
         self.parts: dict[int, Part] = {}
+        self.questions: dict[int, Question] = {}
+        self.shared = Shared()
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0
         self.draining = False
+
+    def asked(self, name: str, finish: Callable[[Any], list[Output]]) -> int:
+        """The number of a question to `name`, whose answer goes to `finish`."""
+        number = self.next_request()
+        self.questions[number] = Question(name, finish)
+        return number
+
+    def answered(self, request: int, body: Any) -> list[Output]:
+        question = self.questions.pop(request, None)
+        return question.finish(body) if question else []
 
     def next_request(self) -> int:
         self.last_request += 1

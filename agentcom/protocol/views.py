@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.bodies import KeyText
-from agentcom.protocol.frames import TaskId
+from agentcom.protocol.frames import KeyText, TaskId
 from agentcom.protocol.rows import (
     LANES,
     Audit,

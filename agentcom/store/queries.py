@@ -17,6 +17,7 @@ from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
+from agentcom.store import figure_queries, talk_queries
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -36,7 +37,8 @@ def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list", "task.stats")
+    return what in ("pull.list", "token.list", "task.stats", "message.list", "thread.get", "thread.replies",
+                    "analytics.summary", "analytics.agents")  # fmt: skip
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -257,4 +259,6 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "pull.get": _pull,
     "audit.list": _audit,
     "health": _health,
+    **talk_queries.QUESTIONS,
+    **figure_queries.QUESTIONS,
 }
