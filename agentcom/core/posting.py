@@ -58,9 +58,9 @@ def post(send: Send, sender: Sender, message_id: str, now_ms: int) -> Posting | 
     body = digest(send) if send.key else ""
     if send.key and (said := sender.rows.get("said", (sender.name, _key(send.key)))):
         return _repeat(said, body)
-    if fault := _unreachable(send, sender):
-        return fault
     parent = sender.rows.get("messages", (send.reply_to,)) if send.reply_to else None
+    if fault := _unreachable(send, sender, parent):
+        return fault
     thread_id = parent.thread_id if parent else send.reply_to or message_id
     message = Message(
         message_id, now_ms, sender.name, send.to or "", send.channel or "", send.broadcast, send.message_type,
@@ -89,7 +89,9 @@ def _repeat(said: Said, body: str) -> Posting | Fault:
     return Posting(said.message_id, said.thread_id, posted=posted)
 
 
-def _unreachable(send: Send, sender: Sender) -> Fault | None:
+def _unreachable(send: Send, sender: Sender, parent: Message | None) -> Fault | None:
+    if send.to is not None and _is_operator(send.to):
+        return None if parent and parent.sender == send.to else _NO_ANSWER
     if send.to is not None:
         if sender.rows.get("agent", (send.to,)) is None:
             return Fault("not_found", f"there is no agent {send.to}", "to")
@@ -97,6 +99,15 @@ def _unreachable(send: Send, sender: Sender) -> Fault | None:
     if send.channel is not None and sender.rows.get("channels", (send.channel,)) is None:
         return Fault("not_found", f"there is no channel {send.channel}", "channel")
     return None
+
+
+_NO_ANSWER = Fault(
+    "not_found", "an operator has no mailbox; reply_to must name a message of theirs", "reply_to"
+)
+
+
+def _is_operator(name: str) -> bool:
+    return name.startswith("@")
 
 
 def _full(agent_id: str, sender: Sender) -> Fault | None:
@@ -117,6 +128,8 @@ def _on_its_way(message: Message, ops: tuple[Op, ...]) -> Posting:
         ops = (*ops, Put("posts", (reach, message.id), Post()))
         told = (Output(f"channels/channel.{reach}", posted),)
         return Posting(message.id, message.thread_id, ops, told, posted)
+    if _is_operator(message.to):
+        return Posting(message.id, message.thread_id, ops)
     mail = Append("mailbox", (message.to,), Mail(message.id, message.ms, size))
     notice = Output(f"agents/agent.{message.to}", lambda appended: Appended(appended[0], frame, size))
     return Posting(message.id, message.thread_id, (*ops, mail), (notice,))

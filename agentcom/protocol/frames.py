@@ -14,6 +14,7 @@ from agentcom.protocol.rows import Lane
 
 # `$` also matches before a closing newline; these become keys on disk and names of actors, so nothing may follow.
 AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$(?!\n)")]
+Recipient = Annotated[str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[a-z0-9][a-z0-9._-]{0,127})$(?!\n)")]
 TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Short = Annotated[str, Meta(max_length=2_000)]
@@ -158,11 +159,12 @@ class TaskSubmit(Frame, frozen=True, kw_only=True, tag="task_submit"):
 class Send(Frame, frozen=True, kw_only=True, tag="send"):
     """A message to one agent, to a channel, or (`broadcast`) to every registered agent but the sender.
 
+    To an operator (`@name`) only as a `reply_to` what they wrote; they read it in the thread.
     `key` makes it safe to send again: the same key gets the first answer, with another message it is a `conflict`.
     """
 
     payload: dict[str, Any]
-    to: AgentId | None = None
+    to: Recipient | None = None
     channel: ChannelName | None = None
     broadcast: bool = False
     message_type: MessageType = "chat"

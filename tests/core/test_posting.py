@@ -75,6 +75,25 @@ def test_a_reply_to_something_that_is_no_longer_kept_begins_a_thread_of_that_nam
     assert done.thread_id == "msg-gone"
 
 
+def test_an_operator_is_answered_in_the_thread_and_has_no_mailbox():
+    post = Post()
+    asked, _ = post.send(sender="@olga")
+    done, notices = post.send(sender="ada", to="@olga", reply_to=asked.message_id)
+    assert (done.thread_id, notices) == (asked.message_id, [])
+    assert post.store.reader.get("messages", (done.message_id,)).to == "@olga"
+    assert post.store.reader.scan("mailbox", ("@olga",)) == []
+
+
+@pytest.mark.parametrize("reply_to", ["", "msg-gone", "of another"])
+def test_an_operator_who_did_not_ask_cannot_be_written_to(reply_to):
+    post = Post()
+    other, _ = post.send(sender="bob")
+    fault, _ = post.send(
+        sender="ada", to="@olga", reply_to=other.message_id if reply_to == "of another" else reply_to
+    )
+    assert (fault.code, fault.path) == ("not_found", "reply_to")
+
+
 def test_a_broadcast_is_left_to_its_channel_by_a_row_of_the_same_commit():
     post = Post()
     done, _ = post.send(to=None, broadcast=True)

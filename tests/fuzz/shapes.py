@@ -43,7 +43,10 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
             return _text(kind)
         case types.LiteralType(values=values):
             return st.sampled_from(values)
-        case types.ListType(item_type=item, max_length=most):
+        case (
+            types.ListType(item_type=item, max_length=most)
+            | types.VarTupleType(item_type=item, max_length=most)
+        ):
             return st.lists(_of(item), max_size=min(MOST, most or MOST))
         case types.DictType():
             return st.dictionaries(st.text(max_size=8), PLAIN, max_size=4)
