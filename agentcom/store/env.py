@@ -71,7 +71,8 @@ class Environment:
         self.sync = sync
         self.file = file  #: in force; whoever uses it takes it from here once, and holds on to that
         self.life = 0
-        self.was_clean = False
+        self.was_clean = False  #: the last process that had it open closed it in order
+        self.was_new = False  #: there was none before
         self._retired: list[Retired] = []
         self.migrated: tuple[Planned, ...] = ()  #: what the open changed in an older release's store
         self._lock = lock
@@ -115,8 +116,9 @@ class Environment:
 
         Waits for a write transaction under way. An engine of an earlier life writes no more.
         """
-        self.was_clean = bool(self.meta("clean"))
         store = self.meta("store")
+        if not self.life:  # a store actor that takes over from a crashed one learns nothing of the last process
+            self.was_clean, self.was_new = bool(self.meta("clean")), store is None
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
             self.put_meta(txn, "schema", SCHEMA)
