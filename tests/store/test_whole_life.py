@@ -7,6 +7,7 @@ any entry that can be reached brings back exactly what the rows were then, but f
 import random
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -76,6 +77,9 @@ class Life:
         done = switching.switch(self.store.env, SwitchStore(place.into, told["seq"]), self.store.env.life)
         assert done.problem == ""
         switching.sweep(self.store.env)
+        for thread in threading.enumerate():
+            if thread.name == "sweep":
+                thread.join(30)  # `cut` may not find a folder that is half gone
 
     def crash(self, _rng: random.Random) -> None:
         """Without the mark of a clean stop."""
