@@ -7,7 +7,8 @@ May import: agentcom.protocol, agentcom.store.{batches,facts,findings,reader,tab
 """
 
 from collections.abc import Callable, Iterator
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from struct import unpack
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from agentcom.store.task_sweep import TaskSweep
 from agentcom.store.walking import Look
 
 _JOURNAL, _HEAD, _PULL, _PULLS = (TABLES[name] for name in ("journal", "head", "pull", "pull_by_task"))
+_OPS, _NUMBER = attrgetter("ops"), itemgetter(0)
 
 OnEntries = Callable[[Keys, list[Journal]], None]
 
@@ -121,7 +123,7 @@ class _Sweep:
             self._rows["journal"] += len(keys)
             before = _contiguous(keys, before, line)
             entries: list[Journal] = decoded(_JOURNAL, raws)
-            if not {number for entry in entries for number, _, _ in entry.ops} <= BY_NUMBER.keys():
+            if not set(map(_NUMBER, chain.from_iterable(map(_OPS, entries)))) <= BY_NUMBER.keys():
                 raise Doubt("an entry writes to a table that does not exist")
             if self._on_entries is not None:
                 self._on_entries(keys, entries)
