@@ -59,6 +59,7 @@ class Progress(msgspec.Struct):
     done: int = 0  #: of these, how many have ended, well or not
     failures: int = 0  #: in a row, of rewrites
     problem: str = ""  #: why the last rewrite did not happen
+    held: str = ""  #: why nothing is removed for its age
     silent: tuple[str, ...] = ()  #: who did not answer in the round under way or the last one
     removed: dict[str, int] = {}
     found: Found = Found(0, 0, 0)
@@ -73,8 +74,10 @@ class Progress(msgspec.Struct):
     def is_wanted(self) -> bool:
         return self.asked > self.done
 
-    def begin(self) -> None:
-        self.stop, self.silent, self.state = 0, (), "removing what is old"
+    def begin(self, held: str = "") -> None:
+        """A round; one in which nothing may be removed goes to the look at the file at once."""
+        self.stop, self.silent, self.held = len(STOPS) if held else 0, (), held
+        self.state = "looking at the file" if held else "removing what is old"
 
     def ask(self) -> int:
         """The number of the next question."""
@@ -122,4 +125,4 @@ class Progress(msgspec.Struct):
     def alerts(self) -> tuple[str, ...]:
         rewrite = (f"the store's file could not be rewritten: {self.problem}",) if self.problem else ()
         silent = (f"{name} did not remove what is old when it was asked to" for name in self.silent)
-        return (*rewrite, *silent)
+        return (*rewrite, *((self.held,) if self.held else ()), *silent)
