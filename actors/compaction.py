@@ -15,7 +15,7 @@ import structlog
 from actors.maintainer import Maintainer
 from agentcom.backoff import delay_s
 from agentcom.core.clock_trust import DAY_MS, ClockTrust, longest_leap_ms
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
+from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules
 from agentcom.core.messages import (
     Archived,
     AskArchived,
@@ -136,8 +136,7 @@ class CompactionActor(Maintainer):
         if self.trust is None:  # the store was closed when it was to be looked at
             self._look_at_the_clock()
             return
-        now_ms, passed_s = self._now_ms(), self.clock.monotonic()
-        held = "" if self.trust.believes(now_ms, passed_s) else self.trust.alert(now_ms, passed_s)
+        held = self.trust.held(self._now_ms(), self.clock.monotonic())
         if held and not self.progress.held:
             log.error("compaction.held", reason=held)
         self.progress.begin(held)
@@ -177,19 +176,16 @@ class CompactionActor(Maintainer):
     # --- the file ------------------------------------------------------------------------------------
 
     def after_look(self, told: tuple[int, int, int]) -> None:
-        progress = self.progress
-        progress.found = found = Found(*told)
-        wanted = progress.is_wanted or (
-            is_worth_it(found, self.args.rules) and self.clock.monotonic() >= self.not_before_s
-        )
-        if progress.state == "idle" or not wanted:  # idle: the first look, at the start
-            self._end_round()
-        elif why := lacks_room(found):
-            self._failed(why)
-        else:
-            progress.state = "rewriting"
-            self.begun_s = self.clock.monotonic()
-            self.tell("store", PlaceStore())
+        rested = self.clock.monotonic() >= self.not_before_s
+        match self.progress.judge(Found(*told), self.args.rules, rested=rested):
+            case ("rest", _):
+                self._end_round()
+            case ("fail", why):
+                self._failed(why)
+            case ("rewrite", _):
+                self.progress.state = "rewriting"
+                self.begun_s = self.clock.monotonic()
+                self.tell("store", PlaceStore())
 
     def _copy(self, place: Place) -> None:
         if place.problem:
@@ -214,13 +210,8 @@ class CompactionActor(Maintainer):
             seconds=round(self.clock.monotonic() - self.begun_s, 3),
             pause_ms=round(done.took_ms, 1),
         )
-        log.info(
-            "compaction.rewritten",
-            bytes_before=last.bytes_before,
-            bytes_after=last.bytes_after,
-            seconds=last.seconds,
-            pause_ms=last.pause_ms,
-        )
+        log.info("compaction.rewritten", bytes_before=last.bytes_before, bytes_after=last.bytes_after,
+                 seconds=last.seconds, pause_ms=last.pause_ms)  # fmt: skip
         self.progress.rewritten(last)
         self.work("look", look, self.args.folder)
 

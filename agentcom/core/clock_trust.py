@@ -36,8 +36,12 @@ class ClockTrust(msgspec.Struct):
         passed_ms = int((monotonic_s - self.monotonic_s) * 1000)
         return self.leapt_ms + now_ms - self.wall_ms - passed_ms
 
+    def held(self, now_ms: int, monotonic_s: float) -> str:
+        """Look at the clock: why nothing may be removed by it now, "" when it is believed."""
+        return "" if self.believes(now_ms, monotonic_s) else self.alert(now_ms, monotonic_s)
+
     def believes(self, now_ms: int, monotonic_s: float) -> bool:
-        """Look at the clock; whether it may be gone by now."""
+        """Whether it may be gone by now."""
         if self.ahead_ms(now_ms, monotonic_s) > self.longest_ms:
             if self.held_s is None:
                 self.held_s = monotonic_s

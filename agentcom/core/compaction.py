@@ -5,7 +5,7 @@ does not answer is left for the next round.
 May import: agentcom.protocol, msgspec.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -47,6 +47,13 @@ def lacks_room(found: Found) -> str:
         f"the disk has {found.room_bytes >> 20} MB left and a copy of the file needs {needed >> 20} MB; free some "
         "room, or give the data folder a larger disk"
     )
+
+
+class Next(NamedTuple):
+    """What compaction does after a look at the file."""
+
+    step: Literal["rest", "rewrite", "fail"]
+    why: str = ""
 
 
 class Progress(msgspec.Struct):
@@ -98,6 +105,19 @@ class Progress(msgspec.Struct):
             self.silent = (*self.silent, self.at)
         self.number += 1
         self.stop += 1
+
+    def judge(self, found: Found, rules: RewriteRules, *, rested: bool) -> Next:
+        """What follows from a look at the file. `rested`: the pause after a failed rewrite is over.
+
+        A rewrite that an operator wants does not wait for that, nor for its being worth it. The look at the start,
+        before any round, only tells.
+        """
+        self.found = found
+        wanted = self.is_wanted or (rested and is_worth_it(found, rules))
+        if self.state == "idle" or not wanted:
+            return Next("rest")
+        why = lacks_room(found)
+        return Next("fail", why) if why else Next("rewrite")
 
     def rewritten(self, last: RewriteView) -> None:
         self.last, self.problem, self.failures = last, "", 0
