@@ -117,6 +117,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     late_ms: float = (
         0.0  #: p99 of how late an open loop sent; above a millisecond or two the load process was the limit
     )
+    queued: float = (
+        0.0  #: of the time some thread of the measured process waited for a core; 0 where it was not read
+    )
     errors: int = 0
     first_errors: list[str] = []
 

@@ -3,7 +3,7 @@
 Fill, then what leaves the queue as deep as it was (latency, life cycle), then `kill -9` and restart, then
 what makes it deeper (submit, batch); the peers right after the submits they are compared with. The last
 check is the promise: no acknowledged task is missing.
-May import: msgspec, benchmarks.{figures, hub, mix, peers, profiling, specs, store}.
+May import: msgspec, agentcom.store.errors, benchmarks.{durability, figures, hub, mix, peers, profiling, specs, store}.
 """
 
 import subprocess
@@ -15,14 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import mix, peers, specs, store
+from agentcom.store.errors import StoreError
+from benchmarks import durability, mix, peers, specs, store
 from benchmarks.figures import Figure, of_commits, of_latency, of_rate, shares
 from benchmarks.hub import ROOT, Hub, HubError
 from benchmarks.profiling import profiled
 
 AGENTS = 8
 RATES = (20, 100)
-PEERS, STORE, MESSAGES = "peers", "store", "messages"
+PEERS, STORE, MESSAGES, DURABILITY = "peers", "store", "messages", "durability"
 RECEIVERS = 200
 WHAT = ("submit", "batch", "lifecycle", "latency", PEERS, STORE)
 HUBLESS = (PEERS, STORE)
@@ -112,6 +113,37 @@ class Suite:
         )
         self.figures += of_rate("posts", self._depth, self._load(posts, "posts to a channel"))
 
+    def durable(self) -> None:
+        """What keeping the data safe costs, at one depth."""
+        self._start_and_fill("", "", "", "disk.size")
+        self._hub.stop(deadline_s=120.0)
+        self._say("start again after an orderly stop")
+        self._figure("restart.clean", self._hub.start(ready_s=600))
+        self._attempt("verify", self._verify)
+        self._attempt("snapshot", self._snapshot)
+        self._restart("restart.seconds", "")
+        self._hub.stop()
+
+    def _verify(self) -> None:
+        self._say("verify, beside the idle hub")
+        self._figure("verify.rate", durability.verify_rate(self._hub.data))
+
+    def _snapshot(self) -> None:
+        self._say("submits beside a snapshot, which is stopped and continued in turns")
+        seconds = min(3.0, self._options.seconds)
+
+        def piece() -> float:
+            spec = specs.Submit(target=self._target(), seconds=seconds, warmup_s=0.5)
+            outcome = run_load(spec)
+            self._acknowledged += outcome.acknowledged
+            self._judge(outcome, "submit beside a snapshot")
+            return outcome.rate
+
+        cost = durability.snapshot_cost(self._hub, piece)
+        self._figure("snapshot.share", cost.share)
+        self._figure("snapshot.seconds", cost.seconds)
+        self._figure("snapshot.size", cost.megabytes)
+
     def many_signatures(self) -> None:
         """The life cycle on many signatures."""
         self._start_and_fill("", "signatures.growth", "signatures.fill", "")
@@ -128,7 +160,7 @@ class Suite:
         """A measurement that fails is reported, and the others go on."""
         try:
             measure()
-        except (HubError, LoadError, peers.PeerError) as exc:
+        except (HubError, LoadError, StoreError, peers.PeerError) as exc:
             self.errors.append(f"{what} at depth {self._depth:,}: {exc}")
 
     def _start_and_fill(self, start: str, growth: str, rate: str, disk: str) -> None:
@@ -312,6 +344,18 @@ def measure_messages(hub: Hub, options: Options, say: Say) -> Suite:
         suite.messages()
     except (HubError, LoadError) as exc:
         suite.errors.append(f"messages: {exc}")
+    finally:
+        hub.kill()
+    return suite
+
+
+def measure_durability(hub: Hub, depth: int, options: Options, say: Say) -> Suite:
+    """The figures of durability at one depth, on a hub of their own."""
+    suite = Suite(hub, depth, mix.Mix(), options, say)
+    try:
+        suite.durable()
+    except (HubError, LoadError, StoreError) as exc:
+        suite.errors.append(f"durability at depth {depth:,}: {exc}")
     finally:
         hub.kill()
     return suite

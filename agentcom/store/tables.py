@@ -89,11 +89,17 @@ def _joined(encoders: tuple[Callable[[Any], bytes], ...]) -> Callable[[Any], byt
             return any_length(parts)
         return first(parts[0]) + second(parts[1]) + third(parts[2])
 
+    def five(parts: Any) -> bytes:
+        if len(parts) != 5:
+            return any_length(parts)
+        a, b, c, d, e = parts
+        return first(a) + second(b) + third(c) + fourth(d) + fifth(e)
+
     def any_length(parts: Any) -> bytes:
         return b"".join([encode(part) for encode, part in zip(encoders, parts, strict=False)])
 
-    first, second, third = (*encoders, _encode_str, _encode_str)[:3]
-    return {2: two, 3: three}.get(len(encoders), any_length)
+    first, second, third, fourth, fifth = (*encoders, *[_encode_str] * 4)[:5]
+    return {2: two, 3: three, 5: five}.get(len(encoders), any_length)
 
 
 class Table:
@@ -179,6 +185,8 @@ TABLES: dict[str, Table] = {table.name: table for table in _tables()}
 BY_NUMBER: dict[int, Table] = {table.number: table for table in TABLES.values()}
 UNFOLDED = frozenset({"journal", "meta"})
 """The tables that folding the journal does not rebuild: the journal, and what belongs to the file itself."""
+NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_id"}
+"""Rows that repeat their key."""
 
 _encode = msgspec.msgpack.encode
 _crc32 = zlib.crc32
