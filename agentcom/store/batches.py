@@ -8,7 +8,7 @@ May import: agentcom.store.{errors,reader,tables}, msgspec.
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
-from operator import lt
+from operator import itemgetter, lt
 from typing import Any
 from zlib import crc32
 
@@ -19,11 +19,13 @@ from agentcom.store.errors import CorruptRow, StoreError
 from agentcom.store.reader import View
 from agentcom.store.tables import Table, decode_key
 
-SIZE, STEP = 512, 32
+SIZE, STEP = 512, 64
 LARGE = 1 << 20
 """A batch ends at so many rows, or with the step that makes it this many bytes: memory stays small with rows of any
 size.
 """
+
+_RAW = itemgetter(1)
 
 Keys = Sequence[bytes]
 Item = tuple[bytes, bytes]
@@ -50,7 +52,7 @@ def _some(entries: Iterator[Item]) -> list[Item]:
     size = 0
     while len(found) < SIZE and size < LARGE and (more := list(islice(entries, STEP))):
         found += more
-        size += sum([len(raw) for _, raw in more])
+        size += sum(map(len, map(_RAW, more)))
     return found
 
 

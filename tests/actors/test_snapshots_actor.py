@@ -176,8 +176,12 @@ def test_what_is_asked_for_is_answered_with_its_manifest_and_who_joins_gets_the_
         await s.asks("snapshot.list")  # it has looked at its folder
         for request in (1, 2):
             await s.send(Maintain, request, verb="snapshot.make")
-        view = await s.asks("snapshot.list")
-        assert (view.running, view.snapshots) == (True, [])
+        async with asyncio.timeout(DEADLINE_S):
+            while not (
+                view := await s.asks("snapshot.list")
+            ).running:  # what is asked for waits for the first look
+                await asyncio.sleep(0.01)
+        assert view.snapshots == []
         held.go.set()
         first, second = await s.reply(), await s.reply()
         assert (first.request, second.request) == (1, 2)
