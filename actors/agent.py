@@ -32,7 +32,10 @@ class AgentActor(Durable):
         self.ready()
 
     def on_news(self, msg: Any, sender: Any) -> None:
-        self.carry_out(self.agent.handle(msg, self.at), msg)
+        self.on_several((msg,), sender)
+
+    def on_several(self, messages: tuple[Any, ...], sender: Any) -> None:
+        self.carry_out(self.agent.handle_all(messages, self.at))
         self._arm()
 
     def on_peer_up(self, name: str) -> None:

@@ -75,6 +75,11 @@ class Durable(Supervised):
     def on_news(self, msg: Any, sender: Any) -> None:
         """Every message but the store's."""
 
+    def on_several(self, messages: tuple[Any, ...], sender: Any) -> None:
+        """Notices that came as one."""
+        for message in messages:
+            self.on_news(message, sender)
+
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
         """Fold ops into memory; what that gives to say leaves with the decision."""
         return ()
@@ -186,8 +191,7 @@ class Durable(Supervised):
     def _several(self, msg: Several, sender: Any) -> None:
         """What they give to say leaves together too."""
         self._held_back = []
-        for message in msg.messages:
-            self.on_news(message, sender)
+        self.on_several(msg.messages, sender)
         outputs, self._held_back = self._held_back, None
         self._release(outputs)
 

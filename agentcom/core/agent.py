@@ -6,7 +6,7 @@ Handlers yield decisions. Commits only the agent's row. Sessions are in `agent_s
 May import: agentcom.core, agentcom.protocol.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from agentcom.core.agent_sessions import AgentSessions
@@ -61,10 +61,15 @@ class Agent(AgentSessions):
 
     def handle(self, message: Any, now: Now) -> Iterator[Decision]:
         """Every message an agent understands; what changed is announced last. Raises `TypeError` for any other."""
-        handler: Any = self._HANDLERS.get(type(message))
-        if handler is None:
-            raise TypeError(f"an agent does not understand {type(message).__name__}")
-        yield from handler(self, message, now)
+        return self.handle_all((message,), now)
+
+    def handle_all(self, messages: Iterable[Any], now: Now) -> Iterator[Decision]:
+        """In order; what all of them together changed is announced once."""
+        for message in messages:
+            handler: Any = self._HANDLERS.get(type(message))
+            if handler is None:
+                raise TypeError(f"an agent does not understand {type(message).__name__}")
+            yield from handler(self, message, now)
         if outputs := (*self._welcome(now), *self.announce(now)):
             yield Decision(outputs=outputs)
 

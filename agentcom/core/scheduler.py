@@ -34,6 +34,7 @@ from agentcom.core.messages import (
     Offer,
     OfferDone,
     Park,
+    Several,
     Window,
     WindowDelta,
     Workers,
@@ -94,6 +95,8 @@ class Scheduler:
 
     def on(self, msg: Any, now_us: int) -> list[Output]:
         """Every message of agents and lanes. What is not for the scheduler changes nothing."""
+        if type(msg) is Several:
+            return [output for one in msg.messages for output in self.on(one, now_us)]
         rule = self._HANDLERS.get(type(msg))
         return [] if rule is None else list(rule(self, msg, now_us))
 

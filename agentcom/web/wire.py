@@ -66,6 +66,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     # --- in ------------------------------------------------------------------------------------------
 
+    def data_received(self, data: bytes) -> None:
+        """What was read may hold several messages; the gateway gets them together."""
+        super().data_received(data)
+        if self.socket is None:
+            return
+        self.socket.pass_on()
+        crowded = not self.read_paused and self.sockets is not None and self.sockets.is_crowded
+        if crowded and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+            self.loop.call_later(AGAIN_S, self._read_again)
+
     def send_receive_event_to_app(self) -> None:
         """A whole message. Text need not be decoded here: whoever decodes the JSON sees that it is none."""
         if self.socket is None:
@@ -74,10 +86,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []
         self.socket.received(data)
-        if not self.read_paused and self.sockets is not None and self.sockets.is_crowded:
-            self.read_paused = True
-            self.transport.pause_reading()
-            self.loop.call_later(AGAIN_S, self._read_again)
 
     def _read_again(self) -> None:
         if self.transport.is_closing():
