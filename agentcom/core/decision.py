@@ -3,7 +3,7 @@
 May import: agentcom.protocol, agentcom.core.messages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.messages import Ask, FrameOut, Several
@@ -38,10 +38,13 @@ _JOINED = ("gateway", "agents/", "lane.", "scheduler")
 """Names, and beginnings of names, whose actors understand `Several`."""
 
 
-def joined(outputs: Iterable[Output]) -> Iterator[Output]:
+def joined(outputs: Sequence[Output]) -> Sequence[Output]:
     """Notices to one name as one message, and frames for one edge. To each receiver everything goes in its order;
     between receivers mailboxes promise none. Questions stay alone, as each may need an answer.
     """
+    if len(outputs) < 2:
+        return outputs
+    left: list[Output] = []
     waiting: dict[Any, list[Output]] = {}
     for output in outputs:
         to, message = output
@@ -55,10 +58,10 @@ def joined(outputs: Iterable[Output]) -> Iterator[Output]:
             waiting.setdefault(place, []).append(output)
             continue
         if place in waiting:
-            yield _one(waiting.pop(place))
-        yield output
-    for those in waiting.values():
-        yield _one(those)
+            left.append(_one(waiting.pop(place)))
+        left.append(output)
+    left += map(_one, waiting.values())
+    return left
 
 
 def _one(outputs: list[Output]) -> Output:

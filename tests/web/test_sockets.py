@@ -6,11 +6,12 @@ import json
 import msgspec
 import pytest
 import websockets
+from websockets.frames import Frame, Opcode
 
 from agentcom.config import Config, Limits
 from agentcom.core.messages import FrameIn, Several
 from agentcom.web import sockets
-from agentcom.web.wire import WebSocketProtocol
+from agentcom.web.wire import WebSocketProtocol, frame_head
 
 HELLO = {"type": "hello", "agent_id": "ada", "instance": "i1", "token": "agent-token", "id": "1"}
 
@@ -298,3 +299,10 @@ def test_frames_that_arrive_together_are_answered_in_their_order(play):
         assert [(await client.hear())["re"] for _ in range(20)] == [str(n) for n in range(20)]
 
     play(scene)
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+@pytest.mark.parametrize("text", [True, False])
+def test_a_frame_begins_as_the_protocol_library_would_begin_it(length, text):
+    whole = Frame(Opcode.TEXT if text else Opcode.BINARY, b"x" * length).serialize(mask=False)
+    assert frame_head(length, text=text) + b"x" * length == whole
