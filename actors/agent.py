@@ -52,9 +52,14 @@ class AgentActor(Durable):
             super().on_message(msg, sender)
 
     def on_news(self, msg: Any, sender: Any) -> None:
-        if type(msg) is not Appended:  # of which there are many, and which only deliver
+        self.on_several((msg,), sender)
+
+    def on_several(self, messages: tuple[Any, ...], sender: Any) -> None:
+        if (
+            len(messages) > 1 or type(messages[0]) is not Appended
+        ):  # of which there are many, and which only deliver
             self.agent.admission = self.admission()
-        self.carry_out(self.agent.handle(msg, self.at), msg)
+        self.carry_out(self.agent.handle_all(messages, self.at))
         if lost := self.agent.inbox.dropped_now:
             self.agent.inbox.dropped_now = 0
             log.warning("mailbox.trimmed", actor=self.name, agent_id=self.agent.id, dropped=lost)

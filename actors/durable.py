@@ -4,7 +4,7 @@ It opens its incarnation with the store, sends tickets, and lets outputs go as t
 failed ticket it exits `aborted` and starts again from rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -75,6 +75,11 @@ class Durable(Supervised):
 
     def on_news(self, msg: Any, sender: Any) -> None:
         """Every message but the store's."""
+
+    def on_several(self, messages: tuple[Any, ...], sender: Any) -> None:
+        """Notices that came as one."""
+        for message in messages:
+            self.on_news(message, sender)
 
     def adopt(self, ops: tuple[Op, ...]) -> tuple[Output, ...]:
         """Fold ops into memory; what that gives to say leaves with the decision."""
@@ -155,9 +160,22 @@ class Durable(Supervised):
     # --- decisions ---------------------------------------------------------------------------------
 
     def carry_out(self, decisions: Iterable[Decision], ask: Any = None) -> None:
-        """Each decision is adopted before the next is made. What a burst of mail decides is one commit."""
+        """Each decision is adopted before the next is made. What a burst of mail decides is one commit.
+
+        Decisions in a row that only say something are taken as one.
+        """
+        said: tuple[Output, ...] = ()
         for decision in decisions:
-            self._commit(self.tickets.take(decision, ask))
+            if not decision.ops:
+                said += decision.outputs
+                continue
+            if said:
+                self.tickets.take(Decision(outputs=said))
+                said = ()
+            if due := self.tickets.take(decision, ask):
+                self._commit(due)
+        if said:
+            self.tickets.take(Decision(outputs=said))
         if self.tickets.is_open and not self.closing:
             self.closing = True
             when_idle(self, CloseTicket())
@@ -194,12 +212,11 @@ class Durable(Supervised):
     def _several(self, msg: Several, sender: Any) -> None:
         """What they give to say leaves together too."""
         self._held_back = []
-        for message in msg.messages:
-            self.on_news(message, sender)
+        self.on_several(msg.messages, sender)
         outputs, self._held_back = self._held_back, None
         self._release(outputs)
 
-    def _release(self, outputs: Iterable[Output]) -> None:
+    def _release(self, outputs: Sequence[Output]) -> None:
         if self._held_back is not None:
             self._held_back += outputs
             return

@@ -10,7 +10,7 @@ import structlog
 from thespian.actors import ActorAddress
 
 from agentcom.config import Config
-from agentcom.core.decision import Output
+from agentcom.core.decision import Output, joined
 from agentcom.core.gateway import decide, on_down, on_up
 from agentcom.core.gateway_sessions import TICK_S, on_deliver
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
@@ -105,7 +105,7 @@ class GatewayActor(Supervised):
         return Now(int(self.clock.now() * 1000), self.clock.monotonic())
 
     def _carry_out(self, outputs: list[Output]) -> None:
-        for to, message in outputs:
+        for to, message in joined(outputs):
             if not isinstance(to, str):
                 self.send(to, message)
             elif to == SHELL:

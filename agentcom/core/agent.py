@@ -6,7 +6,7 @@ Handlers yield decisions. Commits only the agent's row. Sessions are in `agent_s
 May import: agentcom.core, agentcom.protocol.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from agentcom.core.agent_mail import AgentMail
@@ -67,14 +67,21 @@ class Agent(AgentSessions, AgentMail):
 
     def handle(self, message: Any, now: Now) -> Iterator[Decision]:
         """Every message an agent understands; what changed is announced last. Raises `TypeError` for any other."""
-        if type(message) is Appended:  # nothing that others are told of changes by it
-            yield from self.inbox.appended(message, now.ms)
-            return
-        handler: Any = self._HANDLERS.get(type(message))
-        if handler is None:
-            raise TypeError(f"an agent does not understand {type(message).__name__}")
-        yield from handler(self, message, now)
-        if outputs := (*self._welcome(now), *self.announce(now)):
+        return self.handle_all((message,), now)
+
+    def handle_all(self, messages: Iterable[Any], now: Now) -> Iterator[Decision]:
+        """In order; what all of them together changed is announced once."""
+        may_have_changed = False
+        for message in messages:
+            if type(message) is Appended:  # nothing that others are told of changes by it
+                yield from self.inbox.appended(message, now.ms)
+                continue
+            handler: Any = self._HANDLERS.get(type(message))
+            if handler is None:
+                raise TypeError(f"an agent does not understand {type(message).__name__}")
+            may_have_changed = True
+            yield from handler(self, message, now)
+        if may_have_changed and (outputs := (*self._welcome(now), *self.announce(now))):
             yield Decision(outputs=outputs)
 
     def up(self, name: str, now: Now) -> Iterator[Decision]:

@@ -155,6 +155,8 @@ class AgentState:
 
     def _show(self, state: str, now: Now) -> tuple[Output, ...]:
         """Presence's part, unless it heard of us just now: then it is shown later, by time."""
+        if now.mono < self.show_at < float("inf"):
+            return ()  # whatever it will be by then
         hold, session = self.hold or self.stopping, self.session
         task = (hold.task_id, hold.generation) if hold else ("", 0)
         shown = (state, *task, self.row.capabilities, session.since_ms if session else 0, self.status)

@@ -3,10 +3,10 @@
 May import: agentcom.protocol, agentcom.core.messages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from agentcom.core.messages import Ask, Several
+from agentcom.core.messages import Ask, FrameOut, Several
 from agentcom.protocol.ops import Key, Must, Op
 
 
@@ -34,31 +34,40 @@ class Decision(NamedTuple):
 
 
 NOTHING = Decision()
-_JOINED = ("gateway", "agents/")
+_JOINED = ("gateway", "agents/", "lane.", "scheduler")
+"""Names, and beginnings of names, whose actors understand `Several`."""
 
 
-def joined(outputs: Iterable[Output]) -> Iterator[Output]:
-    """Neighbours to one agent or to the gateway as one message. Questions stay alone, as each may need an answer."""
-    waiting: list[Any] = []
-    to: Any = None
+def joined(outputs: Sequence[Output]) -> Sequence[Output]:
+    """Notices to one name as one message, and frames for one edge. To each receiver everything goes in its order;
+    between receivers mailboxes promise none. Questions stay alone, as each may need an answer.
+    """
+    if len(outputs) < 2:
+        return outputs
+    left: list[Output] = []
+    waiting: dict[Any, list[Output]] = {}
     for output in outputs:
-        fits = (
-            type(output.to) is str and output.to.startswith(_JOINED) and not isinstance(output.message, Ask)
-        )
-        if waiting and (not fits or output.to != to):
-            yield _one(to, waiting)
-            waiting = []
+        to, message = output
+        if type(to) is str:
+            place: Any = to
+            fits = to.startswith(_JOINED) and not isinstance(message, Ask)
+        else:  # addresses are opaque here: not every system's can be hashed
+            place = id(to)
+            fits = type(message) is FrameOut
         if fits:
-            to = output.to
-            waiting.append(output.message)
-        else:
-            yield output
-    if waiting:
-        yield _one(to, waiting)
+            waiting.setdefault(place, []).append(output)
+            continue
+        if place in waiting:
+            left.append(_one(waiting.pop(place)))
+        left.append(output)
+    left += map(_one, waiting.values())
+    return left
 
 
-def _one(to: str, messages: list[Any]) -> Output:
-    return Output(to, messages[0] if len(messages) == 1 else Several(tuple(messages)))
+def _one(outputs: list[Output]) -> Output:
+    if len(outputs) == 1:
+        return outputs[0]
+    return Output(outputs[0].to, Several(tuple([output.message for output in outputs])))
 
 
 class Rows(Protocol):

@@ -19,6 +19,8 @@ from agentcom.protocol.ops import Add, Op, Put
 from agentcom.protocol.rows import FINAL, TaskBody, TaskState
 from agentcom.protocol.rows import Lane as LaneName
 
+_FOLLOWED = frozenset({"task", "ready", "body", "counter", "signature"})
+"""The tables that memory follows from."""
 SLICE = 200
 """Due or waiting rows handled in one go."""
 
@@ -60,6 +62,8 @@ class LaneState:
         touches_windows = False
         for op in ops:
             table = op.table
+            if table not in _FOLLOWED:
+                continue
             if table == "task" and isinstance(op, Put):
                 self.leases.settle(op.row, now.mono)
                 self._wake_for(op.row, now)
@@ -85,8 +89,9 @@ class LaneState:
         lease = self.leases.get(task.id)
         if lease:
             self.wake_at = min(self.wake_at, lease.deadline)
-        for ms in (task.not_before_ms, task.waiting_until_ms, task.deadline_ms):
-            if ms and task.phase not in FINAL:
+        times = {task.not_before_ms, task.waiting_until_ms, task.deadline_ms} - {0}
+        if times and task.phase not in FINAL:
+            for ms in times:
                 self.wake_at = min(self.wake_at, now.mono + max(0, ms - now.ms) / 1000)
 
     def mint_order(self, now: Now, count: int = 1) -> int:

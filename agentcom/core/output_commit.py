@@ -10,7 +10,7 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -57,7 +57,7 @@ class Ticket(msgspec.Struct):
 class OutputCommit:
     """One writer's tickets. `release` sends outputs; `adopt` folds ops into the writer's memory."""
 
-    def __init__(self, view: View, adopt: Adopt, release: Callable[[Iterable[Output]], None]) -> None:
+    def __init__(self, view: View, adopt: Adopt, release: Callable[[Sequence[Output]], None]) -> None:
         self._view = view
         self._adopt = adopt
         self._release = release
@@ -81,7 +81,7 @@ class OutputCommit:
             return ()
         if decision.must:
             return (*self.close(), self._refusable(decision, ask))
-        if any(type(op) in _APPENDS for op in decision.ops):
+        if not _APPENDS.isdisjoint(map(type, decision.ops)):
             return (*self.close(), *self._join(decision).close())
         self._join(decision)
         return ()

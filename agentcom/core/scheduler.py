@@ -20,6 +20,7 @@ May import: agentcom.core.{decision, messages, roster, shelves, stock}, agentcom
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 from itertools import islice
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from agentcom.core.decision import Output
@@ -34,6 +35,7 @@ from agentcom.core.messages import (
     Offer,
     OfferDone,
     Park,
+    Several,
     Window,
     WindowDelta,
     Workers,
@@ -72,6 +74,9 @@ class Choice(NamedTuple):
     pile: Pile
 
 
+_head = attrgetter("head")
+
+
 class Scheduler:
     """`on` takes a message and returns what to say; `flush` says who is online, once for many changes."""
 
@@ -94,6 +99,8 @@ class Scheduler:
 
     def on(self, msg: Any, now_us: int) -> list[Output]:
         """Every message of agents and lanes. What is not for the scheduler changes nothing."""
+        if type(msg) is Several:
+            return [output for one in msg.messages for output in self.on(one, now_us)]
         rule = self._HANDLERS.get(type(msg))
         return [] if rule is None else list(rule(self, msg, now_us))
 
@@ -330,13 +337,16 @@ class Scheduler:
 
     def _by_lane(self, agent: Agent, excluding: list[Pile]) -> Iterator[Choice]:
         """The oldest task the agent may take of each lane, highest lane first."""
+        boards = (agent.crew.board, agent.own)
         for rank in range(len(LANES)):
             if rank not in self._paused:
-                boards = (agent.crew.board, agent.own)
-                found = (board.oldest(rank, agent.agent_id, excluding.append) for board in boards)
-                best = min((Choice(*of) for of in found if of), key=lambda of: of.head, default=None)
-                if best:
-                    yield best
+                found = [
+                    board.oldest(rank, agent.agent_id, excluding.append)
+                    for board in boards
+                    if board.lists(rank)
+                ]
+                if choices := [Choice(*of) for of in found if of]:
+                    yield min(choices, key=_head) if len(choices) > 1 else choices[0]
 
     # --- exclusions --------------------------------------------------------------------------------
 

@@ -181,6 +181,10 @@ class Board:
         else:
             pile.ceiling = NEVER
 
+    def lists(self, rank: int) -> bool:
+        """Whether anything of this lane is, or was until lately."""
+        return bool(self._heaps[rank])
+
     def oldest(self, rank: int, agent_id: str, passed: Callable[[Pile], None]) -> tuple[Head, Pile] | None:
         """The oldest head of a lane this agent may take; `passed` hears of the piles that exclude it."""
         heap, skipped, found = self._heaps[rank], [], None

@@ -9,6 +9,7 @@ May import: agentcom.protocol, agentcom.store.{errors,messages,segments,tables}.
 
 import functools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -78,9 +79,16 @@ class Prepared(msgspec.Struct):
 def prepare(commit: Commit) -> Prepared:
     """Check and encode one commit."""
     ready = Prepared(commit.actor, commit.incarnation, commit.ticket, commit.event)
+    actor, writes = commit.actor, ready.writes
     try:
         for op in commit.ops:
-            _OPS[type(op)](ready, _writable(op.table, commit.actor), op)
+            kind, table = type(op), _writable(op.table, actor)
+            if (
+                kind is Put and not table.counter
+            ):  # nearly all: written out, as it is the dearest part of a commit
+                writes.append((table.number, encode_key(table, op.key), encode_row(op.row)))  # type: ignore[attr-defined]
+            else:
+                _OPS[kind](ready, table, op)
         for must in commit.must:
             table = _table(must.table)
             ready.must.append((table, encode_key(table, must.key), must))
@@ -110,10 +118,8 @@ def _writable(name: str, actor: str) -> Table:
     return table
 
 
-def _prepare_put(ready: Prepared, table: Table, op: Put) -> None:
-    if table.counter:
-        raise _UnwritableError(f"table {table.name!r} takes Add only")
-    ready.writes.append((table.number, encode_key(table, op.key), encode_row(op.row)))
+def _refuse_put(ready: Prepared, table: Table, op: Put) -> None:
+    raise _UnwritableError(f"table {table.name!r} takes Add only")
 
 
 def _prepare_delete(ready: Prepared, table: Table, op: Delete) -> None:
@@ -149,7 +155,7 @@ def _place(name: str, text: Any) -> tuple[bytes, bytes]:
 
 
 _OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
-    Put: _prepare_put,
+    Put: _refuse_put,
     Delete: _prepare_delete,
     Add: _prepare_add,
     Append: _prepare_append,
@@ -162,7 +168,7 @@ class Batch:
 
     def __init__(self, txn: Transaction, engine: "Engine") -> None:
         self.txn = txn
-        self.rows: dict[int, dict[bytes, bytes | None]] = {}
+        self.rows: dict[int, dict[bytes, bytes | None]] = defaultdict(dict)
         self.numbers: dict[bytes, int] = {}  #: counters and heads this batch changed
         self.journal: list[Item] = []
         self.seq = engine.seq
@@ -203,10 +209,7 @@ class Batch:
     def fold(self, ops: list[Write]) -> None:
         rows = self.rows
         for number, key, value in ops:
-            try:
-                rows[number][key] = value
-            except KeyError:
-                rows[number] = {key: value}
+            rows[number][key] = value
 
     def note(self, ms: int, commit: Prepared, ops: list[Write]) -> int:
         """Add the journal entry of one commit; its seq."""
@@ -225,14 +228,9 @@ class Batch:
 def write_rows(txn: Rows, tables: dict[int, dict[bytes, bytes | None]]) -> None:
     """Puts and deletes (None) by table: one sorted `put` each, as sorted writes share pages."""
     for number, rows in tables.items():
-        puts = []
-        for key in sorted(rows):
-            value = rows[key]
-            if value is None:
-                txn.delete(number, key)
-            else:
-                puts.append((key, value))
-        if puts:
+        for key in [key for key, value in rows.items() if value is None]:
+            txn.delete(number, key)
+        if puts := [(key, value) for key, value in sorted(rows.items()) if value is not None]:
             txn.put(number, puts)
 
 

@@ -60,17 +60,15 @@ class Overlay:
         """Lay a ticket's puts and deletes over the rows. Of two tickets on one key the higher one shows."""
         keys = self._tickets.setdefault(ticket, [])
         for op in ops:
-            kind, table, key = type(op), op.table, op.key
-            if (kind is not Put and kind is not Delete) or table in self._unread:
+            table, key = op.table, op.key
+            if table in self._unread or not isinstance(op, Put | Delete):
                 continue
-            pending = self._pending[table]
-            rows = pending.get(key)
-            if rows is None:
-                rows = pending[key] = {}
-            rows[ticket] = op.row if isinstance(op, Put) else None
+            row = op.row if type(op) is Put else None
+            rows = self._pending[table].setdefault(key, {})
+            rows[ticket] = row
             keys.append((table, key))
             if table in self._cache:
-                self._keep(table, key, rows[max(rows)])
+                self._keep(table, key, row if len(rows) == 1 else rows[max(rows)])
 
     def learn(self, ops: Iterable[Op]) -> None:
         """Ops that are on disk already. What was decided from them since, as read there, stays the newer row."""

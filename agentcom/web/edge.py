@@ -14,7 +14,17 @@ import structlog
 
 from agentcom.config import Config
 from agentcom.core.answers import Answer, failed, finish
-from agentcom.core.messages import CloseConn, Delegate, Fault, FrameOut, HttpIn, HubStopping, NearLimit, Reply
+from agentcom.core.messages import (
+    CloseConn,
+    Delegate,
+    Fault,
+    FrameOut,
+    HttpIn,
+    HubStopping,
+    NearLimit,
+    Reply,
+    Several,
+)
 from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import AgentComError
 from agentcom.runtime import LoopSystemBase
@@ -152,6 +162,9 @@ class Edge:
             self._answer(message.request, message)
         elif kind is FrameOut:
             self.sockets.write(message.conn, message.data)
+        elif kind is Several:
+            for one in message.messages:
+                self._receive(one, _sender)
         elif kind is CloseConn:
             self.sockets.close(message.conn, message.code, message.reason)
         elif kind is NearLimit:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from agentcom.core.messages import ConnClosed, ConnOpened, FrameIn
+from agentcom.core.messages import ConnClosed, ConnOpened, FrameIn, Several
 from agentcom.protocol.frames import CLOSE_CODES, Goodbye
 from agentcom.web.proxies import Proxies
 from agentcom.web.reading import Head
@@ -25,6 +25,8 @@ _encode: dict[str, Callable[[Any], bytes]] = {
 
 ABORT_S = 5.0
 """How long a peer that is to be closed may take to read what it was already sent."""
+MOST_AT_ONCE = 8
+"""Frames of one read that go to the gateway as one message; more would keep its other mail waiting."""
 CROWDED = 2_000
 """Mail that waits for the gateway; above it nothing more is read from sockets."""
 
@@ -55,16 +57,25 @@ class Refusal(NamedTuple):
 class Socket:
     """One open connection."""
 
-    __slots__ = ("closing", "codec", "conn", "tell", "wire")
+    __slots__ = ("closing", "codec", "conn", "heard", "tell", "wire")
 
     def __init__(self, conn: str, codec: Codec, wire: Wire, tell: Callable[[Any], None]) -> None:
         self.conn, self.codec, self.wire, self.tell = conn, codec, wire, tell
         self.closing: tuple[int, str] | None = None
+        self.heard: list[FrameIn] = []  #: and not told yet
 
     def received(self, data: bytes) -> None:
         """A whole message of the peer. After our close nothing it says counts."""
         if self.closing is None:
-            self.tell(FrameIn(self.conn, data))
+            self.heard.append(FrameIn(self.conn, data))
+            if len(self.heard) == MOST_AT_ONCE:
+                self.pass_on()
+
+    def pass_on(self) -> None:
+        """Tell what was received. Called after each read: what came together goes on together."""
+        if self.heard:
+            heard, self.heard = self.heard, []
+            self.tell(heard[0] if len(heard) == 1 else Several(tuple(heard)))
 
     def send(self, data: bytes) -> None:
         self.wire.send_frame(data, text=self.codec == "json")

@@ -5,6 +5,8 @@ import pytest
 from agentcom.core.agent import Agent
 from agentcom.core.lane import Now
 from agentcom.core.messages import (
+    AgentGone,
+    AgentReady,
     Claimed,
     EndSession,
     Holding,
@@ -16,6 +18,7 @@ from agentcom.core.messages import (
 from agentcom.core.policy import Policy
 from agentcom.protocol.frames import (
     CLOSE_CODES,
+    Drain,
     Heartbeat,
     HeldTask,
     Hello,
@@ -158,3 +161,17 @@ def test_what_the_restore_forgot_is_assigned_anew_to_the_agent_that_lists_it():
     told = said(agent, hello(1))
     assert [m for m in told if isinstance(m, Reclaim)] == [Reclaim("ada", 1, "t1", 5, anew=True)]
     assert verdicts(said(agent, claimed(5 + RAISED))) == [Verdict("t1", 5 + RAISED, "continue")]
+
+
+def test_what_several_messages_changed_is_announced_once():
+    hello = Hello(agent_id="ada", instance="i")
+    news = (SessionOpened("c1", hello), SessionFrame("c1", Heartbeat()), SessionFrame("c1", Drain()))
+
+    def to_scheduler(decisions):
+        return [type(o.message) for decision in decisions for o in decision.outputs if o.to == "scheduler"]
+
+    alone, together = fresh(), fresh()
+    one_by_one = [decision for message in news for decision in alone.handle(message, NOW)]
+    assert to_scheduler(one_by_one) == [AgentReady, AgentGone]
+    assert to_scheduler(together.handle_all(news, NOW)) == []
+    assert together.told == alone.told

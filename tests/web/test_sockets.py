@@ -6,10 +6,12 @@ import json
 import msgspec
 import pytest
 import websockets
+from websockets.frames import Frame, Opcode
 
 from agentcom.config import Config, Limits
+from agentcom.core.messages import FrameIn, Several
 from agentcom.web import sockets
-from agentcom.web.wire import WebSocketProtocol
+from agentcom.web.wire import WebSocketProtocol, frame_head
 
 HELLO = {"type": "hello", "agent_id": "ada", "instance": "i1", "token": "agent-token", "id": "1"}
 
@@ -268,3 +270,39 @@ def test_a_draining_edge_says_goodbye_and_closes_with_1001(play):
         assert hub.edge.ended.done()
 
     play(scene)
+
+
+class Peer(sockets.Wire):
+    """A connection that nobody looks at."""
+
+
+def test_what_came_in_one_read_is_told_as_one_message_but_for_long_ones():
+    told = []
+    socket = sockets.Socket("1.1", "json", Peer(), told.append)
+    frames = [FrameIn("1.1", str(n).encode()) for n in range(sockets.MOST_AT_ONCE + 3)]
+    socket.received(frames[0].data)
+    socket.pass_on()
+    for frame in frames[1:]:
+        socket.received(frame.data)
+    socket.pass_on()
+    socket.pass_on()
+    full = sockets.MOST_AT_ONCE + 1
+    assert told == [frames[0], Several(tuple(frames[1:full])), Several(tuple(frames[full:]))]
+
+
+def test_frames_that_arrive_together_are_answered_in_their_order(play):
+    async def scene(hub):
+        client = await session(hub)
+        for n in range(20):
+            client.ws.protocol.send_text(json.dumps({"type": "heartbeat", "id": str(n)}).encode())
+        client.ws.transport.write(b"".join(client.ws.protocol.data_to_send()))
+        assert [(await client.hear())["re"] for _ in range(20)] == [str(n) for n in range(20)]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+@pytest.mark.parametrize("text", [True, False])
+def test_a_frame_begins_as_the_protocol_library_would_begin_it(length, text):
+    whole = Frame(Opcode.TEXT if text else Opcode.BINARY, b"x" * length).serialize(mask=False)
+    assert frame_head(length, text=text) + b"x" * length == whole

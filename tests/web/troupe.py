@@ -26,6 +26,7 @@ from agentcom.core.messages import (
     SessionClosed,
     SessionFrame,
     SessionOpened,
+    Several,
     Submit,
     ToSession,
 )
@@ -107,6 +108,9 @@ class FakeAgent(Supervised):
             self.to_session(msg.conn, welcome(msg))
         elif isinstance(msg, SessionFrame):
             self._frame(msg.conn, msg.frame)
+        elif isinstance(msg, Several):
+            for one in msg.messages:
+                self.on_message(one, sender)
 
     soft_needs = ("gateway",)
 

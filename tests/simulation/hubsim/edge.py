@@ -18,6 +18,7 @@ from agentcom.core.messages import (
     HttpIn,
     HubStopping,
     Reply,
+    Several,
 )  # fmt: skip
 from agentcom.core.routes import ROUTES
 from agentcom.protocol.frames import Goodbye
@@ -151,6 +152,9 @@ class SimEdge:
                     line.to_client.send(line.client.received, line, data)
             case CloseConn(conn, code):
                 self._close(conn, code)
+            case Several(messages):
+                for one in messages:
+                    self._take(one)
 
     def _answer(self, request: int, reply: Reply) -> None:
         one = self._waiting.pop(request, None)
