@@ -18,6 +18,7 @@ from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Fault, Read, Reply, Tick
 from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.v1_views import as_before
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
 from agentcom.store.env import reader_of
@@ -137,4 +138,6 @@ def _answer(reader: Reader, read: Read) -> Any:
     except StoreError:
         log.exception("gateway.unreadable", actor="gateway", message=read.what)
         return Fault("unavailable", "a row that this needs cannot be read; the log says which")
-    return Fault("not_found", "there is nothing of that name") if body is None else body
+    if body is None:
+        return Fault("not_found", "there is nothing of that name")
+    return as_before(body) if read.old else body

@@ -91,12 +91,14 @@ class Agent(AgentSessions):
             yield Decision(outputs=self.announce(now))
 
     def tick(self, now: Now) -> Iterator[Decision]:
+        if self.session and now.mono >= self.session.beat_at:
+            yield from self.beat(self.session, now)
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
     def next_wake(self, mono: float) -> float:
         """When, after `mono`, time alone changes something; monotonic seconds."""
-        wake = self.show_at
+        wake = min(self.show_at, self.session.beat_at if self.session else self.show_at)
         if self.stopping and mono < (late := self.stopping.since + self.policy.stop_s):
             wake = min(wake, late)
         return min(wake, self.rests_until) if self.rests_until > mono else wake

@@ -8,7 +8,7 @@ May import: agentcom.protocol, agentcom.core.
 from collections.abc import Callable
 from typing import Any
 
-from agentcom.core import gateway_http, gateway_sessions, submitting
+from agentcom.core import gateway_http, gateway_sessions, submitting, v1_sessions
 from agentcom.core.decision import Output
 from agentcom.core.directory_limits import override_of
 from agentcom.core.gateway_state import Now, Rows, State
@@ -17,6 +17,7 @@ from agentcom.core.messages import (
     ConnClosed,
     ConnOpened,
     EndSession,
+    Fault,
     FrameIn,
     HttpIn,
     HubStopping,
@@ -48,7 +49,31 @@ def on_down(state: State, name: str) -> list[Output]:
     state.conditions.pop(name, None)
     if name == "agents":
         return gateway_sessions.on_agents_down(state)
-    return submitting.on_lane_down(state, name)
+    return submitting.on_lane_down(state, name) + _unanswered(state, name)
+
+
+def _unanswered(state: State, name: str) -> list[Output]:
+    lost = [request for request, question in state.questions.items() if question.name == name]
+    fault = Fault("unavailable", "the part that answers this is restarting", retry_after_ms=1_000)
+    return [output for request in lost for output in state.answered(request, fault)]
+
+
+def _frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is not None and session.v1 is not None:
+        return v1_sessions.on_frame(state, session, msg.data, now, rows)
+    return gateway_sessions.on_frame(state, msg, now, rows)
+
+
+def _to_session(state: State, msg: ToSession, now: Now, rows: Rows) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is not None and session.v1 is not None:
+        return v1_sessions.on_to_session(state, session, msg.frame, now, rows)
+    return gateway_sessions.on_to_session(state, msg)
+
+
+def _tick(state: State, _message: Tick, now: Now, _rows: Rows) -> list[Output]:
+    return gateway_sessions.on_tick(state, now) + v1_sessions.on_tick(state, now)
 
 
 def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
@@ -75,15 +100,15 @@ Handler = Callable[[State, Any, Now, Rows], list[Output]]
 
 _HANDLERS: dict[type, Handler] = {
     HttpIn: gateway_http.on_request,
-    FrameIn: gateway_sessions.on_frame,
-    ToSession: lambda state, msg, now, rows: gateway_sessions.on_to_session(state, msg),
+    FrameIn: _frame,
+    ToSession: _to_session,
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
     TokenChanged: lambda state, msg, now, rows: gateway_sessions.on_token_changed(state, msg, rows),
     SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
-    Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
+    Tick: _tick,
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
     LimitChanged: _limit_changed,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from msgspec.structs import replace
+
 from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
@@ -43,8 +45,9 @@ from agentcom.core.messages import (
 from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
-from agentcom.protocol.rows import TaskState
-from agentcom.protocol.views import Readiness
+from agentcom.protocol.rows import LANES, TaskState
+from agentcom.protocol.v1_views import OldTaskQuery
+from agentcom.protocol.views import Readiness, TaskQuery
 
 VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
 """Codes of answers that count against who asked."""
@@ -223,16 +226,48 @@ def is_loopback(peer: str) -> bool:
         return False
 
 
-def _read(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
-    msg, query = asked.msg, None
-    if asked.route.query is not None:
-        query = decode_query(asked.route.query, msg.args)
-        if isinstance(query, Fault):
-            return asked.refuse(query)
+def is_old(state: State, asked: Asked) -> bool:
+    """Whether it is answered as protocol 1 was: agents' tokens are all that there was then."""
+    return state.rules.compat_v1 and asked.role == "agent"
+
+
+def _query(state: State, asked: Asked) -> Any:
+    """What the query string asks for, or a Fault."""
+    kind, args = asked.route.query, asked.msg.args
+    if kind is not TaskQuery:
+        return None if kind is None else decode_query(kind, args)
+    if is_old(state, asked):
+        if (rank := args.get("priority", "")) in _RANKS:
+            args = {**args, "priority": _RANKS[rank]}
+        return decode_query(OldTaskQuery, args)
+    query = decode_query(TaskQuery, args)
+    if isinstance(query, Fault) or query.limit is not None or state.rules.compat_v1:
+        return query
+    return replace(query, limit=PAGE)
+
+
+PAGE = 500
+"""Rows of a page that says no limit, without `compat.v1`."""
+_RANKS: dict[str, str] = {str(rank): lane for rank, lane in enumerate(LANES)}
+"""Protocol 1's numbers for lanes."""
+
+
+def _read(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg = asked.msg
+    query = _query(state, asked)
+    if isinstance(query, Fault):
+        return asked.refuse(query)
     key = msg.args.get("task_id") or msg.args.get("pr_id") or ""
     if "{" in asked.route.path and not _ID.fullmatch(key):
         return asked.refuse(Fault("not_found", "there is nothing of that name"))
-    read = Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query, key=key)
+    read = Read(
+        reply_to=msg.reply_to,
+        request=msg.request,
+        what=msg.route,
+        query=query,
+        key=key,
+        old=is_old(state, asked),
+    )
     return [Output(SHELL, read)]
 
 

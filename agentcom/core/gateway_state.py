@@ -5,11 +5,13 @@ May import: agentcom.protocol, agentcom.core.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.decision import Output
 from agentcom.core.limits import LimitRules, Limits, Standing, over
 from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
+from agentcom.core.v1_translating import Talk
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import LANES, Token
 
@@ -68,6 +70,7 @@ class Session:
         "peer",
         "token",
         "token_hash",
+        "v1",
         "welcomed",
     )
 
@@ -77,6 +80,11 @@ class Session:
         self.agent_id, self.token_hash, self.expires_ms = "", "", 0
         self.last_s = self.opened_s = now_s
         self.welcomed = False
+        self.v1 = Talk() if opened.codec == "v1" else None  #: what is remembered of a session of protocol 1
+
+    def close_code(self, code: int) -> int:
+        """Protocol 1 knows none of protocol 2's own."""
+        return 1008 if self.v1 is not None and code >= 4000 else code
 
 
 class Collection:
@@ -96,6 +104,13 @@ class Part(NamedTuple):
     places: tuple[int, ...]
 
 
+class Question(NamedTuple):
+    """What a name was asked for a session; `finish` makes outputs of the answer."""
+
+    name: str
+    finish: Callable[[Any], list[Output]]
+
+
 class State:
     def __init__(self, rules: Rules, me: Any) -> None:
         self.rules = rules
@@ -106,10 +121,21 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
         self.parts: dict[int, Part] = {}
+        self.questions: dict[int, Question] = {}
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0
         self.draining = False
+
+    def asked(self, name: str, finish: Callable[[Any], list[Output]]) -> int:
+        """The number of a question to `name`, whose answer goes to `finish`."""
+        number = self.next_request()
+        self.questions[number] = Question(name, finish)
+        return number
+
+    def answered(self, request: int, body: Any) -> list[Output]:
+        question = self.questions.pop(request, None)
+        return question.finish(body) if question else []
 
     def next_request(self) -> int:
         self.last_request += 1

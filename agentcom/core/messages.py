@@ -79,7 +79,7 @@ class ConnOpened(Message, frozen=True):
 
     conn: str
     edge: Any
-    codec: Literal["json", "msgpack"]
+    codec: Literal["json", "msgpack", "v1"]
     peer: str
     token: str = ""  #: from the upgrade's Authorization header
     forwarded: bool = False  #: a forwarding header was present
@@ -120,10 +120,21 @@ class CloseConn(Message, frozen=True):
 
 
 class SessionOpened(Message, frozen=True):
-    """A client was authenticated and sent `hello`. The agent answers by `ToSession(Welcome)` or `EndSession`."""
+    """A client was authenticated and sent `hello`. The agent answers by `ToSession(Welcome)` or `EndSession`.
+
+    The same `conn` again is the same client, which says anew who it is and what it has.
+    """
 
     conn: str
     hello: Hello
+    persona: "Persona | None" = None
+
+
+class Persona(Message, frozen=True):
+    """How a client of protocol 1 introduces itself. It never says what it holds: its silence means nothing."""
+
+    name: str
+    status: str
 
 
 class SessionFrame(Message, frozen=True):
@@ -497,6 +508,7 @@ class AgentStatus(Message, frozen=True, kw_only=True):
     connected_ms: int = 0
     since_ms: int = 0
     status: str = ""
+    name: str = ""  #: what its client calls it; "" is the same as its id
     reason: str = ""
 
 
@@ -597,6 +609,7 @@ class Read(Ask, frozen=True, kw_only=True):
     what: str
     query: Any = None
     key: str = ""
+    old: bool = False  #: the answer is for a client of protocol 1
 
 
 class Tick(Message, frozen=True):

@@ -108,7 +108,7 @@ def on_lane_reply(state: State, request: int, body: Any) -> list[Output]:
     """A lane answered its part: in order, or with one Fault for all of it."""
     part = state.parts.pop(request, None)
     if part is None:
-        return []
+        return state.answered(request, body)
     answers = body if isinstance(body, list | tuple) else [body] * len(part.places)
     for place, answer in zip(part.places, answers, strict=True):
         part.collection.entries[place] = answer

@@ -3,6 +3,7 @@
 May import: msgspec, agentcom.protocol.{bodies, frames, rows}.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -77,6 +78,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     success_criteria: tuple[str, ...]
     target: str | None
     assigned_to: str | None
+    assigned_at: int | None
     last_holder: str | None
     generation: int
     retry_count: int
@@ -280,8 +282,22 @@ def evidence(result: Result) -> Evidence:
     )
 
 
-def task_view(state: TaskState, body: TaskBody, events: list[Event], results: list[Result]) -> TaskView:
-    """`events` and `results` oldest first; the view shows history newest first."""
+def assigned_ms(events: Iterable[Event]) -> int | None:
+    """When the newest assignment among these was made; `events` newest first."""
+    return next((event.ms for event in events if event.event == "assigned"), None)
+
+
+def task_view(
+    state: TaskState,
+    body: TaskBody,
+    events: list[Event],
+    results: list[Result],
+    assigned_at: int | None = None,
+) -> TaskView:
+    """`events` and `results` oldest first; the view shows history newest first. `assigned_at` is looked for among
+    `events`, if there are any.
+    """
+    assigned_at = assigned_ms(reversed(events)) if events else assigned_at
     outcome = next((r for r in reversed(results) if r.accepted and r.kind == "complete"), None)
     failure = next((r for r in reversed(results) if r.accepted and r.kind == "fail"), None)
     return TaskView(
@@ -296,6 +312,7 @@ def task_view(state: TaskState, body: TaskBody, events: list[Event], results: li
         success_criteria=body.success_criteria,
         target=state.target or None,
         assigned_to=state.holder or None,
+        assigned_at=assigned_at if state.holder else None,
         last_holder=state.last_holder or None,
         generation=state.generation,
         retry_count=state.attempts,

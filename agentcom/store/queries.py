@@ -16,6 +16,7 @@ from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
+from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
@@ -81,8 +82,7 @@ def _walks(query: TaskQuery) -> list[Walk]:
     if not (query.status or query.priority):
         return [Walk("task", ())]
     lanes = (query.priority,) if query.priority else LANES
-    phases = (query.status,) if query.status else PHASES
-    found = (walk for phase in phases for lane in lanes for walk in _walks_of(phase, lane))
+    found = (walk for phase in phases(query) or PHASES for lane in lanes for walk in _walks_of(phase, lane))
     return list(dict.fromkeys(found))  # the held phases share one walk
 
 
@@ -96,7 +96,7 @@ def _walks_of(phase: Phase, lane: Lane) -> tuple[Walk, ...]:
 
 def _fits(query: TaskQuery, task: TaskState) -> bool:
     return (
-        query.status in (None, task.phase)
+        (query.status is None or task.phase in phases(query))
         and query.priority in (None, task.lane)
         and query.assigned_to in ("", task.holder)
         and query.submitter in ("", task.submitter)
@@ -135,8 +135,16 @@ def _tasks(snap: Snapshot, query: TaskQuery, _key: str) -> views.TaskList:
         examined, last = examined + 1, place
         task: TaskState | None = snap.get("task", (task_id,))
         if task is not None and _fits(query, task):
-            found.append(views.task_view(task, _body(snap, task_id), [], []))
+            found.append(views.task_view(task, _body(snap, task_id), [], [], _assigned_at(snap, task)))
     return views.TaskList(tasks=found, count=len(found))
+
+
+def _assigned_at(snap: Snapshot, task: TaskState) -> int | None:
+    """Of a held task, of which there are few."""
+    if not task.holder:
+        return None
+    events = snap.scan("history", (task.id,), limit=SLICE, reverse=True)
+    return views.assigned_ms(row for _, row in events)
 
 
 def _ids(snap: Snapshot, walks: list[Walk], start: Place | None) -> Iterator[tuple[Place, str]]:
