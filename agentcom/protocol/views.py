@@ -4,7 +4,7 @@ May import: msgspec, agentcom.protocol.{bodies, frames, rows}.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -287,17 +287,17 @@ def assigned_ms(events: Iterable[Event]) -> int | None:
     return next((event.ms for event in events if event.event == "assigned"), None)
 
 
-def task_view(
-    state: TaskState,
-    body: TaskBody,
-    events: list[Event],
-    results: list[Result],
-    assigned_at: int | None = None,
-) -> TaskView:
-    """`events` and `results` oldest first; the view shows history newest first. `assigned_at` is looked for among
-    `events`, if there are any.
-    """
-    assigned_at = assigned_ms(reversed(events)) if events else assigned_at
+class Told(NamedTuple):
+    """What is kept with a task, oldest first; lists leave it out but for when it was assigned."""
+
+    events: list[Event] = []
+    results: list[Result] = []
+    assigned_at: int | None = None
+
+
+def task_view(state: TaskState, body: TaskBody, told: Told) -> TaskView:
+    """The view shows history newest first."""
+    events, results = told.events, told.results
     outcome = next((r for r in reversed(results) if r.accepted and r.kind == "complete"), None)
     failure = next((r for r in reversed(results) if r.accepted and r.kind == "fail"), None)
     return TaskView(
@@ -312,7 +312,7 @@ def task_view(
         success_criteria=body.success_criteria,
         target=state.target or None,
         assigned_to=state.holder or None,
-        assigned_at=assigned_at if state.holder else None,
+        assigned_at=told.assigned_at if state.holder else None,
         last_holder=state.last_holder or None,
         generation=state.generation,
         retry_count=state.attempts,

@@ -50,7 +50,8 @@ def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
     events = [row for _, row in snap.scan("history", (task_id,), limit=SLICE, reverse=True)][::-1]
     held = state.generation > 0  # only a holder reports
     results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
-    return views.task_view(state, _body(snap, task_id), events, results)
+    told = views.Told(events, results, views.assigned_ms(reversed(events)))
+    return views.task_view(state, _body(snap, task_id), told)
 
 
 def _body(snap: Snapshot, task_id: str) -> TaskBody:
@@ -135,7 +136,8 @@ def _tasks(snap: Snapshot, query: TaskQuery, _key: str) -> views.TaskList:
         examined, last = examined + 1, place
         task: TaskState | None = snap.get("task", (task_id,))
         if task is not None and _fits(query, task):
-            found.append(views.task_view(task, _body(snap, task_id), [], [], _assigned_at(snap, task)))
+            told = views.Told(assigned_at=_assigned_at(snap, task))
+            found.append(views.task_view(task, _body(snap, task_id), told))
     return views.TaskList(tasks=found, count=len(found))
 
 
