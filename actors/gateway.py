@@ -51,6 +51,7 @@ def rules_of(config: Config) -> Rules:
         compat_v1=config.compat.v1,
         proxied=bool(config.trusted_proxies),
         login_s=config.hub.login_s,
+        mailbox_ttl_ms=int(config.retention.mailbox_s * 1000),
         limits=LimitRules(
             enabled=limits.enabled,
             light=Rate(limits.light_per_min, limits.light_burst),

@@ -86,8 +86,13 @@ def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -
     return []
 
 
-def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
+def _condition(state: State, said: Condition, now: Now, _rows: Rows) -> list[Output]:
     state.conditions[said.name] = said
+    if said.alerts:
+        state.fired.setdefault(said.name, now.ms)
+    else:
+        state.fired.pop(said.name, None)
+        state.acknowledged.discard(said.name)
     return []
 
 

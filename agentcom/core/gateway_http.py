@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from agentcom.core import v1_http
 from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
@@ -44,7 +45,7 @@ from agentcom.core.messages import (
 )
 from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
-from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
+from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, FieldError, NewTask
 from agentcom.protocol.rows import LANES, TaskState
 from agentcom.protocol.v1_views import OldTaskQuery
 from agentcom.protocol.views import Readiness, TaskQuery
@@ -59,6 +60,9 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     route = ROUTES[msg.route]
+    if msg.url_token and not msg.token and route.url_token and state.rules.compat_v1:
+        state.url_tokens += 1
+        msg = replace(msg, token=msg.url_token)
     who = authenticate(state, msg.token, rows, now)
     asked = Asked(msg, route, who)
     client = (
@@ -93,7 +97,8 @@ def _refusal_in(outputs: list[Output]) -> str:
 def _recorded(asked: Asked) -> list[Output]:
     """Of writes that go past the directory, which records its own. Anyone else's requests are none of its business."""
     route = asked.route
-    if route.method == "GET" or route.how not in RECORDED:
+    recorded = route.how in RECORDED or route.name in v1_http.RECORDED
+    if route.method == "GET" or not recorded:
         return []
     said = Recorded(asked.subject, asked.role, route.name, target_of(asked.msg.args), asked.msg.peer)
     return [Output("directory", said)]
@@ -109,11 +114,11 @@ def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
 
 def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
     route, who = asked.route, asked.who
-    if not route.roles:
+    if not route.roles or (route.open_before and state.rules.compat_v1):
         return None
     if who is None:
         given = asked.msg.token
-        said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
+        said = "unknown or revoked token" if given else HINT
         return Fault("invalid_token", said)
     if asked.msg.csrf is not None and route.method != "GET" and asked.msg.csrf != csrf_of(asked.msg.token):
         return Fault("forbidden", "a write by a browser needs the header X-CSRF-Token", "x-csrf-token")
@@ -175,8 +180,20 @@ def _entry(answer: Any) -> Any:
     return error_body(answer) if isinstance(answer, Fault) else answer
 
 
+HINT = "send `Authorization: Bearer <token>`"
+
+
 def error_body(fault: Fault) -> ErrorBody:
-    return ErrorBody(fault.code, fault.message, fault.path, fault.retry_after_ms)
+    """With what protocol 1's clients look for besides the code."""
+    wrong = [_field_error(fault)] if fault.code == "bad_frame" else []
+    hint = HINT if fault.code == "invalid_token" else ""
+    return ErrorBody(fault.code, fault.message, fault.path, fault.retry_after_ms, wrong, hint, fault.tier)
+
+
+def _field_error(fault: Fault) -> FieldError:
+    missing = "missing required field" in fault.message
+    kind: Any = "required" if missing else "too_long" if "length <=" in fault.message else "wrong_type"
+    return FieldError(fault.path, kind, fault.message)
 
 
 def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
@@ -271,9 +288,11 @@ def _read(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     return [Output(SHELL, read)]
 
 
-def _presence(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+def _presence(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     msg = asked.msg
     agent_id = msg.args.get("agent_id", "")
+    if is_old(state, asked):
+        return v1_http.agents(state, asked, agent_id)
     return [Output("presence", AskPresence(reply_to=msg.reply_to, request=msg.request, agent_id=agent_id))]
 
 
@@ -330,4 +349,5 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "health": _health,
     "ready": _ready,
     **ACCESS,
+    "v1": v1_http.answer,
 }

@@ -37,6 +37,7 @@ class Rules(NamedTuple):
     limits: LimitRules = LimitRules()
     proxied: bool = False  #: `trusted_proxies` is set: nobody is taken for local
     login_s: float = 43_200.0
+    mailbox_ttl_ms: int = 604_800_000
 
 
 class Rows(Protocol):
@@ -120,6 +121,9 @@ class State:
         self.limits = Limits(rules.limits)
         self.tokens: dict[str, Token] = {}
         self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
+        self.fired: dict[str, int] = {}  #: since when one of them has alerts, in milliseconds
+        self.acknowledged: set[str] = set()  #: those that somebody looks after
+        self.url_tokens = 0  #: requests whose token was in the URL
         self.parts: dict[int, Part] = {}
         self.questions: dict[int, Question] = {}
         self.default_repo: str | None = None  #: as last read; None: read it again

@@ -29,6 +29,7 @@ class Fault(Message, frozen=True):
     path: str = ""
     task_id: str = ""
     retry_after_ms: int = 0
+    tier: str = ""  #: of a rate limit
 
 
 class Reply(Message, frozen=True):
@@ -72,6 +73,7 @@ class HttpIn(Ask, frozen=True, kw_only=True):
     peer: str
     forwarded: bool = False  #: a forwarding header was present
     csrf: str | None = None  #: the token came as a cookie, and this with it; None: it came as a header
+    url_token: str = ""  #: `?token=`, which only some routes of protocol 1 take
 
 
 class ConnOpened(Message, frozen=True):

@@ -16,6 +16,7 @@ from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
+from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
 from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
 from agentcom.store.errors import KeyRefused
@@ -37,7 +38,7 @@ def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list", "task.stats")
+    return what in ("pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show")
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -208,6 +209,11 @@ def _tokens(snap: Snapshot, _query: Any, _key: str) -> views.TokenList:
     return views.TokenList([views.token_view(row) for row in _every(snap, "token")])
 
 
+def _agent_tokens(snap: Snapshot, _query: Any, _key: str) -> list[TokenPrefix]:
+    tokens = (row for row in _every(snap, "token") if row.role == "agent" and not row.revoked_ms)
+    return [TokenPrefix(row.subject, row.token_id[:8]) for row in tokens]
+
+
 def _repos(snap: Snapshot, _query: Any, _key: str) -> views.RepoList:
     default = snap.get("config", ("default_repo",)) or ""
     return views.RepoList([views.repo_view(row, default) for row in _every(snap, "repo")])
@@ -235,6 +241,38 @@ def _audit(snap: Snapshot, query: AuditQuery, _key: str) -> views.AuditList:
         raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
     more = encode_cursor(Place(0, found[-1][0])) if len(found) == query.limit else None
     return views.AuditList([views.audit_line(row) for _, row in found], more)
+
+
+MetricsQuery = tuple[int, int, dict[str, dict[str, Any]], dict[str, int]]
+"""The time, how many agents are connected, what the parts say of themselves, how much protocol 1 is used."""
+
+
+def _metrics(snap: Snapshot, query: MetricsQuery, key: str) -> Metrics:
+    """Only what is known: there is no window of the last hour."""
+    now_ms, online, said, compat = query
+    stats = _stats(snap, None, key)
+    held = sum(stats.by_status[phase] for phase in HELD)
+    done, dead = stats.by_status["completed"], stats.dead_letter
+    return Metrics(
+        timestamp=now_ms,
+        queue_depth={"current": stats.by_status["queued"] + stats.by_status["scheduled"]},
+        agent_utilization={
+            "total": sum(1 for _ in _every(snap, "agent")),
+            "online": online,
+            "idle": max(0, online - held),
+            "working": held,
+            "percent": round(100 * held / online, 1) if online else 0.0,
+        },
+        error_rates={
+            "cumulative": {
+                "total": done + dead,
+                "dead_letter": dead,
+                "failure_rate": round(100 * dead / (done + dead), 1) if done + dead else 0.0,
+            }
+        },
+        dets_health={name: said[name] for name in ("store", "snapshots") if name in said},
+        compat=compat,
+    )
 
 
 HealthQuery = tuple[int, dict[str, dict[str, Any]], list[str]]
@@ -266,5 +304,7 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "pull.list": _pulls,
     "pull.get": _pull,
     "audit.list": _audit,
+    "admin.token_list": _agent_tokens,
+    "metrics.show": _metrics,
     "health": _health,
 }

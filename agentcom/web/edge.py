@@ -131,6 +131,7 @@ class Edge:
             peer=peer,
             forwarded=head.forwarded,
             csrf=head.csrf,
+            url_token=head.url_token,
         )
         self._port.send(self._gateway, message)
         return future
