@@ -3,11 +3,20 @@
 from typing import Any, ClassVar
 
 import msgspec
+import structlog
 
 from actors.durable import Durable
 from agentcom.core.agent import Agent
+from agentcom.core.inbox import MailRules
+from agentcom.core.messages import Appended
 from agentcom.core.policy import Policy
+from agentcom.entropy import SystemEntropy
 from agentcom.protocol.rows import LANES
+
+log = structlog.get_logger()
+
+ENTROPY = SystemEntropy()
+"""One for all agents of this process, so that ids made in one millisecond differ."""
 
 SLEEP_AFTER_S = 60.0
 
@@ -16,23 +25,39 @@ class AgentArgs(msgspec.Struct, frozen=True):
     folder: str
     policy: Policy
     epoch: int = 1
+    mail: MailRules = MailRules()
 
 
 class AgentActor(Durable):
     soft_needs: ClassVar[tuple[str, ...]] = (
-        "scheduler", "gateway", "presence", *(f"lane.{lane}" for lane in LANES),
+        "scheduler", "agents", "channels", "gateway", "presence", *(f"lane.{lane}" for lane in LANES),
     )  # fmt: skip
+    unread_tables = ("messages", "talk", "threads", "counter", "posts")
 
     def on_opened(self) -> None:
         agent_id = self.name.partition(".")[2]
         args: AgentArgs = self.args
-        self.agent = Agent(agent_id, self.store_incarnation, args.policy, self.rows, args.epoch)
+        self.agent = Agent(
+            agent_id, self.store_incarnation, args.policy, self.rows, args.epoch, args.mail, ENTROPY
+        )
         self.armed_for = float("inf")
         self.after(SLEEP_AFTER_S, "idle?")
         self.ready()
 
+    def on_message(self, msg: Any, sender: Any) -> None:
+        """Nearly all mail of an agent that hears many posts takes the short way."""
+        if type(msg) is Appended and (delivery := self.agent.inbox.at_once(msg)):
+            self.say("gateway", delivery)
+        else:
+            super().on_message(msg, sender)
+
     def on_news(self, msg: Any, sender: Any) -> None:
+        if type(msg) is not Appended:  # of which there are many, and which only deliver
+            self.agent.admission = self.admission()
         self.carry_out(self.agent.handle(msg, self.at), msg)
+        if lost := self.agent.inbox.dropped_now:
+            self.agent.inbox.dropped_now = 0
+            log.warning("mailbox.trimmed", actor=self.name, agent_id=self.agent.id, dropped=lost)
         self._arm()
 
     def on_peer_up(self, name: str) -> None:

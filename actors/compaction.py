@@ -14,7 +14,8 @@ import structlog
 
 from actors.maintainer import Maintainer
 from agentcom.backoff import delay_s
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
+from agentcom.core.clock_trust import DAY_MS, ClockTrust, longest_leap_ms
+from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules
 from agentcom.core.messages import (
     Archived,
     AskArchived,
@@ -31,7 +32,7 @@ from agentcom.runtime import clock_of
 from agentcom.store.child import Tool
 from agentcom.store.messages import Place, PlaceStore, Switched, SwitchStore, Trim, Trimmed
 from agentcom.store.rewriting import Order
-from agentcom.store.tidying import look, trimmable_of
+from agentcom.store.tidying import leap_of, look, trimmable_of
 
 log = structlog.get_logger()
 
@@ -52,17 +53,30 @@ class CompactionArgs(msgspec.Struct, frozen=True):
 
 class CompactionActor(Maintainer):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "archive", "snapshots", *STOPS[:-1])
+    tool: Tool | None = None  #: of the class, as it may crash before it was started
 
     def on_start(self, args: CompactionArgs) -> None:
+        self.tool: Tool | None = None
         self.progress = Progress()
         self.clock = clock_of(self)
         self.rng = random.Random()  # noqa: S311  # jitter of a pause
         self.not_before_s = 0.0  #: a rewrite that failed is not tried again by itself before
         self.archived = 0
-        self.tool: Tool | None = None
         self.place: Place | None = None
         self.ready()
-        self.work("look", look, args.folder)
+        self.trust: ClockTrust | None = None
+        self._look_at_the_clock()
+
+    def _now_ms(self) -> int:
+        return int(self.clock.now() * 1000)
+
+    def _look_at_the_clock(self) -> None:
+        self.work("leap", leap_of, self.args.folder, self._now_ms(), DAY_MS)
+
+    def after_leap(self, leapt_ms: int) -> None:
+        longest_ms = longest_leap_ms(self.args.keep)
+        self.trust = ClockTrust(longest_ms, self._now_ms(), self.clock.monotonic(), leapt_ms)
+        self.work("look", look, self.args.folder)
 
     def on_stop(self) -> None:
         self.on_crash()
@@ -120,7 +134,13 @@ class CompactionActor(Maintainer):
         self.after(self.args.every_s, ("round", self.progress.number))
 
     def _begin(self) -> None:
-        self.progress.begin()
+        if self.trust is None:  # the store was closed when it was to be looked at
+            self._look_at_the_clock()
+            return
+        held = self.trust.held(self._now_ms(), self.clock.monotonic())
+        if held and not self.progress.held:
+            log.error("compaction.held", reason=held)
+        self.progress.begin(held)
         self._ask()
 
     def _ask(self) -> None:
@@ -148,8 +168,8 @@ class CompactionActor(Maintainer):
         self.after(PAUSE_S, ("next", self.progress.number))
 
     def _look_at_the_journal(self, snapshot: int) -> None:
-        now_ms, args = int(self.clock.now() * 1000), self.args
-        self.work("trim", trimmable_of, args.folder, self.archived, snapshot, now_ms, args.journal_s)
+        args = self.args
+        self.work("trim", trimmable_of, args.folder, self.archived, snapshot, self._now_ms(), args.journal_s)
 
     def after_trim(self, upto_seq: int) -> None:
         self.tell("store", Trim(upto_seq, self.args.slice * 5))
@@ -157,19 +177,16 @@ class CompactionActor(Maintainer):
     # --- the file ------------------------------------------------------------------------------------
 
     def after_look(self, told: tuple[int, int, int]) -> None:
-        progress = self.progress
-        progress.found = found = Found(*told)
-        wanted = progress.is_wanted or (
-            is_worth_it(found, self.args.rules) and self.clock.monotonic() >= self.not_before_s
-        )
-        if progress.state == "idle" or not wanted:  # idle: the first look, at the start
-            self._end_round()
-        elif why := lacks_room(found):
-            self._failed(why)
-        else:
-            progress.state = "rewriting"
-            self.begun_s = self.clock.monotonic()
-            self.tell("store", PlaceStore())
+        rested = self.clock.monotonic() >= self.not_before_s
+        match self.progress.judge(Found(*told), self.args.rules, rested=rested):
+            case ("rest", _):
+                self._end_round()
+            case ("fail", why):
+                self._failed(why)
+            case ("rewrite", _):
+                self.progress.state = "rewriting"
+                self.begun_s = self.clock.monotonic()
+                self.tell("store", PlaceStore())
 
     def _copy(self, place: Place) -> None:
         if place.problem:
@@ -188,19 +205,14 @@ class CompactionActor(Maintainer):
             self._failed(done.problem)
             return
         last = RewriteView(
-            at=int(self.clock.now() * 1000),
+            at=self._now_ms(),
             bytes_before=done.bytes_before,
             bytes_after=done.bytes_after,
             seconds=round(self.clock.monotonic() - self.begun_s, 3),
             pause_ms=round(done.took_ms, 1),
         )
-        log.info(
-            "compaction.rewritten",
-            bytes_before=last.bytes_before,
-            bytes_after=last.bytes_after,
-            seconds=last.seconds,
-            pause_ms=last.pause_ms,
-        )
+        log.info("compaction.rewritten", bytes_before=last.bytes_before, bytes_after=last.bytes_after,
+                 seconds=last.seconds, pause_ms=last.pause_ms)  # fmt: skip
         self.progress.rewritten(last)
         self.work("look", look, self.args.folder)
 
@@ -213,6 +225,8 @@ class CompactionActor(Maintainer):
         elif step == "trim":  # a row that cannot be read is verify's to report
             log.error("compaction.untrimmed", reason=why)
             self._skip(silent=True)
+        elif step == "leap" and error == "CorruptRow":  # likewise
+            self.after_leap(0)
         elif error == "StoreClosed":
             self._end_round()
         else:

@@ -1,4 +1,7 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and `core.retention`."""
+"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and `core.retention`.
+
+Sends for operators.
+"""
 
 import secrets
 from typing import Any, ClassVar
@@ -9,14 +12,22 @@ from actors.durable import Durable
 from agentcom.config import Config
 from agentcom.core.audit import record
 from agentcom.core.directory import decide
-from agentcom.core.messages import Administer, Expire, Recorded
+from agentcom.core.inbox import MailRules
+from agentcom.core.messages import Administer, Expire, Recorded, SendMessage
+from agentcom.core.posting import Sender, answer_to, post
 from agentcom.core.retention import DirectoryRetention
+from agentcom.entropy import SystemEntropy
 from agentcom.protocol.rows import LANES
 
 
 class DirectoryArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
+
+
+def mail_rules(config: Config) -> MailRules:
+    mailbox = config.mailbox
+    return MailRules(max_messages=mailbox.max, ahead=mailbox.ahead, ahead_bytes=mailbox.ahead_bytes)
 
 
 class SystemSecrets:
@@ -27,9 +38,16 @@ class SystemSecrets:
 
 
 class DirectoryActor(Durable):
-    soft_needs: ClassVar[tuple[str, ...]] = ("gateway", *(f"lane.{lane}" for lane in LANES))
+    soft_needs: ClassVar[tuple[str, ...]] = (
+        "gateway",
+        "agents",
+        "channels",
+        *(f"lane.{lane}" for lane in LANES),
+    )
 
     def on_opened(self) -> None:
+        self.entropy = SystemEntropy()
+        self.mail_rules = mail_rules(self.args.config)
         self.retention = DirectoryRetention()
         self.ready()
 
@@ -41,3 +59,7 @@ class DirectoryActor(Durable):
             self.carry_out([record(msg, self.at.ms, self.rows)])
         elif isinstance(msg, Expire):
             self.carry_out([self.retention.expire(msg, self.rows, self.at.ms)])
+        elif isinstance(msg, SendMessage):
+            sender = Sender(msg.sender, self.rows, self.mail_rules)
+            done = post(msg.send, sender, self.entropy.message_id(self.at.ms), self.at.ms)
+            self.carry_out([answer_to(msg, done)], msg)

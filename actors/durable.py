@@ -12,7 +12,7 @@ import structlog
 
 from agentcom.core.decision import Decision, Output, joined
 from agentcom.core.lane import Now
-from agentcom.core.messages import Ask, Fault, Reply, Several
+from agentcom.core.messages import Ask, Fault, Reply, Several, Spread
 from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op
 from agentcom.runtime import clock_of, when_idle
@@ -20,6 +20,7 @@ from agentcom.store.env import reader_of
 from agentcom.store.messages import Answers, Commit, Committed, Failed, Open, Opened, StoreStatus
 from agentcom.store.overlay import Overlay
 from supervisors.base import Supervised
+from supervisors.messages import To, ToEach
 
 log = structlog.get_logger()
 
@@ -106,7 +107,7 @@ class Durable(Supervised):
             self.store_status = msg
         elif kind is Several:
             self._several(msg, sender)
-        elif isinstance(msg, Ask) and (fault := self._admission()):
+        elif isinstance(msg, Ask) and (fault := self.admission()):
             self.send(msg.reply_to, Reply(msg.request, fault))
         else:
             self.on_news(msg, sender)
@@ -138,7 +139,7 @@ class Durable(Supervised):
         self.tickets.abandoned(why)
         self.exit("aborted")
 
-    def _admission(self) -> Fault | None:
+    def admission(self) -> Fault | None:
         """Decided before any state changes."""
         if self.store_status.full:
             return Fault("storage_full", "the disk is full; nothing new is accepted", retry_after_ms=10_000)
@@ -160,6 +161,13 @@ class Durable(Supervised):
         if self.tickets.is_open and not self.closing:
             self.closing = True
             when_idle(self, CloseTicket())
+
+    def say(self, name: str, message: Any) -> None:
+        """An output of a decision without ops, to a name."""
+        if self.tickets:
+            self.tickets.take(Decision(outputs=(Output(name, message),)))
+        else:
+            self.tell(name, message)
 
     def _commit(self, what: Iterable[Due]) -> None:
         for due in what:
@@ -204,7 +212,12 @@ class Durable(Supervised):
     def _deliver(self, to: str, message: Any) -> None:
         """A notice to a name that is down is dropped: it derives it from rows when it is up. A question is answered."""
         name, _, child = to.partition("/")
-        sent = self.tell_child(name, child, message) if child else self.tell(name, message)
+        if type(message) is Spread:
+            sent = self.tell(name, ToEach(tuple([To(each, news, news.wakes) for each, news in message.mail])))
+        elif child:
+            sent = self.tell_child(name, child, message, wake=getattr(message, "wakes", True))
+        else:
+            sent = self.tell(name, message)
         if not sent and isinstance(message, Ask):
             self.send(message.reply_to, message.unavailable())
 

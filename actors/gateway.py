@@ -12,10 +12,10 @@ from thespian.actors import ActorAddress
 from agentcom.config import Config
 from agentcom.core.decision import Output
 from agentcom.core.gateway import decide, on_down, on_up
-from agentcom.core.gateway_sessions import TICK_S
+from agentcom.core.gateway_sessions import TICK_S, on_deliver
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.limits import LimitRules
-from agentcom.core.messages import Condition, Fault, Read, Reply, Tick
+from agentcom.core.messages import Condition, Deliver, Fault, Read, Reply, Tick
 from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.v1_views import as_before
@@ -67,7 +67,7 @@ def rules_of(config: Config) -> Rules:
 
 class GatewayActor(Supervised):
     needs = ("store",)
-    soft_needs = (*NEEDED_TO_SERVE, "presence", *MAINTENANCE)
+    soft_needs = (*NEEDED_TO_SERVE, "channels", "presence", *MAINTENANCE)
 
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
@@ -78,6 +78,9 @@ class GatewayActor(Supervised):
         self.ready()
 
     def on_message(self, msg: Any, sender: ActorAddress) -> None:
+        if type(msg) is Deliver:  # the most frequent by far, and it needs neither time nor rows
+            self._carry_out(on_deliver(self.state, msg))
+            return
         if isinstance(msg, BlockingDone | BlockingFailed | TimedOut):
             self._read_ended(msg)
             return

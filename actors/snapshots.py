@@ -46,13 +46,13 @@ class SnapshotArgs(Struct, frozen=True):
 
 class SnapshotActor(Maintainer):
     def on_start(self, args: SnapshotArgs) -> None:
-        self.reader = Reader(handle(Path(args.data)))
-        self.clock = clock_of(self)
-        self.known = Known(folder=args.order.into, started_ms=self._now_ms())
-        self.looked = self.stopping = False
         self.wanted: list[Maintain] = []  #: wait for the snapshot under way, or for the next one
         self.lists: list[Maintain] = []  #: wait for a look at the folder
         self.tool: Tool | None = None
+        self.looked = self.stopping = False
+        self.reader = Reader(handle(Path(args.data)))
+        self.clock = clock_of(self)
+        self.known = Known(folder=args.order.into, started_ms=self._now_ms())
         self.ready()
         self.on_time(None)
 

@@ -38,7 +38,7 @@ class VerifierActor(Maintainer):
         self.stopping = False
         self.clock = clock_of(self)
         store = opened(Path(args.data))
-        if store is not None and store.life > 1 and not store.was_clean:
+        if store is not None and not (store.was_clean or store.was_new):
             self.after(args.first_s, "after a crash")
         self.ready()
         self._tell_health()

@@ -8,7 +8,6 @@ May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, sess
 
 import asyncio
 import inspect
-import os
 import random
 import threading
 import time
@@ -24,15 +23,11 @@ from agentcom.backoff import delay_s
 from agentcom.endpoint import is_local, tls_of
 from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
+from agentcom.session_talk import new_key
 
 __all__ = ["AgentSession", "Hub", "SyncHub", "new_key"]
 
 Json = dict[str, Any]
-
-
-def new_key() -> str:
-    """A time-ordered random key: 12 hex digits of milliseconds, 20 of randomness."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 class Hub:
@@ -181,6 +176,53 @@ class Hub:
 
     async def pulls(self, **filters: str | int | None) -> Json:
         return await self._json("GET", "/api/pulls", params=filters)
+
+    # --- messages ----------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        payload: Json,
+        *,
+        to: str = "",
+        channel: str = "",
+        broadcast: bool = False,
+        message_type: str = "chat",
+        reply_to: str = "",
+        key: str = "",
+    ) -> Json:
+        """To one agent, a channel, or all agents. Sent again by itself under one key, so it is said once."""
+        if bool(to) + bool(channel) + broadcast != 1:
+            raise ValueError("a message goes to one of: an agent (to), a channel, everyone (broadcast)")
+        body = {"payload": payload, "type": message_type, "reply_to": reply_to, "key": key or new_key()}
+        if channel:
+            return await self._json("POST", f"/api/channels/{_part(channel)}/publish", body)
+        return await self._json("POST", "/api/message", {**body, "to": to or None})
+
+    async def mailbox(self, agent_id: str, *, since: int = 0, limit: int = 100) -> Json:
+        """What waits for an agent: `{messages, last_seq, pending, gaps, …}`; `ack` what was dealt with."""
+        query = {"since": since, "limit": limit}
+        return await self._json("GET", f"/api/mailbox/{_part(agent_id)}", params=query)
+
+    async def ack(self, agent_id: str, seq: int) -> Json:
+        return await self._json("POST", f"/api/mailbox/{_part(agent_id)}/ack", bodies.MailboxAck(seq=seq))
+
+    async def messages(self, **filters: str | int | None) -> Json:
+        """`{messages, cursor}`, newest first; filters: `from_` (the sender), to, channel, start_time, end_time, …"""
+        named = {name.rstrip("_"): value for name, value in filters.items()}
+        return await self._json("GET", "/api/messages", params=named)
+
+    async def thread(self, message_id: str) -> Json:
+        return await self._json("GET", f"/api/threads/{_part(message_id)}")
+
+    async def channels(self) -> Json:
+        return await self._json("GET", "/api/channels")
+
+    async def channel(self, name: str) -> Json:
+        return await self._json("GET", f"/api/channels/{_part(name)}")
+
+    async def history(self, channel: str, **filters: str | int | None) -> Json:
+        """A channel's newest posts, or with `since` those after that place."""
+        return await self._json("GET", f"/api/channels/{_part(channel)}/history", params=filters)
 
     # --- the hub -----------------------------------------------------------------------------------
 

@@ -158,6 +158,7 @@ class Retention(Section, frozen=True, kw_only=True):
     dead_letter_s: Seconds = 7_776_000.0  #: tasks in the dead letter
     idempotency_s: Seconds = 604_800.0  #: keys of submits; never before their task
     mailbox_s: Seconds = 604_800.0  #: unread mail
+    messages_s: Seconds = 2_592_000.0  #: what was said, with its threads and indexes
     audit_s: Seconds = 31_536_000.0  #: records of what administrators did
     journal_s: Seconds = 3_600.0  #: entries, once they are archived and a snapshot has them
 
@@ -171,6 +172,19 @@ class Compaction(Section, frozen=True, kw_only=True):
         0.5  #: of the file's pages; from it on the file is rewritten
     )
     free_bytes: Bytes = 256 << 20  #: and only when so much can be given back
+
+
+class Mailbox(Section, frozen=True, kw_only=True):
+    max: Annotated[int, Meta(ge=1, le=100_000)] = (
+        1_000  #: unacknowledged messages of one agent; beyond it the oldest are dropped, with an alert
+    )
+    ahead: Annotated[int, Meta(ge=1, le=10_000)] = 256  #: messages a session is sent beyond its last ack
+    ahead_bytes: Bytes = 1 << 20  #: and their bytes; one message may be larger
+
+
+class Channels(Section, frozen=True, kw_only=True):
+    history: Annotated[int, Meta(ge=1, le=100_000)] = 200  #: posts kept in the history of one channel
+    max: Count = 10_000  #: channels; over it no more can be made
 
 
 class Compat(Section, frozen=True, kw_only=True):
@@ -201,6 +215,8 @@ class Config(Section, frozen=True, kw_only=True):
     archive: Archive = Archive()
     retention: Retention = Retention()
     compaction: Compaction = Compaction()
+    mailbox: Mailbox = Mailbox()
+    channels: Channels = Channels()
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()

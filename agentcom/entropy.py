@@ -19,5 +19,14 @@ class SystemEntropy:
 
     def task_id(self, now_ms: int) -> str:
         """`task-`, 48 bits of milliseconds, 32 bits that rise within a millisecond from a random start."""
+        return f"task-{self._next(now_ms):020x}"
+
+    def message_id(self, now_ms: int) -> str:
+        """`msg-` and a number made likewise, so that the order of ids is the order of time; and 32 more bits, as many
+        actors make such ids at once.
+        """
+        return f"msg-{self._next(now_ms):020x}{self._random.getrandbits(32):08x}"
+
+    def _next(self, now_ms: int) -> int:
         self._last = max(self._last + 1, now_ms << 32 | self._random.getrandbits(30))
-        return f"task-{self._last:020x}"
+        return self._last

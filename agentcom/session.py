@@ -25,7 +25,8 @@ from agentcom.answers import error
 from agentcom.backoff import delay_s
 from agentcom.endpoint import CODECS, is_local, tls_of, ws_url
 from agentcom.protocol import errors, frames
-from agentcom.session_state import Event, Saved, SessionState, Todo
+from agentcom.session_mail import SessionMail
+from agentcom.session_state import Event, Heard, Saved, SessionState, Todo
 
 #: Close codes and pre-welcome error codes after which a client does not come back by itself.
 FATAL_CLOSES: dict[int, tuple[errors.Code, str]] = {
@@ -52,8 +53,10 @@ class Outbox(Protocol):
     async def save(self, saved: Saved) -> None: ...
 
 
-class AgentSession:
-    """One agent's session. `alive(task_id)` tells heartbeats whether the work's process lives."""
+class AgentSession(SessionMail):
+    """One agent's session. `alive(task_id)` tells heartbeats whether the work's process lives. `want=["presence"]`
+    asks for `Presence` events.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class AgentSession:
         client: frames.ClientInfo | None = None,
         backoff_s: tuple[float, float] = (0.2, 30.0),
         ca_file: str = "",
+        want: Sequence[str] = (),
     ) -> None:
         self.url = ws_url(url)
         self.agent_id = agent_id
@@ -85,8 +89,10 @@ class AgentSession:
         self._takeover = takeover
         self._client = client or frames.ClientInfo("agentcom.client")
         self._backoff_s = backoff_s
+        self._want = list(want)
         self._rng = random.Random()  # noqa: S311  # jitter, not a secret
         self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._mail: asyncio.Queue[Heard | BaseException | None] = asyncio.Queue()
         self._lock = asyncio.Lock()
         self._ws: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -116,7 +122,7 @@ class AgentSession:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._events.put_nowait(None)
+        self._ended(None)
 
     def __aiter__(self) -> Self:
         return self
@@ -217,7 +223,11 @@ class AgentSession:
         except asyncio.CancelledError:
             raise
         except Exception as exc:  # noqa: BLE001  # handed to whoever iterates, who cannot go on without us
-            self._events.put_nowait(exc)
+            self._ended(exc)
+
+    def _ended(self, why: BaseException | None) -> None:
+        self._events.put_nowait(why)
+        self._mail.put_nowait(why)
 
     def _lasted(self, began: float) -> bool:
         """Whether the connection begun then was a good one; only such a one makes us eager again."""
@@ -294,7 +304,8 @@ class AgentSession:
             capabilities=self._capabilities,
             client=self._client,
             takeover=self._takeover,
-            resume=frames.Resume(tasks=self.state.listed(self._alive)),
+            want=self._want,
+            resume=frames.Resume(tasks=self.state.listed(self._alive), acked_seq=self.state.talk.acked),
         )
 
     def _closed(self, exc: ConnectionClosed) -> str:
@@ -338,7 +349,10 @@ class AgentSession:
 
     def _tell(self, todo: Todo) -> None:
         for event in todo.events:
-            self._events.put_nowait(event)
+            if isinstance(event, Heard):
+                self._mail.put_nowait(event)
+            else:
+                self._events.put_nowait(event)
         for again in todo.again:
             task = asyncio.create_task(self._resend(again.id, again.after_ms / 1000))
             self._later.add(task)

@@ -3,7 +3,7 @@
 Feed it the hub's frames, the user's reports and `tick`s; after each call `take()` tells what to keep on disk,
 then send, then tell the user, in that order. A task is listed until its final report was answered; reports
 stay pending until answered and are sent again after each `welcome`, before an abort is obeyed.
-May import: msgspec, agentcom.protocol.
+May import: msgspec, agentcom.protocol, agentcom.session_talk.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from agentcom.protocol import frames
 from agentcom.protocol.errors import CALLER_LATER
+from agentcom.session_talk import News, Talk
 
 Report = (
     frames.TaskAccept | frames.TaskReject | frames.TaskBlock | frames.TaskUnblock | frames.TaskComplete
@@ -81,6 +82,18 @@ class Refused(Event, frozen=True):
     error: frames.ErrorFrame
 
 
+class Heard(Event, frozen=True):
+    """A message came, or (`mailbox_gap`) some were removed before they could. `AgentSession.messages` hands it on."""
+
+    frame: News
+
+
+class Presence(Event, frozen=True):
+    """Who came, left and changed; told to a session that wants it."""
+
+    frame: frames.PresenceFrame
+
+
 class Online(Event, frozen=True):
     welcome: frames.Welcome
 
@@ -113,6 +126,7 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 0
     tasks: tuple[Entry, ...] = ()
     reports: tuple[Report, ...] = ()
+    acked: int = 0  #: of the mailbox, in this epoch
 
 
 class Todo(msgspec.Struct, frozen=True):
@@ -138,6 +152,8 @@ class SessionState:
         self._sends: list[frames.InboundFrame] = []
         self._events: list[Event] = []
         self._again: list[Again] = []
+        self.talk = Talk(self._say, lambda news: self._events.append(Heard(news)))
+        self.talk.seen = self.talk.acked = saved.acked
 
     # --- what to do --------------------------------------------------------------------------------
 
@@ -147,7 +163,8 @@ class SessionState:
         return todo
 
     def saved(self) -> Saved:
-        return Saved(self.epoch, self._number, tuple(self.tasks.values()), tuple(self._reports.values()))
+        tasks, reports = tuple(self.tasks.values()), tuple(self._reports.values())
+        return Saved(self.epoch, self._number, tasks, reports, self.talk.acked)
 
     def listed(self, alive: Callable[[str], bool]) -> list[frames.HeldTask]:
         return [
@@ -188,7 +205,13 @@ class SessionState:
             self._sends.append(frames.TaskStopped(task_id=task_id, generation=generation))
         return True
 
+    def ack(self, seq: int) -> None:
+        """Messages up to `seq` were dealt with: they will not come again."""
+        self._dirty |= seq > self.talk.acked
+        self.talk.ack(seq)
+
     def resend(self, report_id: str) -> None:
+        self.talk.again(report_id)
         report = self._reports.get(report_id)
         if report is not None and self.online:
             self._send(report)
@@ -209,6 +232,11 @@ class SessionState:
     # --- the hub's frames ----------------------------------------------------------------------------
 
     def receive(self, frame: frames.OutboundFrame) -> None:
+        of_talk, after_ms = self.talk.received(frame)
+        if after_ms and isinstance(frame, frames.ErrorFrame):
+            self._again.append(Again(frame.re, after_ms))
+        if of_talk:
+            return
         match frame:
             case frames.TaskAssign():
                 self._on_assign(frame)
@@ -222,12 +250,15 @@ class SessionState:
                 self._on_welcome(frame)
             case frames.TaskCancel():
                 self._on_cancel(frame)
+            case frames.PresenceFrame():
+                self._events.append(Presence(frame))
             case frames.TaskAnswer():
                 self._on_answer(frame)
 
     def _on_welcome(self, welcome: frames.Welcome) -> None:
         self.online = True
-        self._dirty |= self.epoch != welcome.epoch
+        other_epoch = self.epoch != welcome.epoch
+        self._dirty |= other_epoch
         self.epoch = welcome.epoch
         for verdict in welcome.tasks:
             if verdict.action == "continue":
@@ -235,6 +266,7 @@ class SessionState:
         self._events.append(Online(welcome))
         for report in self._reports.values():
             self._send(report)
+        self.talk.welcomed(other_epoch=other_epoch)
         self._on_aborts((v.task_id, v.generation, v.reason) for v in welcome.tasks if v.action == "abort")
 
     def _renumber(self, task_id: str, generation: int) -> None:
@@ -334,6 +366,10 @@ class SessionState:
         if self.online:
             self._send(report)
         return True
+
+    def _say(self, frame: frames.InboundFrame) -> None:
+        if self.online:
+            self._sends.append(frame)
 
     def _send(self, report: Report) -> None:
         self._sent_in[report.id] = self._round

@@ -23,6 +23,7 @@ from agentcom.store.errors import StoreError
 from agentcom.store.findings import Problem
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
+from agentcom.store.migrations import Underway
 from agentcom.store.opening import Told, open_store, patiently, see_room
 from agentcom.store.restore import Folders, Record
 from agentcom.store.restore_plan import Lost, Target
@@ -121,12 +122,16 @@ def start(config: Config, folder: Path) -> Started:
     except BaseException:
         os.close(lock)
         raise
-    env = open_store(store_settings(config, str(folder)), lock)
+    env = open_store(store_settings(config, str(folder)), lock, _tell_of_migration)
     restore.clear_scratch(layout)
     layout.pardon()
     for path in layout.sweep():
         log.info("store.swept", folder=str(path))
     return Started(env, env.meta("epoch") or 1, recent(layout))
+
+
+def _tell_of_migration(at: Underway) -> None:
+    log.info("store.migrating", before=at.before, after=at.after, step=at.step, changes=at.changes, of=at.of)
 
 
 def recent(layout: Layout) -> Record | None:

@@ -1,6 +1,6 @@
 """The command line: which measurements, at which depths, and where the results go.
 
-May import: argparse, benchmarks.{hub, machine, mix, report, suite}.
+May import: argparse, benchmarks.{durability, hub, machine, mix, report, suite}.
 """
 
 import argparse
@@ -13,16 +13,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import machine, mix, report
+from benchmarks import durability, machine, mix, report
 from benchmarks.hub import LAUNCH, ROOT, Hub
 from benchmarks.suite import (
+    DURABILITY,
     HUBLESS,
+    MESSAGES,
     PEERS,
     STORE,
     WHAT,
     Options,
     Suite,
     measure,
+    measure_durability,
+    measure_messages,
     measure_peers,
     measure_store,
 )
@@ -36,13 +40,16 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser(
         prog="python -m benchmarks", description="How fast the hub is, and how far from its aims."
     )
-    parse.add_argument("what", nargs="*", choices=[*WHAT, "signatures", "all"], default="all", metavar="WHAT",
-                       help=f"{', '.join(WHAT)}, signatures, or all (default)")  # fmt: skip
+    families = [*WHAT, "signatures", MESSAGES, DURABILITY]
+    parse.add_argument("what", nargs="*", choices=[*families, "all"], default="all", metavar="WHAT",
+                       help=f"{', '.join(families)}, or all (default)")  # fmt: skip
     parse.add_argument(
         "--depth", nargs="+", type=int, metavar="N", help="tasks in the queue (default: 100 10000)"
     )
     parse.add_argument(
-        "--slow", action="store_true", help=f"also at depth {DEEPEST:,}, and `all` includes signatures"
+        "--slow",
+        action="store_true",
+        help=f"also at depth {DEEPEST:,}, and `all` includes signatures, {MESSAGES} and {DURABILITY}",
     )
     parse.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default: 10)")
     parse.add_argument(
@@ -96,7 +103,7 @@ def chosen(arguments: argparse.Namespace) -> frozenset[str]:
     """Submits are compared with their peers, so they bring them along."""
     asked = {arguments.what} if isinstance(arguments.what, str) else set(arguments.what)
     if "all" in asked or not asked:
-        asked |= {*WHAT, "signatures"} if arguments.slow else set(WHAT)
+        asked |= {*WHAT, "signatures", MESSAGES, DURABILITY} if arguments.slow else set(WHAT)
     if "submit" in asked:
         asked.add(PEERS)
     return frozenset(asked - {"all"})
@@ -112,9 +119,15 @@ def _measure_all(
         yield measure_peers(Hub(folder / PEERS, command, sets), options, say)
     if STORE in what:
         yield measure_store(Hub(folder / STORE, command, sets), options, say)
+    if MESSAGES in what:
+        yield measure_messages(Hub(folder / MESSAGES, command, sets), options, say)
     for depth in depths(arguments) if what & at_depth else []:
         say(f"depth {depth:,}")
         yield measure(Hub(folder / f"depth-{depth}", command, sets), depth, mix.Mix(), options, say)
+    for depth in depths(arguments) if DURABILITY in what else []:
+        say(f"durability at depth {depth:,}")
+        hub = Hub(folder / f"{DURABILITY}-{depth}", command, [*sets, *durability.SETS])
+        yield measure_durability(hub, depth, options, say)
     if "signatures" in what:
         say(f"{arguments.signature_tasks:,} tasks over {arguments.signatures:,} signatures")
         hub = Hub(folder / "signatures", command, sets)

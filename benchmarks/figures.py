@@ -44,10 +44,24 @@ KINDS: dict[str, Kind] = {
     "latency20.p50": Kind("submit to assigned, 20/s, median", "ms", flat=True),
     "latency20.p99": Kind("  p99", "ms"),
     "latency20.max": Kind("  max", "ms"),
+    "direct500.p50": Kind("direct message, 500/s, median", "ms", aim=2.5),
+    "direct500.p99": Kind("  p99", "ms", aim=15),
+    "direct500.max": Kind("  max", "ms"),
+    "direct.rate": Kind("direct messages, 8 pairs", "/s", True, 5_000),
+    "direct.p50": Kind("  sent to received, median", "ms"),
+    "direct.p99": Kind("  sent to received, p99", "ms"),
+    "posts.rate": Kind("posts to 200 agents, deliveries", "/s", True, 40_000),
+    "posts.p50": Kind("  sent to received, median", "ms"),
+    "posts.p99": Kind("  sent to received, p99", "ms"),
     "memory.growth": Kind("RssAnon growth by the queue", "MB", aim=150, aim_from_depth=1_000_000),
     "memory.start": Kind("RssAnon of an empty hub", "MB"),
     "memory.restarted": Kind("RssAnon after the restart", "MB"),
-    "restart.seconds": Kind("kill -9 to serving again", "s"),
+    "restart.seconds": Kind("kill -9 to serving again", "s", aim=10, aim_from_depth=1_000_000),
+    "restart.clean": Kind("orderly stop, start to serving", "s", aim=3, aim_from_depth=1_000_000),
+    "verify.rate": Kind("verify beside an idle hub", "MB/s", True, 100, aim_from_depth=100_000),
+    "snapshot.share": Kind("submits left beside a snapshot", "x", True, 0.8),
+    "snapshot.seconds": Kind("  it took", "s"),
+    "snapshot.size": Kind("  its size", "MB"),
     "fill.rate": Kind("fill by batches of 500", "/s", True),
     "disk.size": Kind("data folder, filled", "MB"),
     "signatures.rate": Kind("life cycles, many signatures", "/s", True, 1_500),
@@ -76,6 +90,7 @@ KINDS: dict[str, Kind] = {
     "store64_busy.rate": Kind("  beside a busy loop", "/s", True),
     "store64_busy.p50": Kind("  its median", "ms"),
     "store64_busy.p99": Kind("  its p99", "ms", aim=10),
+    "store64_busy.queued": Kind("  a thread waited for a core", "%"),
     "store512.rate": Kind("store alone, 512 writers", "/s", True),
     "store512.of_lmdb": Kind("  commits to a bare one", "x", True, 20),
     "store512.of_sqlite": Kind("  commits to one of SQLite", "x", True),
@@ -152,7 +167,10 @@ def of_latency(name: str, depth: int, outcome: Outcome) -> list[Figure]:
 
 def of_commits(name: str, depth: int, outcome: Outcome) -> list[Figure]:
     """Without what the load process reported: there was none, and no hub."""
-    return [msgspec.structs.replace(figure, detail=None) for figure in of_rate(name, depth, outcome)]
+    figures = [msgspec.structs.replace(figure, detail=None) for figure in of_rate(name, depth, outcome)]
+    if f"{name}.queued" in KINDS:
+        figures.append(Figure(name=f"{name}.queued", depth=depth, value=outcome.queued * 100))
+    return figures
 
 
 def shares(figures: Sequence[Figure]) -> list[Figure]:

@@ -119,6 +119,9 @@ class Hub:
         token: str = self._json(self.http.post("/api/onboard/register", json=body))["token"]
         return token
 
+    def make_channel(self, name: str) -> None:
+        self._json(self.http.post("/api/channels", json={"name": name}))
+
     def _json(self, response: httpx.Response) -> Any:
         if response.status_code not in (200, 201):
             raise HubError(

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from benchmarks import mix, specs, wire
+from benchmarks import messages, mix, specs, wire
 from benchmarks.fleet import Agent
 from benchmarks.meter import Meter
 
@@ -228,6 +228,9 @@ LOADS: dict[type[specs.Spec], Callable[[Any, Meter], Awaitable[None]]] = {
     specs.Batch: batch,
     specs.Lifecycle: lifecycle,
     specs.Latency: latency,
+    specs.DirectRate: messages.at_a_rate,
+    specs.DirectPairs: messages.pairs,
+    specs.Posts: messages.posts,
 }
 
 

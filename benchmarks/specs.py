@@ -74,7 +74,34 @@ class Latency(Spec, frozen=True, kw_only=True, tag="latency"):
     warmup_s: float
 
 
-AnySpec = Fill | Submit | Batch | Lifecycle | Latency
+class Talk(Spec, frozen=True, kw_only=True):
+    """Base of the loads of messages."""
+
+    agents: list[AgentPlan]
+    seconds: float
+    warmup_s: float
+
+
+class DirectRate(Talk, frozen=True, kw_only=True, tag="direct_rate"):
+    """Open loop: direct messages at `rate` a second; half of the agents send, half receive."""
+
+    rate: float
+
+
+class DirectPairs(Talk, frozen=True, kw_only=True, tag="direct_pairs"):
+    """Closed loop: as many direct messages as go, each sender with `ahead` on their way."""
+
+    ahead: int = 8
+
+
+class Posts(Talk, frozen=True, kw_only=True, tag="posts"):
+    """Closed loop: the first agent posts to a channel that the others subscribe to; deliveries are counted."""
+
+    channel: str
+    ahead: int = 4
+
+
+AnySpec = Fill | Submit | Batch | Lifecycle | Latency | DirectRate | DirectPairs | Posts
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +116,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     load_cpu: float = 0.0  #: cores the load process used while measuring
     late_ms: float = (
         0.0  #: p99 of how late an open loop sent; above a millisecond or two the load process was the limit
+    )
+    queued: float = (
+        0.0  #: of the time some thread of the measured process waited for a core; 0 where it was not read
     )
     errors: int = 0
     first_errors: list[str] = []

@@ -71,9 +71,13 @@ class Tally:
     def __init__(self) -> None:
         self.durations: list[float] = []
         self.seconds = 0.0
+        self.waited = 0.0  #: seconds that threads of this process waited for a core meanwhile
 
     def outcome(self) -> Outcome:
-        return Outcome(count=len(self.durations), seconds=self.seconds, spread=spread(self.durations))
+        queued = self.waited / self.seconds if self.seconds else 0.0
+        return Outcome(
+            count=len(self.durations), seconds=self.seconds, spread=spread(self.durations), queued=queued
+        )
 
 
 # --- the store, by its actor ---------------------------------------------------------------------------
@@ -146,11 +150,12 @@ class Hall:
             for writer in working:
                 writer.begin(Tally())
             await asyncio.sleep(WARMUP_S)
-            began = time.perf_counter()
+            began, waited = time.perf_counter(), waited_for_cores()
             for writer in working:
                 writer.tally = tally
             await asyncio.sleep(seconds)
             tally.seconds += time.perf_counter() - began
+            tally.waited += waited_for_cores() - waited
             for writer in working:
                 writer.tally = None
             await asyncio.gather(*(writer.idle.wait() for writer in working))
@@ -158,6 +163,15 @@ class Hall:
     async def close(self) -> None:
         await self.root.stop()
         await self.base.aclose()
+
+
+def waited_for_cores() -> float:
+    """Seconds in which threads of this process could have run and had no core; 0 where the kernel does not tell.
+
+    This, and not the store, is the tail of a commit's time where other programs keep the cores busy.
+    """
+    files = Path("/proc/self/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e9
 
 
 @contextlib.asynccontextmanager

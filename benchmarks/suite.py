@@ -3,7 +3,7 @@
 Fill, then what leaves the queue as deep as it was (latency, life cycle), then `kill -9` and restart, then
 what makes it deeper (submit, batch); the peers right after the submits they are compared with. The last
 check is the promise: no acknowledged task is missing.
-May import: msgspec, benchmarks.{figures, hub, mix, peers, profiling, specs, store}.
+May import: msgspec, agentcom.store.errors, benchmarks.{durability, figures, hub, mix, peers, profiling, specs, store}.
 """
 
 import subprocess
@@ -15,14 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import mix, peers, specs, store
+from agentcom.store.errors import StoreError
+from benchmarks import durability, mix, peers, specs, store
 from benchmarks.figures import Figure, of_commits, of_latency, of_rate, shares
 from benchmarks.hub import ROOT, Hub, HubError
 from benchmarks.profiling import profiled
 
 AGENTS = 8
 RATES = (20, 100)
-PEERS, STORE = "peers", "store"
+PEERS, STORE, MESSAGES, DURABILITY = "peers", "store", "messages", "durability"
+RECEIVERS = 200
 WHAT = ("submit", "batch", "lifecycle", "latency", PEERS, STORE)
 HUBLESS = (PEERS, STORE)
 """What needs no hub."""
@@ -79,6 +81,69 @@ class Suite:
         self._attempt(STORE, self._store)
         self._calibrate("python.after")
 
+    def messages(self) -> None:
+        """Agents that talk, on a hub without tasks."""
+        self._calibrate("python.before")
+        self._hub.start()
+        self._attempt(MESSAGES, self._talk)
+        self._hub.stop()
+        self._calibrate("python.after")
+
+    def _talk(self) -> None:
+        seconds, warmup_s = self._options.seconds, self._options.warmup_s
+        plans = self._agents([()] * (2 * AGENTS))
+        rate = specs.DirectRate(
+            target=self._target(), agents=plans, rate=500, seconds=seconds, warmup_s=warmup_s
+        )
+        self.figures += of_latency("direct500", self._depth, self._load(rate, "direct messages at 500/s"))
+        pairs = specs.DirectPairs(
+            target=self._target(),
+            agents=self._agents([()] * (2 * AGENTS)),
+            seconds=seconds,
+            warmup_s=warmup_s,
+        )
+        self.figures += of_rate("direct", self._depth, self._load(pairs, "direct messages"))
+        self._hub.make_channel("bench")
+        posts = specs.Posts(
+            target=self._target(),
+            agents=self._agents([()] * (RECEIVERS + 1)),
+            channel="bench",
+            seconds=seconds,
+            warmup_s=warmup_s,
+        )
+        self.figures += of_rate("posts", self._depth, self._load(posts, "posts to a channel"))
+
+    def durable(self) -> None:
+        """What keeping the data safe costs, at one depth."""
+        self._start_and_fill("", "", "", "disk.size")
+        self._hub.stop(deadline_s=120.0)
+        self._say("start again after an orderly stop")
+        self._figure("restart.clean", self._hub.start(ready_s=600))
+        self._attempt("verify", self._verify)
+        self._attempt("snapshot", self._snapshot)
+        self._restart("restart.seconds", "")
+        self._hub.stop()
+
+    def _verify(self) -> None:
+        self._say("verify, beside the idle hub")
+        self._figure("verify.rate", durability.verify_rate(self._hub.data))
+
+    def _snapshot(self) -> None:
+        self._say("submits beside a snapshot, which is stopped and continued in turns")
+        seconds = min(3.0, self._options.seconds)
+
+        def piece() -> float:
+            spec = specs.Submit(target=self._target(), seconds=seconds, warmup_s=0.5)
+            outcome = run_load(spec)
+            self._acknowledged += outcome.acknowledged
+            self._judge(outcome, "submit beside a snapshot")
+            return outcome.rate
+
+        cost = durability.snapshot_cost(self._hub, piece)
+        self._figure("snapshot.share", cost.share)
+        self._figure("snapshot.seconds", cost.seconds)
+        self._figure("snapshot.size", cost.megabytes)
+
     def many_signatures(self) -> None:
         """The life cycle on many signatures."""
         self._start_and_fill("", "signatures.growth", "signatures.fill", "")
@@ -95,7 +160,7 @@ class Suite:
         """A measurement that fails is reported, and the others go on."""
         try:
             measure()
-        except (HubError, LoadError, peers.PeerError) as exc:
+        except (HubError, LoadError, StoreError, peers.PeerError) as exc:
             self.errors.append(f"{what} at depth {self._depth:,}: {exc}")
 
     def _start_and_fill(self, start: str, growth: str, rate: str, disk: str) -> None:
@@ -267,6 +332,30 @@ def measure(hub: Hub, depth: int, plan: mix.Mix, options: Options, say: Say) -> 
         suite.many_signatures() if plan.signatures else suite.at_depth()
     except (HubError, LoadError) as exc:
         suite.errors.append(f"depth {depth:,}: {exc}")
+    finally:
+        hub.kill()
+    return suite
+
+
+def measure_messages(hub: Hub, options: Options, say: Say) -> Suite:
+    """What agents say to each other; no queue of tasks matters to it."""
+    suite = Suite(hub, 0, mix.Mix(), options, say)
+    try:
+        suite.messages()
+    except (HubError, LoadError) as exc:
+        suite.errors.append(f"messages: {exc}")
+    finally:
+        hub.kill()
+    return suite
+
+
+def measure_durability(hub: Hub, depth: int, options: Options, say: Say) -> Suite:
+    """The figures of durability at one depth, on a hub of their own."""
+    suite = Suite(hub, depth, mix.Mix(), options, say)
+    try:
+        suite.durable()
+    except (HubError, LoadError, StoreError) as exc:
+        suite.errors.append(f"durability at depth {depth:,}: {exc}")
     finally:
         hub.kill()
     return suite

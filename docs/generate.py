@@ -4,6 +4,7 @@ Each page is a function without arguments that returns its text; `PAGES` names t
 """
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from agentcom import config, exit_codes, keeping
 from agentcom.cli import admin, exits
 from agentcom.cli import main as agentcom
 from agentcom.core import routes
-from agentcom.protocol import errors, frames
+from agentcom.protocol import errors, frames, schema
 from sidecar import cli as sidecar_cli
 
 ROOT = Path(__file__).parent.parent
@@ -143,7 +144,8 @@ def frames_page() -> str:
         "One WebSocket at `/ws`, subprotocol `agentcom.v2.json` (text frames) or `agentcom.v2.msgpack` "
         "(binary). Every frame is an object with `type`. Unknown fields are ignored, wrong types refused "
         "by an `error` with the `path` of the field. A client may put `id` on any frame; the answer "
-        "carries it as `re`.\n",
+        "carries it as `re`. The same as JSON Schema: "
+        "[frames.schema.json](frames.schema.json), which a hub serves at `/schema/frames.json`.\n",
         "## From a client\n",
         *(_struct(each, each.__struct_config__.tag) for each in get_args(frames.InboundFrame)),
         "## From the hub\n",
@@ -160,9 +162,13 @@ def frames_page() -> str:
     return "\n".join(parts)
 
 
+def frames_json() -> str:
+    return json.dumps(schema.frames_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
 _PARTS = (
     frames.Resume, frames.HeldTask, frames.ClientInfo, frames.TaskResult, frames.Check, frames.Verdict,
-    frames.Abort, frames.Previous,
+    frames.Abort, frames.Previous, frames.Present,
 )  # fmt: skip
 
 
@@ -360,6 +366,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "cli.md": cli,
     "log-events.md": log_events,
+    "frames.schema.json": frames_json,
 }
 
 

@@ -67,6 +67,7 @@ class Supervised(Actor):
     _sv_supervisor: ActorAddress | None = None
     _sv_registry: ActorAddress | None = None
     _sv_phase = "new"  # new, waiting, starting, ready, ended
+    _sv_begun = False  # on_start was called: before it there is no state that could have last words
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,9 +129,9 @@ class Supervised(Actor):
         self.send(up.address, msg)
         return True
 
-    def tell_child(self, supervisor: str, child: str, msg: object) -> bool:
-        """Mail for a dynamic child goes by way of its supervisor, which starts it if need be."""
-        return self.tell(supervisor, To(child, msg))
+    def tell_child(self, supervisor: str, child: str, msg: object, *, wake: bool = True) -> bool:
+        """Mail for a dynamic child goes by way of its supervisor, which starts it if need be (with `wake`)."""
+        return self.tell(supervisor, To(child, msg, wake))
 
     def after(self, seconds: float, payload: object) -> None:
         self.wakeupAfter(timedelta(seconds=max(0.0, seconds)), payload)
@@ -196,7 +197,7 @@ class Supervised(Actor):
     def _sv_start_if_met(self) -> None:
         if self._sv_phase != "waiting" or not self._sv_needs_met():
             return
-        self._sv_phase = "starting"
+        self._sv_phase, self._sv_begun = "starting", True
         early = [self._sv_ups[name] for name in self.soft_needs if name in self._sv_ups]
         self.on_start(self.args)
         for up in early:
@@ -253,6 +254,10 @@ class Supervised(Actor):
         if cut_short:
             self._sv_leave()
         answer_unavailable(self.send, msg)
+        if self._sv_begun:
+            self._sv_last_words()
+
+    def _sv_last_words(self) -> None:
         try:
             self.on_crash()
         except Exception:

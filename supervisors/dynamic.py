@@ -30,6 +30,7 @@ from supervisors.messages import (
     StayAwake,
     TerminateChild,
     To,
+    ToEach,
     answer_unavailable,
 )
 from supervisors.parent import Live, Parent
@@ -69,9 +70,12 @@ class DynamicSupervisor(Parent):
 
     def on_message(self, msg: Any, sender: ActorAddress) -> None:
         if type(msg) is To:  # nearly all mail
-            self._forward(msg.name, msg.message)
+            self._forward(msg)
             return
         match msg:
+            case ToEach(mail):
+                for each in mail:
+                    self._forward(each)
             case MaySleep(name):
                 self._event(name, lives.on_may_sleep)
             case StayAwake(name):
@@ -96,10 +100,13 @@ class DynamicSupervisor(Parent):
 
     # ── mail ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _forward(self, name: str, message: Any) -> None:
+    def _forward(self, mail: To) -> None:
+        name, message = mail.name, mail.message
         member = self._members.get(name)
         if member is not None and member.life.phase == "up":
             self.send(self._live[name].address, message)
+        elif not mail.wake:
+            return
         elif (member := self._admit(name)) is None or not self._keep(name, member, message):
             answer_unavailable(self.send, message)
         else:

@@ -160,6 +160,15 @@ class To(Note, frozen=True):
 
     name: str
     message: Any
+    wake: bool = (
+        True  #: without it the mail is dropped for a child that is not up: it finds the news by itself
+    )
+
+
+class ToEach(Note, frozen=True):
+    """Mail for many dynamic children, each with its own `wake`."""
+
+    mail: tuple[To, ...]
 
 
 class MaySleep(Note, frozen=True):

@@ -6,7 +6,8 @@ inside the root's 5 is 11 x 6 x 6 crashes), so each level is chosen for what its
 - a lane or the scheduler crashes alone and comes back in milliseconds: 10 in 30 s is a bug that does not go away,
   while a burst of one bad message redelivered by several clients stays below it;
 - `tasks` is rest_for_one (the scheduler knows only what lanes told it): 5 in 60 s;
-- an agent's actor has a budget of its own, 5 in 60 s, then quarantine: one agent's data, not the hub, is at fault;
+- an agent's or a channel's actor has a budget of its own, 5 in 60 s, then quarantine: one agent's data, not the hub,
+  is at fault;
 - the root starts everything after the crashed child anew, gateway included: 5 in 120 s. OTP's 1 in 5 s would end
   the hub on two unrelated crashes; far more would hide a hub that serves nobody.
 
@@ -18,8 +19,9 @@ from typing import Any
 
 from actors.agent import AgentArgs
 from actors.archive import ArchiveArgs
+from actors.channel import ChannelArgs
 from actors.compaction import CompactionArgs
-from actors.directory import DirectoryArgs
+from actors.directory import DirectoryArgs, mail_rules
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
@@ -27,7 +29,9 @@ from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
 from agentcom.config import Config
+from agentcom.core.channel import ChannelRules
 from agentcom.core.compaction import RewriteRules
+from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Condition, Keep
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
@@ -84,7 +88,8 @@ def hub_tree(
             worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
             worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
             supervisor("tasks", _tasks(config, folder, policy)),
-            dynamic("agents", _agents(folder, policy, epoch)),
+            dynamic("agents", _agents(folder, policy, epoch, mail_rules(config))),
+            dynamic("channels", _channels(config, folder)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
             supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability()),
@@ -119,8 +124,14 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     )
 
 
-def _agents(folder: str, policy: Policy, epoch: int) -> DynamicSpec:
-    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch))
+def _agents(folder: str, policy: Policy, epoch: int, mail: MailRules) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch, mail))
+    return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
+
+
+def _channels(config: Config, folder: str) -> DynamicSpec:
+    rules = ChannelRules(history=config.channels.history, max_channels=config.channels.max)
+    template = worker("channel.", "actors.channel:ChannelActor", ChannelArgs(folder, rules))
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 

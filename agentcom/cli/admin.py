@@ -12,6 +12,7 @@ from agentcom.cli import (
     admin_migrate,
     admin_snapshots,
     admin_store,
+    admin_talk,
     admin_tasks,
     admin_verify,
 )
@@ -28,7 +29,8 @@ def main() -> None:
 
 
 GROUPS = (
-    admin_tasks, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data, admin_migrate,
+    admin_tasks, admin_talk, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data,
+    admin_migrate,
 )  # fmt: skip
 for group in GROUPS:
     for command in group.COMMANDS:

@@ -27,7 +27,9 @@ Json = dict[str, Any]
 def migrate_command(data: Path, dry: bool, as_json: bool) -> None:
     """Bring the store of a stopped hub to what this release writes. A hub does it by itself when it starts."""
     try:
-        found = Tool("migrating").run({"folder": str(data.absolute()), "dry": dry})
+        found = Tool("migrating", None if as_json else _tell).run(
+            {"folder": str(data.absolute()), "dry": dry}
+        )
     except ToolFailed as error:
         raise exits.Failed(error.why, exits.REFUSED, error=error.kind, as_json=as_json) from error
     if as_json:
@@ -48,6 +50,11 @@ def said(found: Json, data: Path, *, dry: bool) -> list[str]:
     if dry:
         lines.append("nothing was changed; before it is, the store is copied to the folder `aside`")
     return lines
+
+
+def _tell(at: Json) -> None:
+    of = f" of {at['of']:,}" if at["of"] else ""
+    click.echo(f"{at['before']} to {at['after']}: {at['step']}, {at['changes']:,}{of} rows", err=True)
 
 
 def _rows(step: Json, table: str) -> str:

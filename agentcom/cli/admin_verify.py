@@ -104,7 +104,7 @@ def _show(job: dict[str, Any], report: Report) -> None:
             made.add_row(name, f"{rows:,}")
     look.console().print(made)
     click.echo(f"{job['store']}: epoch {report.epoch}, up to journal entry {report.seq}")
-    click.echo(f"{report.pages:,} pages, {report.bytes / 1e6:,.1f} MB, walked in {report.seconds:.1f} s")
+    click.echo(f"{report.pages:,} pages, {report.bytes / 1e6:,.1f} MB; {_speed(report)}")
     click.echo(report.fold or "not folded: only the rows were asked for")
     for problem in report.problems:
         click.echo(f"PROBLEM {problem}")
@@ -112,6 +112,13 @@ def _show(job: dict[str, Any], report: Report) -> None:
         click.echo(f"and {report.more} more")
     if report.ok:
         click.echo("no problem was found")
+
+
+def _speed(report: Report) -> str:
+    """Of the bytes in use: a free page is not read."""
+    used = report.used / 1e6
+    rate = f" ({used / report.seconds:,.0f} MB/s)" if report.seconds >= 0.1 else ""
+    return f"{used:,.1f} MB in use, verified in {report.seconds:.1f} s{rate}"
 
 
 COMMANDS = (verify_command,)

@@ -9,13 +9,16 @@ May import: agentcom.core, agentcom.protocol.
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from agentcom.core.agent_mail import AgentMail
 from agentcom.core.agent_sessions import AgentSessions
 from agentcom.core.decision import Decision, Output
 from agentcom.core.hold import Hold, Reservation, Stopping
 from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
+    AckMailbox,
     AgentPresent,
     Answered,
+    Appended,
     Claim,
     Claimed,
     ClaimRefused,
@@ -26,6 +29,7 @@ from agentcom.core.messages import (
     Released,
     ReportDone,
     Reported,
+    SendMessage,
     SessionClosed,
     SessionFrame,
     SessionOpened,
@@ -33,11 +37,13 @@ from agentcom.core.messages import (
 )  # fmt: skip
 from agentcom.core.reports import FINAL_KIND
 from agentcom.protocol.frames import (
+    Ack,
     Drain,
     Draining,
     ErrorFrame,
     Heartbeat,
     HeldTask,
+    Send,
     Status,
     StatusUpdated,
     TaskAck,
@@ -54,13 +60,16 @@ ENDS = (TaskComplete, TaskFail)
 """After these reports their sender is free for any other task; after a reject it is not for that one."""
 
 
-class Agent(AgentSessions):
+class Agent(AgentSessions, AgentMail):
     """The decisions of one agent's actor."""
 
     # --- messages ----------------------------------------------------------------------------------
 
     def handle(self, message: Any, now: Now) -> Iterator[Decision]:
         """Every message an agent understands; what changed is announced last. Raises `TypeError` for any other."""
+        if type(message) is Appended:  # nothing that others are told of changes by it
+            yield from self.inbox.appended(message, now.ms)
+            return
         handler: Any = self._HANDLERS.get(type(message))
         if handler is None:
             raise TypeError(f"an agent does not understand {type(message).__name__}")
@@ -93,12 +102,15 @@ class Agent(AgentSessions):
     def tick(self, now: Now) -> Iterator[Decision]:
         if self.session and now.mono >= self.session.beat_at:
             yield from self.beat(self.session, now)
+        if now.mono >= self.inbox.flush_at:
+            yield self.inbox.flush(now.ms)
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
     def next_wake(self, mono: float) -> float:
         """When, after `mono`, time alone changes something; monotonic seconds."""
-        wake = min(self.show_at, self.session.beat_at if self.session else self.show_at)
+        beat_at = self.session.beat_at if self.session else self.show_at
+        wake = min(self.show_at, self.inbox.flush_at, beat_at)
         if self.stopping and mono < (late := self.stopping.since + self.policy.stop_s):
             wake = min(wake, late)
         return min(wake, self.rests_until) if self.rests_until > mono else wake
@@ -110,6 +122,7 @@ class Agent(AgentSessions):
         match said.frame:
             case Heartbeat() as beat:
                 yield from self._heartbeat(beat, now)
+                yield from self._tidy(now)
             case TaskStopped() as report:
                 yield from self._stopped(report, now)
             case TaskReport() as report:
@@ -117,6 +130,10 @@ class Agent(AgentSessions):
             case Status(status=status, id=re):
                 self.status = status
                 yield Decision(outputs=self._say(StatusUpdated(re=re)))
+            case Send() as send:
+                yield from self._said(send, now)
+            case Ack() as ack:
+                yield from self._ack(ack, now)
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
@@ -333,4 +350,5 @@ class Agent(AgentSessions):
         SessionOpened: AgentSessions._session_opened, SessionFrame: _frame,
         SessionClosed: AgentSessions._session_closed, Offer: _offered, Claimed: _claimed, ClaimRefused: _refused,
         Holding: _holding, ReportDone: _report_done, Released: _released, Answered: _answered,
+        SendMessage: AgentMail._asked_to_send, AckMailbox: AgentMail._asked_to_ack,
     }  # fmt: skip

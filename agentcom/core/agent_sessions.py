@@ -66,6 +66,8 @@ class AgentSessions(AgentState):
         self.verdicts, self.aborts = {}, {}
         self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
         yield self._keep(hello, now)._replace(outputs=replaced)
+        acked = hello.resume.acked_seq if hello.epoch == self.epoch else 0
+        yield from self.inbox.opened(opened.conn, acked, now.ms)
         yield from self._resume(hello, now)
 
     def _other_instance(self, opened: SessionOpened) -> tuple[Output, ...]:
@@ -117,10 +119,10 @@ class AgentSessions(AgentState):
         frame = Welcome(
             session=session.conn, agent_id=self.id, epoch=self.epoch, heartbeat_ms=int(self.policy.heartbeat_s * 1000),
             lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
-            tasks=list(self.verdicts.values()), re=session.hello_id,
+            tasks=list(self.verdicts.values()), re=session.hello_id, mailbox_pending=self.inbox.pending,
         )  # fmt: skip
         self.verdicts = {}
-        return (*self._say(frame), *self._push(now))
+        return (*self._say(frame), *self._push(now), *self.inbox.begin())
 
     def _session_closed(self, closed: SessionClosed, now: Now) -> Iterator[Decision]:
         if self.hello and self.hello.conn == closed.conn:
@@ -128,6 +130,7 @@ class AgentSessions(AgentState):
         if self.session is None or self.session.conn != closed.conn:
             return
         self.session = None
+        yield self.inbox.closed(now.ms)
         if self.hold:
             self.hold.acked = False
             if not closed.orderly:
@@ -184,6 +187,7 @@ class AgentSessions(AgentState):
             self.session.proven = True
         aborts = [Abort(task_id, generation, why) for (task_id, generation), why in self.aborts.items()]
         yield Decision(outputs=self._say(HeartbeatAck(abort=aborts, re=beat.id)))
+        yield from self.inbox.looked(now.ms)
 
     def _missing(self, listed: list[HeldTask], now: Now) -> Iterator[Decision]:
         """Absence speaks only of a task whose accept this actor acknowledged to this client before."""

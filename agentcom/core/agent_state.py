@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agentcom.core.decision import Output, Rows
+from agentcom.core.decision import Entropy, Output, Rows
 from agentcom.core.hold import Hold, Reservation, Stopping
+from agentcom.core.inbox import Inbox, MailRules
 from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     AgentGone,
@@ -16,6 +17,7 @@ from agentcom.core.messages import (
     AgentReady,
     AgentStatus,
     EndSession,
+    Fault,
     SessionOpened,
     ToSession,
 )
@@ -24,6 +26,7 @@ from agentcom.protocol.frames import CLOSE_CODES, Verdict
 from agentcom.protocol.rows import LANES, Lane, Seen
 
 Key = tuple[str, int]
+_MAIL = MailRules()
 KEEP_FINISHED = 8
 SHOW_S = 0.1
 """Presence hears of one agent's work at most so often: what lies between is of no use to whoever looks. What its
@@ -48,8 +51,22 @@ class Session(msgspec.Struct):
 class AgentState:
     """The memory of one agent's actor."""
 
-    def __init__(self, agent_id: str, incarnation: int, policy: Policy, rows: Rows, epoch: int) -> None:
+    def __init__(
+        self,
+        agent_id: str,
+        incarnation: int,
+        policy: Policy,
+        rows: Rows,
+        epoch: int,
+        mail: MailRules = _MAIL,
+        entropy: Entropy | None = None,
+    ) -> None:
         self.id = agent_id
+        self.mail_rules = mail
+        self.entropy = entropy
+        self.inbox = Inbox(agent_id, rows, mail)
+        self.tidied = 0  #: the hour in which figures were
+        self.admission: Fault | None = None  #: why nothing that writes is taken just now
         self.incarnation = incarnation
         self.policy = policy
         self.rows = rows

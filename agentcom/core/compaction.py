@@ -5,7 +5,7 @@ does not answer is left for the next round.
 May import: agentcom.protocol, msgspec.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,13 @@ def lacks_room(found: Found) -> str:
     )
 
 
+class Next(NamedTuple):
+    """What compaction does after a look at the file."""
+
+    step: Literal["rest", "rewrite", "fail"]
+    why: str = ""
+
+
 class Progress(msgspec.Struct):
     """Where compaction is, and what it did since the hub's start."""
 
@@ -59,6 +66,7 @@ class Progress(msgspec.Struct):
     done: int = 0  #: of these, how many have ended, well or not
     failures: int = 0  #: in a row, of rewrites
     problem: str = ""  #: why the last rewrite did not happen
+    held: str = ""  #: why nothing is removed for its age
     silent: tuple[str, ...] = ()  #: who did not answer in the round under way or the last one
     removed: dict[str, int] = {}
     found: Found = Found(0, 0, 0)
@@ -73,8 +81,10 @@ class Progress(msgspec.Struct):
     def is_wanted(self) -> bool:
         return self.asked > self.done
 
-    def begin(self) -> None:
-        self.stop, self.silent, self.state = 0, (), "removing what is old"
+    def begin(self, held: str = "") -> None:
+        """A round; one in which nothing may be removed goes to the look at the file at once."""
+        self.stop, self.silent, self.held = len(STOPS) if held else 0, (), held
+        self.state = "looking at the file" if held else "removing what is old"
 
     def ask(self) -> int:
         """The number of the next question."""
@@ -95,6 +105,19 @@ class Progress(msgspec.Struct):
             self.silent = (*self.silent, self.at)
         self.number += 1
         self.stop += 1
+
+    def judge(self, found: Found, rules: RewriteRules, *, rested: bool) -> Next:
+        """What follows from a look at the file. `rested`: the pause after a failed rewrite is over.
+
+        A rewrite that an operator wants does not wait for that, nor for its being worth it. The look at the start,
+        before any round, only tells.
+        """
+        self.found = found
+        wanted = self.is_wanted or (rested and is_worth_it(found, rules))
+        if self.state == "idle" or not wanted:
+            return Next("rest")
+        why = lacks_room(found)
+        return Next("fail", why) if why else Next("rewrite")
 
     def rewritten(self, last: RewriteView) -> None:
         self.last, self.problem, self.failures = last, "", 0
@@ -122,4 +145,4 @@ class Progress(msgspec.Struct):
     def alerts(self) -> tuple[str, ...]:
         rewrite = (f"the store's file could not be rewritten: {self.problem}",) if self.problem else ()
         silent = (f"{name} did not remove what is old when it was asked to" for name in self.silent)
-        return (*rewrite, *silent)
+        return (*rewrite, *((self.held,) if self.held else ()), *silent)

@@ -78,6 +78,8 @@ class Entropy(Protocol):
 
     def task_id(self, now_ms: int) -> str: ...
 
+    def message_id(self, now_ms: int) -> str: ...
+
 
 def sends(to: Any, *messages: Any) -> Iterator[Output]:
     return (Output(to, message) for message in messages)

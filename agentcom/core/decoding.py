@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from agentcom.core.messages import Fault
-from agentcom.protocol.bodies import NewTask
-from agentcom.protocol.frames import InboundFrame, TaskComplete
+from agentcom.protocol.bodies import NewMessage, NewPost, NewTask
+from agentcom.protocol.frames import InboundFrame, Send, TaskComplete
 
 Codec = Literal["json", "msgpack"]
 T = TypeVar("T")
@@ -26,6 +26,7 @@ _frames: dict[str, Callable[[bytes], Any]] = {
     "json": msgspec.json.Decoder(InboundFrame).decode,
     "msgpack": msgspec.msgpack.Decoder(InboundFrame).decode,
 }
+_WITH_PAYLOAD = frozenset({NewMessage, NewPost})
 _bodies: dict[type, Callable[[Any], Any]] = {}
 
 
@@ -45,6 +46,8 @@ def decode_frame(codec: str, data: bytes) -> Any:
     frame = _attempt(_frames[codec], data)
     if type(frame) is TaskComplete and frame.result.data:
         return not_plain(frame.result.data, "result.data") or frame
+    if type(frame) is Send:
+        return not_plain(frame.payload, "payload") or frame
     return frame
 
 
@@ -54,6 +57,8 @@ def decode_body(kind: type[T], data: bytes) -> T | Fault:
     if decode is None:
         decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
     body = _attempt(decode, data or b"{}")
+    if type(body) in _WITH_PAYLOAD and (fault := not_plain(body.payload, "payload")):
+        return fault
     if type(body) is NewTask and body.metadata and (fault := not_plain(body.metadata, "metadata")):
         return fault
     return body  # type: ignore[no-any-return]

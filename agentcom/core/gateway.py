@@ -16,12 +16,14 @@ from agentcom.core.messages import (
     Condition,
     ConnClosed,
     ConnOpened,
+    Deliver,
     EndSession,
     Fault,
     FrameIn,
     HttpIn,
     HubStopping,
     LimitChanged,
+    PresenceNews,
     Reply,
     RepoChanged,
     Several,
@@ -41,6 +43,10 @@ def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
 
 def on_up(state: State, name: str, rows: Rows) -> list[Output]:
     state.up.add(name)
+    if name == "presence":
+        return gateway_sessions.on_presence_up(state)
+    if name == "channels":
+        return gateway_sessions.on_channels_up(rows)
     return gateway_sessions.on_directory_up(state, rows) if name == "directory" else []
 
 
@@ -87,7 +93,10 @@ def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -
 
 
 def _condition(state: State, said: Condition, now: Now, _rows: Rows) -> list[Output]:
-    state.conditions[said.name] = said
+    if said.facts or said.alerts:
+        state.conditions[said.name] = said
+    else:
+        state.conditions.pop(said.name, None)
     if said.alerts:
         state.fired.setdefault(said.name, now.ms)
     else:
@@ -107,6 +116,8 @@ _HANDLERS: dict[type, Handler] = {
     HttpIn: gateway_http.on_request,
     FrameIn: _frame,
     ToSession: _to_session,
+    Deliver: lambda state, msg, now, rows: gateway_sessions.on_deliver(state, msg),
+    PresenceNews: lambda state, msg, now, rows: gateway_sessions.on_presence(state, msg),
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),

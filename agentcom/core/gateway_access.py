@@ -6,39 +6,15 @@ May import: agentcom.protocol, agentcom.core.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agentcom.core.asked import Asked
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.directory_tokens import csrf_of
-from agentcom.core.gateway_state import Now, Rows, State, authenticate, failed_login, refuse, token_hash
-from agentcom.core.messages import Administer, Fault, HttpIn, Reply
+from agentcom.core.gateway_state import Now, Rows, State, authenticate, failed_login, token_hash
+from agentcom.core.messages import Administer, Fault
 from agentcom.core.rates import Rate
-from agentcom.core.routes import Route
 from agentcom.protocol.bodies import Login
-from agentcom.protocol.rows import Token
 from agentcom.protocol.views import LimitsView, LoggedIn
-
-
-class Asked:
-    """One authorised request, on its way through the gateway."""
-
-    __slots__ = ("msg", "route", "who")
-
-    def __init__(self, msg: HttpIn, route: Route, who: Token | None) -> None:
-        self.msg, self.route, self.who = msg, route, who
-
-    @property
-    def subject(self) -> str:
-        return self.who.subject if self.who else ""
-
-    @property
-    def role(self) -> str:
-        return self.who.role if self.who else ""
-
-    def refuse(self, fault: Fault) -> list[Output]:
-        return refuse(self.msg.reply_to, self.msg.request, fault)
-
-    def reply(self, body: Any, status: int = 200) -> list[Output]:
-        return [Output(self.msg.reply_to, Reply(self.msg.request, body, status))]
 
 
 def _login(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:

@@ -12,12 +12,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agentcom.core import v1_http
+from agentcom.core import sending, v1_http
+from agentcom.core.asked import Asked
 from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
 from agentcom.core.directory_tokens import csrf_of
-from agentcom.core.gateway_access import ACCESS, Asked
+from agentcom.core.gateway_access import ACCESS
 from agentcom.core.gateway_state import (
     LANE_NAMES,
     NEEDED_TO_SERVE,
@@ -56,6 +57,7 @@ VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
 RECORDED = frozenset({"operate", "delegate", "maintain"})
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PARAM = re.compile(r"\{(\w+)")
 
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
@@ -122,6 +124,8 @@ def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
         return Fault("invalid_token", said)
     if asked.msg.csrf is not None and route.method != "GET" and asked.msg.csrf != csrf_of(asked.msg.token):
         return Fault("forbidden", "a write by a browser needs the header X-CSRF-Token", "x-csrf-token")
+    if route.own and who.role == "agent" and who.subject != asked.msg.args.get("agent_id"):
+        return Fault("forbidden", "an agent may ask only for what is its own")
     if who.role in route.roles or (route.compat and state.rules.compat_v1):
         return None
     if route.owner and _owns(who.subject, asked.msg.args.get("task_id", ""), rows):
@@ -274,7 +278,10 @@ def _read(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     query = _query(state, asked)
     if isinstance(query, Fault):
         return asked.refuse(query)
-    key = msg.args.get("task_id") or msg.args.get("pr_id") or ""
+    named = _PARAM.search(asked.route.path)
+    key = msg.args.get(named[1], "") if named else ""
+    if named and named[1] == "channel":
+        key = sending.channel_name(key)
     if "{" in asked.route.path and not _ID.fullmatch(key):
         return asked.refuse(Fault("not_found", "there is nothing of that name"))
     read = Read(
@@ -350,4 +357,8 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "ready": _ready,
     **ACCESS,
     "v1": v1_http.answer,
+    "send": sending.on_send,
+    "mailbox_ack": sending.on_mailbox_ack,
+    "channel": sending.on_channel,
+    "publish": sending.on_publish,
 }

@@ -10,6 +10,7 @@ import msgspec
 from agentcom.core.decision import Output
 from agentcom.core.decoding import convert_task, decode_frame, named, within_task
 from agentcom.core.directory_limits import overrides
+from agentcom.core.encoding import ENCODERS
 from agentcom.core.gateway_state import (
     Now,
     Rows,
@@ -22,19 +23,24 @@ from agentcom.core.gateway_state import (
 )
 from agentcom.core.limits import SIZE_STEP, Standing, ms, over
 from agentcom.core.messages import (
+    CarryOn,
     CloseConn,
     ConnClosed,
     ConnOpened,
+    Deliver,
     EndSession,
     Fault,
     FrameIn,
     FrameOut,
+    ManageChannel,
+    PresenceNews,
     SessionClosed,
     SessionFrame,
     SessionOpened,
     SubjectRevoked,
     TokenChanged,
     ToSession,
+    WatchPresence,
 )
 from agentcom.core.rates import Tier
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
@@ -45,18 +51,19 @@ from agentcom.protocol.frames import (
     ErrorFrame,
     Hello,
     RateLimitWarning,
+    Subscribe,
+    Subscribed,
     TaskSubmit,
     TaskSubmitted,
+    Unsubscribe,
+    Unsubscribed,
     Welcome,
 )
 from agentcom.protocol.rows import Token
 
-_encoders: dict[str, Any] = {
-    "json": msgspec.json.Encoder().encode,
-    "msgpack": msgspec.msgpack.Encoder().encode,
-}
-
 TICK_S = 5.0
+PRESENCE = "presence"
+"""What a `hello` wants, to be told who comes and goes."""
 HELLO_S = 10.0
 """A socket that has not said who it is by then is closed."""
 V1_IDENTIFY_S = 60.0
@@ -106,6 +113,8 @@ def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now,
     warning = _warning(session, client, tier, now) if client.is_near(tier, now.s) else []
     if type(frame) is TaskSubmit:
         return warning + _submit(state, session, frame, now, rows)
+    if type(frame) is Subscribe or type(frame) is Unsubscribe:
+        return warning + _channel(state, session, frame, now)
     if type(frame) is Hello:
         return _bad(state, session, Fault("invalid_state", "hello was already said"), now, frame.id)
     return [*warning, to_agent(session, SessionFrame(session.conn, frame))]
@@ -146,6 +155,7 @@ def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -
         error = _error(session, fault, frame.id)
         return [error, *close(state, session, "rate_limited", fault.message)]
     begin(session, frame.agent_id, secret, token)
+    session.wants = PRESENCE in frame.want
     told = msgspec.structs.replace(frame, token="")
     return [to_agent(session, SessionOpened(session.conn, told))]
 
@@ -201,13 +211,75 @@ def _submitted(state: State, conn: str, re: str, answer: Submitted | Fault) -> l
     return [_out(session, TaskSubmitted(task_id=answer.task_id, status=answer.status, re=re))]
 
 
+def _channel(state: State, session: Session, frame: Subscribe | Unsubscribe, now: Now) -> list[Output]:
+    """The channel's actor answers; what it then gets comes by its mailbox, so nothing of it is kept here."""
+    conn, re, name = session.conn, frame.id, frame.channel
+    verb: Any = "subscribe" if type(frame) is Subscribe else "unsubscribe"
+
+    def answered(body: Any) -> list[Output]:
+        open_still = state.sessions.get(conn)
+        if open_still is None:
+            return []
+        if isinstance(body, Fault):
+            return [_error(open_still, body, re)]
+        made = Subscribed if verb == "subscribe" else Unsubscribed
+        return [_out(open_still, made(channel=name, re=re))]
+
+    ask = ManageChannel(
+        reply_to=state.me, request=state.asked("channels", answered), channel=name, verb=verb, now_ms=now.ms,
+        by=session.agent_id,
+    )  # fmt: skip
+    return [Output(f"channels/channel.{name}", ask)]
+
+
+def on_channels_up(rows: Rows) -> list[Output]:
+    """Posts that a sender's commit left, and whose notice may have been lost with the hub: their channels are woken."""
+    names = {key[0]: None for key, _ in rows.scan("posts", (), limit=10_000)}
+    return [Output(f"channels/channel.{name}", CarryOn()) for name in names]
+
+
 def on_to_session(state: State, msg: ToSession) -> list[Output]:
     session = state.sessions.get(msg.conn)
     if session is None:
         return []
-    if type(msg.frame) is Welcome:
-        session.welcomed = True
-    return [_out(session, msg.frame)]
+    out = _out(session, msg.frame)
+    if type(msg.frame) is not Welcome:
+        return [out]
+    session.welcomed = True
+    return [out, Output("presence", WatchPresence(session.conn))] if session.wants else [out]
+
+
+def on_presence_up(state: State) -> list[Output]:
+    """It forgot who watches."""
+    wanting = (session.conn for session in state.sessions.values() if session.wants and session.welcomed)
+    return [Output("presence", WatchPresence(conn)) for conn in wanting]
+
+
+def on_presence(state: State, news: PresenceNews) -> list[Output]:
+    """Each frame is encoded once for each codec, whoever gets it."""
+    if news.conn:
+        session = state.sessions.get(news.conn)
+        if session is None:
+            return []
+        session.watching = True
+        return [_out(session, frame) for frame in news.frames]
+    watching = [session for session in state.sessions.values() if session.watching]
+    codecs = {session.codec for session in watching}
+    encoded = {codec: [ENCODERS[codec](frame) for frame in news.frames] for codec in codecs}
+    return [
+        Output(session.edge, FrameOut(session.conn, data))
+        for session in watching
+        for data in encoded[session.codec]
+    ]
+
+
+def on_deliver(state: State, msg: Deliver) -> list[Output]:
+    """A message that many may get: encoded once, whoever they are."""
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []
+    data = state.shared.encoded(session.codec, msg.seq, msg.message)
+    return [Output(session.edge, FrameOut(msg.conn, data))]
 
 
 def on_end_session(state: State, msg: EndSession) -> list[Output]:
@@ -319,7 +391,7 @@ def _error(session: Session, fault: Fault, re: str = "", task_id: str = "") -> O
 
 
 def _out(session: Session, frame: Any) -> Output:
-    return Output(session.edge, FrameOut(session.conn, _encoders[session.codec](frame)))
+    return Output(session.edge, FrameOut(session.conn, ENCODERS[session.codec](frame)))
 
 
 def to_agent(session: Session, message: Any) -> Output:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from agentcom.core.decision import Output
+from agentcom.core.encoding import Shared
 from agentcom.core.limits import LimitRules, Limits, Standing, over
 from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
 from agentcom.core.v1_translating import Talk
@@ -72,6 +73,8 @@ class Session:
         "token",
         "token_hash",
         "v1",
+        "wants",
+        "watching",
         "welcomed",
     )
 
@@ -81,6 +84,8 @@ class Session:
         self.agent_id, self.token_hash, self.expires_ms = "", "", 0
         self.last_s = self.opened_s = now_s
         self.welcomed = False
+        self.wants = False  #: notices of presence
+        self.watching = False  #: it was told who is here, so that changes mean something
         self.v1 = Talk() if opened.codec == "v1" else None  #: what is remembered of a session of protocol 1
 
     def close_code(self, code: int) -> int:
@@ -126,6 +131,7 @@ class State:
         self.url_tokens = 0  #: requests whose token was in the URL
         self.parts: dict[int, Part] = {}
         self.questions: dict[int, Question] = {}
+        self.shared = Shared()
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0

@@ -12,13 +12,26 @@ import msgspec
 
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Code
-from agentcom.protocol.frames import HeldTask, Hello, TaskAssign, TaskReport
+from agentcom.protocol.frames import (
+    HeldTask,
+    Hello,
+    MessageFrame,
+    PresenceFrame,
+    Send,
+    TaskAssign,
+    TaskReport,
+)
 from agentcom.protocol.rows import Lane, Phase
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         return type(self).__name__
+
+    @property
+    def wakes(self) -> bool:
+        """Whether a child that is asleep is started for it."""
+        return True
 
 
 class Fault(Message, frozen=True):
@@ -496,6 +509,83 @@ class LimitChanged(Message, frozen=True):
     subject: str
 
 
+# --- messaging -------------------------------------------------------------------------------------
+
+CHECKED_EVERY = 64
+"""So many messages after the last time, a mailbox is looked at, even if its agent is asleep."""
+
+
+class SendMessage(Ask, frozen=True, kw_only=True):
+    """A message sent over HTTP: to the sender's own agent actor, or for operators to the directory. Answered by Reply
+    with `bodies.MessageSent` (a post to a channel: `bodies.Published`), or Fault.
+    """
+
+    sender: str
+    send: Send
+
+
+class AckMailbox(Ask, frozen=True, kw_only=True):
+    """To an agent's actor: its mailbox was read over HTTP up to `seq`. Answered by Reply or Fault."""
+
+    seq: int
+
+
+class Appended(Message, frozen=True):
+    """To an agent's actor: its mailbox has a new entry, which is on disk. Lost notices are found by its heartbeats."""
+
+    seq: int
+    message: MessageFrame
+    size: int
+
+    @property
+    def wakes(self) -> bool:
+        """Writing to a mailbox wakes nobody who is asleep, but for a look now and then at whether it is too full."""
+        return not self.seq % CHECKED_EVERY
+
+
+class Deliver(Message, frozen=True):
+    """Agent to gateway: `message` as number `seq` for a session. Its bytes are the same for everyone who gets it."""
+
+    conn: str
+    seq: int
+    message: MessageFrame
+
+
+class Posted(Message, frozen=True):
+    """To a channel's actor: its `posts` row tells of a message to carry on. `message` spares it a read."""
+
+    channel: str
+    message_id: str
+    message: MessageFrame | None = None
+    size: int = 0
+
+
+class AskPosted(Ask, frozen=True, kw_only=True):
+    """The same, of one who waits for the post's place in the channel. Answered by Reply with `bodies.Published`."""
+
+    posted: Posted
+
+
+class ManageChannel(Ask, frozen=True, kw_only=True):
+    """To a channel's actor, by an agent or an operator. Answered by Reply with `talk_views.ChannelDone`, or Fault."""
+
+    channel: str
+    verb: Literal["create", "delete", "subscribe", "unsubscribe"]
+    by: str
+    now_ms: int
+    description: str = ""
+
+
+class CarryOn(Message, frozen=True):
+    """To a channel's actor: it has `posts` rows that nobody may have told it of since the hub started."""
+
+
+class Spread(Message, frozen=True):
+    """To the supervisor of agents: a notice for each of many, as (child, notice)."""
+
+    mail: tuple[tuple[str, Appended], ...]
+
+
 # --- presence and the composition root -------------------------------------------------------------
 
 
@@ -518,6 +608,19 @@ class AskPresence(Ask, frozen=True, kw_only=True):
     """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
 
     agent_id: str = ""
+
+
+class WatchPresence(Message, frozen=True):
+    """Gateway to presence: a session wants to know who is here, and what changes from now on."""
+
+    conn: str
+
+
+class PresenceNews(Message, frozen=True):
+    """Presence to gateway: for one session (`conn`) everyone who is here, else for all that want it what changed."""
+
+    frames: tuple[PresenceFrame, ...]
+    conn: str = ""
 
 
 class Maintain(Ask, frozen=True, kw_only=True):
@@ -583,7 +686,9 @@ class Snapshotted(Message, frozen=True):
 
 
 class Condition(Message, frozen=True):
-    """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts."""
+    """To the gateway: what a part of the hub says of itself in `/health`. The newest of each name counts; one that says
+    nothing is forgotten.
+    """
 
     name: str
     facts: dict[str, Any]

@@ -18,8 +18,9 @@ import msgspec
 from agentcom.core.decision import Decision, Output
 from agentcom.core.messages import Fault, Reply
 from agentcom.protocol.errors import Code
-from agentcom.protocol.ops import Add, Append, Key, Must, Op
+from agentcom.protocol.ops import Add, Append, AppendMany, Key, Must, Op
 
+_APPENDS = frozenset({Append, AppendMany})
 Adopt = Callable[[tuple[Op, ...]], tuple[Output, ...]]
 
 
@@ -80,7 +81,7 @@ class OutputCommit:
             return ()
         if decision.must:
             return (*self.close(), self._refusable(decision, ask))
-        if any(type(op) is Append for op in decision.ops):
+        if any(type(op) in _APPENDS for op in decision.ops):
             return (*self.close(), *self._join(decision).close())
         self._join(decision)
         return ()

@@ -1,13 +1,24 @@
-"""Who is here and what they do, as agents told it last.
+"""Who is here and what they do, as agents told it last; and what changed since those who want to know heard last.
 
-May import: agentcom.core.messages.
+May import: agentcom.core.messages, agentcom.protocol.frames.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from agentcom.core.messages import AgentStatus, AskPresence, Fault, Reply
+from agentcom.protocol.frames import PresenceFrame, Present
+
+T = TypeVar("T")
+MOST = 1_000
+"""Agents named in one frame."""
+
+
+def _some(items: Iterable[T]) -> Iterator[list[T]]:
+    every = list(items)
+    return (every[at : at + MOST] for at in range(0, len(every), MOST))
 
 
 class Presence:
@@ -15,9 +26,12 @@ class Presence:
 
     def __init__(self) -> None:
         self._seen: dict[str, AgentStatus] = {}
+        self._told: dict[str, Present] = {}  #: who is here, as was told
+        self._changed: dict[str, None] = {}  #: agents to look at
 
     def note(self, status: AgentStatus) -> None:
         self._seen[status.agent_id] = status
+        self._changed[status.agent_id] = None
 
     def answer(self, ask: AskPresence) -> Reply:
         if not ask.agent_id:
@@ -27,7 +41,44 @@ class Presence:
             return Reply(ask.request, Fault("not_found", f"no agent {ask.agent_id} was seen"))
         return Reply(ask.request, {"agents": [_shown(found)]})
 
+    # --- notices -----------------------------------------------------------------------------------
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._changed)
+
+    def news(self) -> list[PresenceFrame]:
+        """What changed since the last call; what came and went in between is not told."""
+        frames = []
+        changed, self._changed = self._changed, {}
+        for agent_ids in _some(changed):
+            joined, left, others = [], [], []
+            for agent_id in agent_ids:
+                before, now = self._told.pop(agent_id, None), _present(self._seen[agent_id])
+                if now is not None:
+                    self._told[agent_id] = now
+                if before is None and now is not None:
+                    joined.append(now)
+                elif before is not None and now is None:
+                    left.append(agent_id)
+                elif now is not None and now != before:
+                    others.append(now)
+            if joined or left or others:
+                frames.append(PresenceFrame(joined=joined, left=left, changed=others))
+        return frames
+
+    def everyone(self) -> list[PresenceFrame]:
+        """For one who is new: who is here, as the others were told. At least one frame, be it empty."""
+        here = [PresenceFrame(joined=some) for some in _some(self._told.values())]
+        return here or [PresenceFrame()]
+
 
 def _shown(status: AgentStatus) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(status)
     return found
+
+
+def _present(status: AgentStatus) -> Present | None:
+    if status.state == "offline" or not status.connected_ms:
+        return None
+    return Present(status.agent_id, status.state, status.status, status.capabilities)

@@ -15,6 +15,7 @@ from agentcom.core.decision import Entropy
 from agentcom.core.policy import Policy
 from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Code
+from agentcom.protocol.figures import agent_figures
 from agentcom.protocol.frames import (
     ErrorFrame,
     TaskAccept,
@@ -211,8 +212,9 @@ def _final(task: TaskState, report: TaskReport, ctx: Context) -> Judged:
     """Complete, fail or reject: the first of its generation decides."""
     status, step = _end(task, report, ctx)
     record = step.state.reports[-1]
-    ops = (*step.ops, tasks.outcome(task, record, content_of(report), ctx.now_ms))
     event = {"completed": "completed", "requeued": "rejected"}.get(status, "failed")
+    figures = agent_figures(ctx.agent, event, getattr(report, "tokens_used", 0))
+    ops = (*step.ops, tasks.outcome(task, record, content_of(report), ctx.now_ms), *figures)
     rejected = isinstance(report, TaskReject)
     return Judged(_ack(report, status), step.state, ops, event, released=True, rejected=rejected)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from agentcom.core.rates import Tier
-from agentcom.protocol import bodies, upkeep_views, v1_bodies, views
+from agentcom.protocol import bodies, talk_views, upkeep_views, v1_bodies, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
@@ -27,11 +27,16 @@ How = Literal[
     "logout",
     "who",
     "v1",
+    "send",
+    "mailbox_ack",
+    "channel",
+    "publish",
 ]
 
 EVERYONE: frozenset[Role] = frozenset({"agent", "operator", "admin"})
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
 ADMIN: frozenset[Role] = frozenset({"admin"})
+AGENT: frozenset[Role] = frozenset({"agent"})
 NOBODY: frozenset[Role] = frozenset()
 
 
@@ -49,9 +54,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     owner: bool = False  #: an agent may see it for a task it submitted, holds or held last
     open_before: bool = False  #: with `compat.v1`, open to anyone
     url_token: bool = False  #: with `compat.v1`, the token may be in the URL, as `?token=`
+    own: bool = False  #: of an agent's own things: other agents may not ask, whatever `compat` says
     body: Any = None
     query: Any = None
     status: int = 200
+    repeats: bool = False  #: who asks for the same again gets 200 in place of it
     deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:
@@ -69,6 +76,7 @@ _ALL: tuple[Route, ...] = (
         body=bodies.NewTask,
         answer=bodies.Submitted,
         status=201,
+        repeats=True,
         summary="Submit a task. A repeated idempotency key answers 200 with the first answer.",
     ),
     Route(
@@ -216,6 +224,218 @@ _ALL: tuple[Route, ...] = (
         compat=True,
         answer=Any,
         summary="The state of one agent.",
+    ),
+    Route(
+        name="message.send",
+        tier="normal",
+        method="POST",
+        path="/api/message",
+        how="send",
+        roles=EVERYONE,
+        body=bodies.NewMessage,
+        answer=bodies.MessageSent,
+        summary="Send a message to an agent, or without `to` to all of them. An agent speaks only as itself.",
+    ),
+    Route(
+        name="mailbox.get",
+        tier="light",
+        method="GET",
+        path="/api/mailbox/{agent_id}",
+        how="read",
+        roles=EVERYONE,
+        own=True,
+        query=talk_views.MailboxQuery,
+        answer=talk_views.Mailbox,
+        summary="What waits in an agent's mailbox: the queue that its session is sent, read another way.",
+    ),
+    Route(
+        name="mailbox.ack",
+        tier="light",
+        method="POST",
+        path="/api/mailbox/{agent_id}/ack",
+        how="mailbox_ack",
+        roles=AGENT,
+        own=True,
+        body=bodies.MailboxAck,
+        answer=talk_views.Acked,
+        summary="Acknowledge everything up to `seq`: it is removed from the mailbox.",
+    ),
+    Route(
+        name="message.list",
+        tier="normal",
+        method="GET",
+        path="/api/messages",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.MessageQuery,
+        answer=talk_views.MessageList,
+        summary="What was said, newest first: by sender, recipient, channel and time.",
+    ),
+    Route(
+        name="thread.get",
+        tier="normal",
+        method="GET",
+        path="/api/threads/{message_id}",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.ThreadQuery,
+        answer=talk_views.Thread,
+        summary="The whole thread that a message is in, oldest first.",
+    ),
+    Route(
+        name="thread.replies",
+        tier="normal",
+        method="GET",
+        path="/api/threads/{message_id}/replies",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.ThreadQuery,
+        answer=talk_views.Replies,
+        summary="The messages that answer this one.",
+    ),
+    Route(
+        name="thread.root",
+        tier="normal",
+        method="GET",
+        path="/api/threads/{message_id}/root",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        answer=talk_views.RootOf,
+        summary="The message that a thread began with.",
+    ),
+    Route(
+        name="channel.list",
+        tier="light",
+        method="GET",
+        path="/api/channels",
+        how="read",
+        roles=EVERYONE,
+        query=talk_views.ChannelQuery,
+        answer=talk_views.ChannelList,
+        summary="The channels.",
+    ),
+    Route(
+        name="channel.create",
+        tier="heavy",
+        method="POST",
+        path="/api/channels",
+        how="channel",
+        roles=EVERYONE,
+        body=bodies.NewChannel,
+        status=201,
+        answer=talk_views.ChannelDone,
+        summary="Make a channel. Anyone may subscribe and publish.",
+    ),
+    Route(
+        name="channel.get",
+        tier="light",
+        method="GET",
+        path="/api/channels/{channel}",
+        how="read",
+        roles=EVERYONE,
+        answer=talk_views.ChannelDetail,
+        summary="One channel and its subscribers.",
+    ),
+    Route(
+        name="channel.delete",
+        tier="normal",
+        method="DELETE",
+        path="/api/channels/{channel}",
+        how="channel",
+        roles=OPERATOR,
+        answer=talk_views.ChannelDone,
+        summary="Delete a channel: its subscriptions and its history go, its messages stay in `/api/messages`.",
+    ),
+    Route(
+        name="channel.subscribe",
+        tier="normal",
+        method="POST",
+        path="/api/channels/{channel}/subscribe",
+        how="channel",
+        roles=AGENT,
+        answer=talk_views.ChannelDone,
+        summary="Let what is posted there come into your mailbox.",
+    ),
+    Route(
+        name="channel.unsubscribe",
+        tier="normal",
+        method="POST",
+        path="/api/channels/{channel}/unsubscribe",
+        how="channel",
+        roles=AGENT,
+        answer=talk_views.ChannelDone,
+        summary="Let it come no more.",
+    ),
+    Route(
+        name="channel.publish",
+        tier="normal",
+        method="POST",
+        path="/api/channels/{channel}/publish",
+        how="publish",
+        roles=EVERYONE,
+        body=bodies.NewPost,
+        answer=bodies.Published,
+        summary="Post a message to a channel.",
+    ),
+    Route(
+        name="channel.history",
+        tier="light",
+        method="GET",
+        path="/api/channels/{channel}/history",
+        how="read",
+        roles=EVERYONE,
+        query=talk_views.ChannelHistoryQuery,
+        answer=talk_views.ChannelHistory,
+        summary="The newest posts of a channel, or those after a place.",
+    ),
+    Route(
+        name="agent.subscriptions",
+        tier="light",
+        method="GET",
+        path="/api/agents/{agent_id}/subscriptions",
+        how="read",
+        roles=EVERYONE,
+        own=True,
+        answer=talk_views.Subscriptions,
+        summary="The channels that an agent subscribes to.",
+    ),
+    Route(
+        name="analytics.summary",
+        tier="normal",
+        method="GET",
+        path="/api/analytics/summary",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        answer=talk_views.Summary,
+        summary="What was said and done, counted over all agents.",
+    ),
+    Route(
+        name="analytics.agents",
+        tier="normal",
+        method="GET",
+        path="/api/analytics/agents",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        query=talk_views.AnalyticsQuery,
+        answer=talk_views.AgentFiguresList,
+        summary="Messages and tasks, counted by agent.",
+    ),
+    Route(
+        name="analytics.hourly",
+        tier="normal",
+        method="GET",
+        path="/api/analytics/agents/{agent_id}/hourly",
+        how="read",
+        roles=OPERATOR,
+        compat=True,
+        answer=talk_views.Hourly,
+        summary="The messages of one agent by the hour, of a day.",
     ),
     Route(
         name="agent.register",
@@ -389,6 +609,7 @@ _ALL: tuple[Route, ...] = (
         body=bodies.NewPull,
         answer=views.PullView,
         status=201,
+        repeats=True,
         summary="Record a pull request; the same repo and branch again updates the record.",
     ),
     Route(

@@ -20,4 +20,8 @@ FRAME_TIERS: dict[type, Tier] = {
     frames.TaskFail: "normal",
     frames.TaskStopped: "normal",
     frames.TaskSubmit: "heavy",
+    frames.Send: "normal",
+    frames.Ack: "light",
+    frames.Subscribe: "normal",
+    frames.Unsubscribe: "normal",
 }

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from agentcom.core.asked import Asked
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
-from agentcom.core.gateway_access import Asked
 from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes

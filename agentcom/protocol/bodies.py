@@ -8,14 +8,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.frames import AgentId, AnyAgentId, Capabilities, Short, TaskId
+from agentcom.protocol.frames import (
+    AgentId,
+    AnyAgentId,
+    Capabilities,
+    KeyText,
+    MessageId,
+    MessageType,
+    Seq,
+    Short,
+    TaskId,
+)
 from agentcom.protocol.rows import Lane
 
 Count = Annotated[int, Meta(ge=1, le=100)]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
-KeyText = Annotated[
-    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
-]  #: fits a key on disk in any script
 
 Subject = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
 
@@ -195,3 +202,55 @@ class NewPull(msgspec.Struct, frozen=True, kw_only=True):
     title: Annotated[str, Meta(min_length=1, max_length=512)]
     body: Annotated[str, Meta(max_length=100_000)] = ""
     labels: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=100)] = []
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/message. Without `to` (or with "broadcast") it is for every registered agent."""
+
+    payload: dict[str, Any]
+    to: Annotated[str, Meta(max_length=128)] | None = None
+    type: MessageType = "chat"
+    reply_to: MessageId | None = None
+    key: KeyText = ""
+
+
+class NewPost(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/channels/{channel}/publish."""
+
+    payload: dict[str, Any]
+    type: MessageType = "chat"
+    reply_to: MessageId | None = None
+    key: KeyText = ""
+
+
+class MailboxAck(msgspec.Struct, frozen=True):
+    """POST /api/mailbox/{agent_id}/ack: everything up to `seq` was dealt with."""
+
+    seq: Seq
+
+
+class NewChannel(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /api/channels. A leading # is left out and letters are made small."""
+
+    name: Annotated[str, Meta(pattern=r"^#?[A-Za-z0-9_-]{1,64}$(?!\n)")]
+    description: Short = ""
+
+
+class MessageSent(msgspec.Struct, frozen=True, kw_only=True):
+    """The message is on disk and will be delivered. `id` is the same as `message_id`, as older clients read it."""
+
+    message_id: str
+    id: str
+    thread_id: str
+    status: str = "sent"
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """The post has its place in the channel's history."""
+
+    message_id: str
+    id: str
+    thread_id: str
+    channel: str
+    seq: int
+    status: str = "published"

@@ -16,6 +16,7 @@ from agentcom.protocol.rows import Lane
 AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$(?!\n)")]
 AnyAgentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
 """Of an agent that exists: names that older hubs gave may have capital letters."""
+Recipient = Annotated[str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[a-z0-9][a-z0-9._-]{0,127})$(?!\n)")]
 TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Short = Annotated[str, Meta(max_length=2_000)]
@@ -24,6 +25,13 @@ Capabilities = Annotated[list[Capability], Meta(max_length=1_000)]
 Generation = Annotated[int, Meta(ge=0, le=2**53)]
 Tokens = Annotated[int, Meta(ge=0, le=2**53)]
 FrameId = Annotated[str, Meta(max_length=64)]
+KeyText = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
+]  #: fits a key on disk in any script
+ChannelName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$(?!\n)")]
+MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$(?!\n)")]
+MessageType = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")]
+Seq = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True, gc=False):
@@ -150,9 +158,45 @@ class TaskSubmit(Frame, frozen=True, kw_only=True, tag="task_submit"):
     id: FrameId = ""
 
 
+class Send(Frame, frozen=True, kw_only=True, tag="send"):
+    """A message to one agent, to a channel, or (`broadcast`) to every registered agent but the sender.
+
+    To an operator (`@name`) only as a `reply_to` what they wrote; they read it in the thread.
+    `key` makes it safe to send again: the same key gets the first answer, with another message it is a `conflict`.
+    """
+
+    payload: dict[str, Any]
+    to: Recipient | None = None
+    channel: ChannelName | None = None
+    broadcast: bool = False
+    message_type: MessageType = "chat"
+    reply_to: MessageId = ""
+    key: KeyText = ""
+    id: FrameId = ""
+
+
+class Ack(Frame, frozen=True, kw_only=True, tag="ack"):
+    """Everything of the mailbox up to `seq` was dealt with. Not answered; what is not acked comes again."""
+
+    seq: Seq
+    id: FrameId = ""
+
+
+class Subscribe(Frame, frozen=True, kw_only=True, tag="subscribe"):
+    """What is posted to the channel from now on comes into this agent's mailbox, until `unsubscribe`."""
+
+    channel: ChannelName
+    id: FrameId = ""
+
+
+class Unsubscribe(Frame, frozen=True, kw_only=True, tag="unsubscribe"):
+    channel: ChannelName
+    id: FrameId = ""
+
+
 InboundFrame = (
     Hello | Heartbeat | Status | Drain | TaskAccept | TaskReject | TaskProgress | TaskBlock | TaskUnblock
-    | TaskComplete | TaskFail | TaskStopped | TaskSubmit
+    | TaskComplete | TaskFail | TaskStopped | TaskSubmit | Send | Ack | Subscribe | Unsubscribe
 )  # fmt: skip
 
 # --- hub to client ---------------------------------------------------------------------------------
@@ -276,9 +320,72 @@ class TaskSubmitted(Frame, frozen=True, kw_only=True, tag="task_submitted"):
     re: str = ""
 
 
+class Sent(Frame, frozen=True, kw_only=True, tag="sent"):
+    """The message is on disk and will be delivered."""
+
+    message_id: str
+    thread_id: str
+    re: str = ""
+
+
+class MessageFrame(Frame, frozen=True, kw_only=True, tag="message"):
+    """One entry of this agent's mailbox. It comes again after a reconnect until an `ack` of its `seq` or a later one.
+
+    `seq` is first, so that what follows it is the same bytes for everyone who gets the message.
+    """
+
+    seq: int
+    message_id: str
+    sender: str = msgspec.field(name="from")
+    message_type: str
+    payload: dict[str, Any]
+    thread_id: str
+    time_ms: int
+    to: str = ""
+    channel: str = ""
+    broadcast: bool = False
+    reply_to: str = ""
+
+
+class MailboxGap(Frame, frozen=True, kw_only=True, tag="mailbox_gap"):
+    """Messages `from_seq` to `to_seq` were removed before they were delivered; `message` goes on after them."""
+
+    from_seq: int
+    to_seq: int
+    reason: Literal["full", "removed"]
+
+
+class Subscribed(Frame, frozen=True, kw_only=True, tag="subscribed"):
+    channel: str
+    re: str = ""
+
+
+class Unsubscribed(Frame, frozen=True, kw_only=True, tag="unsubscribed"):
+    channel: str
+    re: str = ""
+
+
+class Present(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One agent that is here, and what it does."""
+
+    agent_id: str
+    state: str
+    status: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+class PresenceFrame(Frame, frozen=True, kw_only=True, tag="presence"):
+    """Who came, left and changed since the last one; the first of a session lists who is here. Only if wanted."""
+
+    joined: list[Present] = []
+    left: list[str] = []
+    changed: list[Present] = []
+
+
 OutboundFrame = (
     ErrorFrame | Welcome | HeartbeatAck | StatusUpdated | Draining | Goodbye | TaskAssign | TaskAck | TaskCancel
-    | TaskAnswer | TaskSubmitted | RateLimitWarning
+    | TaskAnswer | TaskSubmitted | RateLimitWarning | Sent | MessageFrame | MailboxGap | Subscribed | Unsubscribed
+    | PresenceFrame
 )  # fmt: skip
 
 CLOSE_CODES: dict[str, int] = {

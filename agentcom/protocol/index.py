@@ -11,31 +11,33 @@ from typing import Any
 from agentcom.protocol.ops import Add, Delete, Key, Op, Put
 from agentcom.protocol.rows import FINAL, HELD, Event, Held, Mark, Ready, TaskState, counted
 
-MARK = Mark()
+MARK, READY = Mark(), Ready()
 Entry = tuple[str, Key]
 
 
-def entries(task: TaskState) -> Iterator[tuple[Entry, Any]]:
+def entries(task: TaskState) -> list[tuple[Entry, Any]]:
     """Every index row of `task`."""
     if task.phase == "queued":
-        yield from _queued(task)
+        found = _queued(task)
     elif task.phase in HELD:
-        yield ("by_agent", (task.holder, task.id)), Held(task.lane)
+        found = [(("by_agent", (task.holder, task.id)), Held(task.lane))]
     else:
-        yield ("by_phase", (task.phase, task.lane, task.id)), MARK
+        found = [(("by_phase", (task.phase, task.lane, task.id)), MARK)]
     if task.phase == "scheduled":
-        yield ("due", (task.lane, task.not_before_ms, task.id)), MARK
+        found.append((("due", (task.lane, task.not_before_ms, task.id)), MARK))
     if task.deadline_ms and task.phase not in FINAL:
-        yield ("deadline", (task.lane, task.deadline_ms, task.id)), MARK
+        found.append((("deadline", (task.lane, task.deadline_ms, task.id)), MARK))
+    return found
 
 
-def _queued(task: TaskState) -> Iterator[tuple[Entry, Any]]:
+def _queued(task: TaskState) -> list[tuple[Entry, Any]]:
     if not task.waiting:
-        yield ready_key(task), Ready(excluded=tuple(agent for agent, _ in task.excluded))
-        return
-    yield ("waiting", (task.lane, task.id)), MARK
+        row = Ready(excluded=tuple(agent for agent, _ in task.excluded)) if task.excluded else READY
+        return [(ready_key(task), row)]
+    found: list[tuple[Entry, Any]] = [(("waiting", (task.lane, task.id)), MARK)]
     if task.waiting_until_ms:
-        yield ("due", (task.lane, task.waiting_until_ms, task.id)), MARK
+        found.append((("due", (task.lane, task.waiting_until_ms, task.id)), MARK))
+    return found
 
 
 def ready_key(task: TaskState) -> Entry:

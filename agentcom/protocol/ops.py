@@ -12,7 +12,7 @@ Key = tuple[str | int, ...]
 
 
 class Op(msgspec.Struct, frozen=True, gc=False):
-    """Base of the four ops."""
+    """Base of the five ops."""
 
     table: str
     key: Key
@@ -38,7 +38,16 @@ class Add(Op, frozen=True):
 
 
 class Append(Op, frozen=True):
-    """Write `row` at `key` + the next sequence of that key, which the store allocates and returns."""
+    """Write `row` at `key` + the next sequence of that key, which the store allocates and returns.
+
+    What a commit appends comes after its puts and deletes.
+    """
+
+    row: Any
+
+
+class AppendMany(Op, frozen=True):
+    """`Append` the same `row` once at each text of `key`: what is for many is encoded once."""
 
     row: Any
 

@@ -266,3 +266,64 @@ class Mail(Row, frozen=True):
 
     message_id: str
     ms: int
+    size: int = 0  #: bytes of the message's content, so that deliveries can be bounded without reading it
+
+
+class Message(Row, frozen=True):
+    """What somebody said. Written once and never changed; mailboxes and channel logs refer to it."""
+
+    id: str
+    ms: int
+    sender: str  #: an agent_id, or "@" and the name of an operator
+    to: str  #: an agent_id; "" when it is for a channel or for everyone
+    channel: str
+    broadcast: bool
+    message_type: str
+    payload: dict[str, Any]
+    thread_id: str  #: the first message of its thread, which may be itself
+    reply_to: str = ""
+
+
+class Inbox(Row, frozen=True):
+    """How far an agent has read. Mailbox entries up to `acked` are gone; a missing one above it was dropped."""
+
+    acked: int = 0  #: sequence
+    read: int = 0  #: messages acknowledged so far
+    dropped: int = 0  #: messages that were removed unread because the mailbox was full
+    dropped_to: int = 0  #: the highest sequence removed so
+
+
+class Said(Row, frozen=True):
+    """The answer that a sender's key got, for repeats."""
+
+    message_id: str
+    thread_id: str
+    digest: str  #: of the message without its key
+    ms: int
+    reach: str = ""  #: the channel it went to, "*" for everyone, "" for one agent
+
+
+class Post(Row, frozen=True):
+    """A message on its way from its sender's commit into its channel's log and mailboxes; gone when all have it."""
+
+    after: str = ""  #: the last agent whose mailbox has it
+    seq: int = 0  #: its place in the channel's log, once it has one
+
+
+class Channel(Row, frozen=True):
+    name: str
+    description: str
+    created_by: str
+    created_ms: int
+    subscribers: int = 0
+
+
+class Subscriber(Row, frozen=True):
+    since_ms: int
+
+
+class Logged(Row, frozen=True):
+    """One place in a channel's log."""
+
+    message_id: str
+    ms: int

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.bodies import KeyText
-from agentcom.protocol.frames import TaskId
+from agentcom.protocol.frames import KeyText, TaskId
 from agentcom.protocol.rows import (
     LANES,
     Audit,

@@ -3,7 +3,7 @@
 After a clean stop a glance: the file's own facts, the root of every table, the counters, the journal's tail. After a
 crash also every row that the tail wrote: it must be what its newest entry says. What the tail does not know is left
 to the full check in the background. The time is bounded by the tail and does not grow with the store.
-May import: agentcom.store.{child,env,errors,findings,foreign,tables,verify,walking}, lmdb.
+May import: agentcom.store.{child,env,errors,facts,findings,foreign,tables,walking}, lmdb.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ import msgspec
 from agentcom.store import child
 from agentcom.store.env import SCHEMA
 from agentcom.store.errors import NewerSchema, StoreUnreadable
+from agentcom.store.facts import file_facts, follows, starts
 from agentcom.store.findings import Findings, difference
 from agentcom.store.foreign import Foreign
 from agentcom.store.reader import Readable
 from agentcom.store.tables import BY_NUMBER, TABLES
-from agentcom.store.verify import file_facts, follows, starts
 from agentcom.store.walking import Look
 
 CLEAN_TAIL, TAIL = 1_000, 10_000

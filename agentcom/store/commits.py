@@ -1,10 +1,9 @@
 """The batch engine: many commits, one transaction, one fsync.
 
-`prepare` turns logical ops into bytes and needs no transaction, so the actor may do it while the last batch
-is on its way to disk. `apply` runs on one dedicated thread, one call at a time, and answers item by item.
-Within it each commit sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing
-is written if the transaction fails, and then the caches of counters, append heads and journal seq are as
-before.
+`prepare` turns logical ops into bytes and needs no transaction, so the actor may do it while the last batch is on its
+way to disk. `apply` runs on one dedicated thread, one call at a time, and answers item by item. Within it each commit
+sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing is written if the transaction
+fails, and then the caches of counters, append heads and journal seq are as before.
 May import: agentcom.protocol, agentcom.store.{errors,messages,segments,tables}.
 """
 
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
+from agentcom.protocol.ops import Add, Append, AppendMany, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
 from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
@@ -24,6 +23,7 @@ from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_
 
 Item = tuple[bytes, bytes]
 Write = tuple[int, bytes, bytes | None]
+Appending = tuple[int, bytes, bytes, bytes]  #: table, the key without its sequence, its head's key, row
 Answer = Committed | Failed | Opened
 
 _COUNTER = TABLES["counter"]
@@ -70,7 +70,7 @@ class Prepared(msgspec.Struct):
     event: str
     writes: list[Write] = []
     adds: list[tuple[bytes, int]] = []
-    appends: list[tuple[Table, str, bytes, bytes]] = []  #: table, text part, its bytes, row
+    appends: list[Appending] = []
     must: list[tuple[Table, bytes, Must]] = []
     problem: str = ""
 
@@ -129,11 +129,23 @@ def _prepare_add(ready: Prepared, table: Table, op: Add) -> None:
 
 
 def _prepare_append(ready: Prepared, table: Table, op: Append) -> None:
-    if not table.append or len(op.key) != 1:
+    if len(op.key) != 1:
         raise _UnwritableError(f"table {table.name!r} does not append at {op.key!r}")
-    name = op.key[0]
-    encode_key(table, (name, 0))  # as long as any key there will be
-    ready.appends.append((table, str(name), encode_key(_HEAD, (table.name, name)), encode_row(op.row)))
+    _prepare_appends(ready, table, op)
+
+
+def _prepare_appends(ready: Prepared, table: Table, op: Append | AppendMany) -> None:
+    if not table.append:
+        raise _UnwritableError(f"table {table.name!r} does not append")
+    row, number, name = encode_row(op.row), table.number, table.name
+    ready.appends += [(number, *_place(name, text), row) for text in op.key]
+
+
+@functools.lru_cache(maxsize=16_384)
+def _place(name: str, text: Any) -> tuple[bytes, bytes]:
+    """What every key appended at `text` begins with, and the key of its head."""
+    key = encode_key(TABLES[name], (text, 0))  # as long as any key there will be
+    return key[:-8], encode_key(_HEAD, (name, text))
 
 
 _OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
@@ -141,6 +153,7 @@ _OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
     Delete: _prepare_delete,
     Add: _prepare_add,
     Append: _prepare_append,
+    AppendMany: _prepare_appends,
 }
 
 
@@ -309,9 +322,7 @@ class Engine:
         return Committed(commit.ticket, batch.note(ms, commit, ops), appended)
 
     def _remember(self, refusal: Failed, commit: Prepared, failed: dict[str, int]) -> None:
-        """A failed ticket takes its successors along, a refused one does not, and a stale incarnation has
-        none.
-        """
+        """A failed ticket takes its successors along; a refused one does not; a stale incarnation has none."""
         if refusal.code != "refused" and self._minted.get(commit.actor) == commit.incarnation:
             failed[commit.actor] = commit.incarnation
 
@@ -320,9 +331,8 @@ class Engine:
         if failed.get(commit.actor) == commit.incarnation:
             return Failed(commit.ticket, "aborted", "an earlier ticket of this incarnation failed")
         if self._minted.get(commit.actor) != commit.incarnation:
-            return Failed(
-                commit.ticket, "failed", f"stale incarnation {commit.incarnation} of {commit.actor!r}"
-            )
+            why = f"stale incarnation {commit.incarnation} of {commit.actor!r}"
+            return Failed(commit.ticket, "failed", why)
         if commit.problem:
             return Failed(commit.ticket, "failed", commit.problem)
         if tight and not _only_deletes(commit):
@@ -361,10 +371,10 @@ def _resolve(batch: Batch, commit: Prepared) -> tuple[list[Write], tuple[int, ..
     ops, appended = list(commit.writes), []
     for key, delta in commit.adds:
         ops.append(batch.set_number(_COUNTER, key, batch.number(_COUNTER, key) + delta))
-    for table, name, head, row in commit.appends:
+    for number, place, head, row in commit.appends:
         seq = batch.number(_HEAD, head) + 1
         ops.append(batch.set_number(_HEAD, head, seq))
-        ops.append((table.number, encode_key(table, (name, seq)), row))
+        ops.append((number, place + seq.to_bytes(8, "big"), row))
         appended.append(seq)
     return ops, tuple(appended)
 

@@ -4,6 +4,7 @@ Lives here: its tables by number, how full it is. Who may write it is its holder
 May import: agentcom.store.{redo,tables,transactions}, lmdb.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +69,14 @@ class DataFile:
         return pages * self.page_size
 
     def usage(self) -> Usage:
-        with self.raw.begin() as txn:
-            tables = [self.raw.stat(), *(txn.stat(db) for db in self.dbs if db is not None)]
-        used = 2 + sum(of["branch_pages"] + of["leaf_pages"] + of["overflow_pages"] for of in tables)
-        size = self.bytes
-        return Usage(size, max(0, size - used * self.page_size))
+        return usage_of(self.raw, self.dbs)
+
+
+def usage_of(raw: lmdb.Environment, dbs: Sequence[Any]) -> Usage:
+    """Of an open file whose tables are `dbs`, None for one that it does not have."""
+    with raw.begin() as txn:
+        tables = [raw.stat(), *(txn.stat(db) for db in dbs if db is not None)]
+    used = 2 + sum(of["branch_pages"] + of["leaf_pages"] + of["overflow_pages"] for of in tables)
+    page: int = tables[0]["psize"]
+    size: int = (raw.info()["last_pgno"] + 1) * page
+    return Usage(size, max(0, size - used * page))

@@ -30,7 +30,7 @@ from agentcom.store.errors import (
 )
 from agentcom.store.layout import Layout, sync_folder
 from agentcom.store.migrations import SCHEMA as SCHEMA
-from agentcom.store.migrations import Planned, bring_up
+from agentcom.store.migrations import Planned, Tell, bring_up, untold
 from agentcom.store.reader import Reader
 from agentcom.store.redo import Redo
 from agentcom.store.redo_format import Item, recover
@@ -71,7 +71,8 @@ class Environment:
         self.sync = sync
         self.file = file  #: in force; whoever uses it takes it from here once, and holds on to that
         self.life = 0
-        self.was_clean = False
+        self.was_clean = False  #: the last process that had it open closed it in order
+        self.was_new = False  #: there was none before
         self._retired: list[Retired] = []
         self.migrated: tuple[Planned, ...] = ()  #: what the open changed in an older release's store
         self._lock = lock
@@ -115,8 +116,11 @@ class Environment:
 
         Waits for a write transaction under way. An engine of an earlier life writes no more.
         """
-        self.was_clean = bool(self.meta("clean"))
         store = self.meta("store")
+        if (
+            not self.life
+        ):  # a store actor that takes over from a crashed one learns nothing of the last process
+            self.was_clean, self.was_new = bool(self.meta("clean")), store is None
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1
             self.put_meta(txn, "schema", SCHEMA)
@@ -215,9 +219,11 @@ class Environment:
             self._lock = -1
 
 
-def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1) -> Environment:
+def open_environment(
+    folder: Path, *, max_bytes: int = 0, sync: bool = True, lock: int = -1, tell: Tell = untold
+) -> Environment:
     """Lock the folder, open or create its store, start a new life. `lock` is one that `lock_folder` gave: it is the
-    environment's from now on.
+    environment's from now on. `tell` hears how far a migration is.
 
     Raises DataFolderLocked with the owner's pid, NewerSchema, StoreUnreadable or StorageFull; each leaves the data as
     it was.
@@ -227,7 +233,7 @@ def open_environment(folder: Path, *, max_bytes: int = 0, sync: bool = True, loc
         folder = folder.resolve()
         lock = lock_folder(folder) if lock < 0 else lock
         try:
-            env = _open(folder, lock, max_bytes, sync)
+            env = _open(folder, lock, max_bytes, sync, tell)
         except BaseException:
             os.close(lock)
             raise
@@ -271,7 +277,7 @@ def handle(folder: Path) -> Handle:
     return Handle(str(folder.resolve()))
 
 
-def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
+def _open(folder: Path, lock: int, max_bytes: int, sync: bool, tell: Tell) -> Environment:
     store = Layout(folder).store
     _take_lock_file(store)
     entries = recover(store)
@@ -283,7 +289,7 @@ def _open(folder: Path, lock: int, max_bytes: int, sync: bool) -> Environment:
         _write_again(env, entries)
         file.begin_log(sync=sync)
         if (env.meta("schema") or SCHEMA) < SCHEMA:
-            env.migrated = bring_up(env)
+            env.migrated = bring_up(env, tell)
         env.begin_life()
     except BaseException:
         if hasattr(file, "redo"):

@@ -24,6 +24,7 @@ class Report(msgspec.Struct, kw_only=True):
     rows: dict[str, int]  #: by table
     pages: int  #: of the file, free ones included; 0 for a store in memory
     bytes: int  #: of these pages
+    used: int = 0  #: bytes of those of them that hold something: what was read
     seq: int  #: the newest journal entry
     epoch: int
     seconds: float

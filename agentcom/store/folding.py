@@ -2,23 +2,24 @@
 
 Only what the entries wrote is kept in memory, and of that only so much that it fits: when it is more, the fold is
 done in several passes, each over a share of the keys. All else is compared by walking both files side by side.
-May import: agentcom.store.{errors,findings,manifests,reader,segments,tables,verify,walking}.
+May import: agentcom.store.{errors,facts,findings,manifests,reader,segments,tables,walking}.
 """
 
 import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 from zlib import crc32
 
 from agentcom.protocol.rows import Journal
 from agentcom.store.errors import CorruptRow, StoreError
+from agentcom.store.facts import file_facts, follows, starts
 from agentcom.store.findings import Findings, difference
 from agentcom.store.manifests import SnapshotFile
 from agentcom.store.reader import Readable, Snapshot, View
 from agentcom.store.segments import Entry, Line
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_row
-from agentcom.store.verify import file_facts, follows, starts
 from agentcom.store.walking import Look
 
 MOST_KEYS = 1_000_000
@@ -71,8 +72,23 @@ def check_fold(source: Readable, base: Readable | None, archive: Archive | None,
         except CorruptRow as error:  # told by the walk of the journal, or it is the archive's
             findings.tell(_JOURNAL, b"", f"not folded: {error}")
             return f"not folded: {error}"
-        what = "nothing" if base is None else f"the snapshot at entry {fold.after}"
-        return f"{fold.entries} journal entries up to {fold.seq} were folded onto {what}"
+        return sentence(fold.entries, fold.seq, None if base is None else fold.after)
+
+
+def sentence(entries: int, seq: int, onto: int | None) -> str:
+    """What was folded; `onto` is the newest entry of the snapshot, None when there is none."""
+    what = "nothing" if onto is None else f"the snapshot at entry {onto}"
+    return f"{entries} journal entries up to {seq} were folded onto {what}"
+
+
+def archived_entries(
+    view: View, after: int, seq: int, archive: Archive | None, line: frozenset[int]
+) -> Iterator[Entry]:
+    """What the archive has after a seq that the journal, whose newest entry is `seq`, does not have any more."""
+    oldest = next(iter(view.forward(_JOURNAL.number, b"", None)), None)
+    first = seq + 1 if oldest is None else int.from_bytes(oldest[0], "big")
+    if archive is not None and not follows(first, after, line) and first > after:
+        yield from takewhile(lambda entry: entry.seq < first, archive(after))
 
 
 class _Empty:
@@ -141,13 +157,7 @@ class _Fold:
     def _raw_entries(self) -> Iterator[tuple[int, bytes]]:
         """From the archive what the journal does not have any more."""
         start = (self.after + 1).to_bytes(8, "big")
-        oldest = next(iter(self.look.view.forward(_JOURNAL.number, b"", None)), None)
-        first = self.seq + 1 if oldest is None else int.from_bytes(oldest[0], "big")
-        if self._archive is not None and not follows(first, self.after, self._line) and first > self.after:
-            for entry in self._archive(self.after):
-                if entry.seq >= first:
-                    break
-                yield entry
+        yield from archived_entries(self.look.view, self.after, self.seq, self._archive, self._line)
         for key, raw in self.look.view.forward(_JOURNAL.number, start, None):
             yield int.from_bytes(key, "big"), raw
 

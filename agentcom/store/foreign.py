@@ -73,6 +73,9 @@ class ForeignView(ReadView):
     def get(self, number: int, key: bytes) -> bytes | None:
         return super().get(number, key) if self._dbs[number] is not None else None
 
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        return super().get_many(number, keys) if self._dbs[number] is not None else {}
+
     def first(self, number: int, at: bytes) -> Entry | None:
         return super().first(number, at) if self._dbs[number] is not None else None
 

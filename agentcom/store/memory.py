@@ -53,6 +53,10 @@ class MemoryView:
     def get(self, number: int, key: bytes) -> bytes | None:
         return self._tables[number].rows.get(key)
 
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        rows = self._tables[number].rows
+        return {key: rows[key] for key in keys if key in rows}
+
     def first(self, number: int, at: bytes) -> tuple[bytes, bytes] | None:
         return next(self.forward(number, at, None), None)
 
@@ -91,10 +95,6 @@ class MemoryTransaction(MemoryView):
             self._touched.add(number)
             self._tables[number] = self._tables[number].copy()
         return self._tables[number]
-
-    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
-        rows = self._tables[number].rows
-        return {key: rows[key] for key in keys if key in rows}
 
     def journal(self, items: list[Item]) -> None:
         self.put(TABLES["journal"].number, items)

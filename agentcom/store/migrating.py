@@ -1,6 +1,7 @@
 """The tool behind `agentcom-admin migrate`: what a release's start would change in a store, or the change itself.
 
-Argument: {"folder": the data folder, "dry": bool}. Result: `Found`. `python -m agentcom.store.migrating`.
+Argument: {"folder": the data folder, "dry": bool}. Each line before the result is an
+`Underway`. Result: `Found`. `python -m agentcom.store.migrating`.
 May import: agentcom.store.*, msgspec.
 """
 
@@ -29,7 +30,7 @@ def work(argument: Any) -> Found:
     found = look(folder)
     if argument["dry"] or not found.steps:
         return found
-    env = open_environment(folder)
+    env = open_environment(folder, tell=lambda at: child.say(at._asdict()))
     try:
         if env.was_clean:
             env.mark_clean()

@@ -33,6 +33,9 @@ held tasks as one phase; and beside LMDB's file there is the redo log, of which 
 ENTRY_OPS = 500
 """Changes of one journal entry."""
 
+TELL_EACH = 50_000
+"""Changes between two words of how far a migration is."""
+
 Change = tuple[int, bytes, bytes | None]
 _JOURNAL, _TASK = TABLES["journal"], TABLES["task"]
 _BY_PHASE, _BY_AGENT, _COUNTER = TABLES["by_phase"], TABLES["by_agent"], TABLES["counter"]
@@ -58,6 +61,23 @@ class Planned(msgspec.Struct, frozen=True):
     copy: str = ""  #: of the store as it was, when it was done
 
 
+class Underway(NamedTuple):
+    """How far a migration is: a million tasks take a minute, and who waits should know what for."""
+
+    before: int
+    after: int
+    step: str  #: "counting", "copying", "changing"
+    changes: int  #: of rows, that were counted or made so far
+    of: int = 0  #: in all; 0 while they are counted
+
+
+Tell = Callable[[Underway], object]
+
+
+def untold(_: Underway) -> None:
+    """For who does not want to know."""
+
+
 class Migratable(Protocol):
     """An open environment, as agentcom.store.env has it."""
 
@@ -81,19 +101,23 @@ def pending(found: int) -> tuple[Migration, ...]:
     return tuple(migration for migration in MIGRATIONS if migration.before >= found)
 
 
-def plan(view: View, migration: Migration) -> Planned:
+def plan(view: View, migration: Migration, tell: Tell = untold) -> Planned:
     """The dry run. Raises `CannotMigrate`."""
+    before, after, _, _ = migration
+    tell(Underway(before, after, "counting", 0))
     puts: Counter[str] = Counter()
     deletes: Counter[str] = Counter()
     try:
-        for number, _, value in migration.changes(view):
+        for n, (number, _, value) in enumerate(migration.changes(view), 1):
             (deletes if value is None else puts)[BY_NUMBER[number].name] += 1
+            if n % TELL_EACH == 0:
+                tell(Underway(before, after, "counting", n))
     except CorruptRow as error:
         raise CannotMigrate(migration.before, migration.after, str(error)) from error
     return Planned(*migration[:3], dict(puts), dict(deletes))
 
 
-def bring_up(env: Migratable) -> tuple[Planned, ...]:
+def bring_up(env: Migratable, tell: Tell = untold) -> tuple[Planned, ...]:
     """Every pending migration of a store that was just opened, before its life begins. Returns what was done.
 
     Each is run dry and the store is copied to DATA/aside before it changes anything. Raises `CannotMigrate`, or
@@ -102,11 +126,13 @@ def bring_up(env: Migratable) -> tuple[Planned, ...]:
     done = []
     for migration in pending(env.meta("schema")):
         with env.reading() as view:
-            planned = plan(view, migration)
+            planned = plan(view, migration, tell)
         reached("migrate.begun")
+        of = sum(planned.puts.values()) + sum(planned.deletes.values())
+        tell(Underway(migration.before, migration.after, "copying", 0, of))
         copy = _copy(env, migration.after)
         reached("migrate.copied")
-        _change(env, migration)
+        _change(env, migration, of, tell)
         reached("migrate.done")
         done.append(msgspec.structs.replace(planned, copy=str(copy)))
     return tuple(done)
@@ -143,12 +169,16 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _change(env: Migratable, migration: Migration) -> None:
+def _change(env: Migratable, migration: Migration, of: int, tell: Tell) -> None:
     """In one transaction, which is durable at the checkpoint behind it. Changes are read from the state before it."""
     with env.reading() as view, env.writing() as txn:
         seq = int(decode_key(_JOURNAL, view.last_key(_JOURNAL.number) or bytes(8))[0])
         changes = migration.changes(view)
+        done = 0
         while some := tuple(islice(changes, ENTRY_OPS)):
+            if done % TELL_EACH < ENTRY_OPS:
+                tell(Underway(migration.before, migration.after, "changing", done, of))
+            done += len(some)
             seq += 1
             _write(txn, some)
             txn.put(_JOURNAL.number, [(encode_key(_JOURNAL, (seq,)), _entry(migration, some))], append=True)

@@ -1,7 +1,7 @@
 """Opening the data folder when its disk may be full.
 
 Lives here: the ballast is given up for the first write of a life; who starts a hub may wait for room.
-May import: agentcom.store.{ballast,disk,env,errors,layout}, operating system.
+May import: agentcom.store.{ballast,env,errors,layout,migrations,settings}, operating system.
 """
 
 import os
@@ -15,6 +15,7 @@ from agentcom.store.ballast import Ballast
 from agentcom.store.env import RESERVE, Environment, open_environment, opened
 from agentcom.store.errors import StorageFull
 from agentcom.store.layout import Layout
+from agentcom.store.migrations import Tell, untold
 from agentcom.store.settings import Settings
 
 LEAST = 2 * RESERVE
@@ -25,24 +26,25 @@ T = TypeVar("T")
 Told = Callable[[str, float], None]
 
 
-def open_store(settings: Settings, lock: int = -1) -> Environment:
+def open_store(settings: Settings, lock: int = -1, tell: Tell = untold) -> Environment:
     """The folder's store with a new life: opened, or taken over from a store actor of this process that crashed.
 
-    `lock` is the folder's, when it is held already. On a full disk the ballast is given up for it. Raises `StorageFull`
-    when there is no room even so, or too little for a new store; then nothing was changed.
+    `lock` is the folder's, when it is held already; `tell` hears how far a migration is. On a full disk the ballast is
+    given up for it. Raises `StorageFull` when there is no room even so, or too little for a new store; then nothing was
+    changed.
     """
     layout = Layout(Path(settings.folder))
     is_new = not layout.store.exists()
     if is_new:
         see_room(layout.folder)
     try:
-        return _open(settings, lock)
+        return _open(settings, lock, tell)
     except StorageFull:
         if is_new:
             shutil.rmtree(layout.store, ignore_errors=True)
         if not Ballast(layout.ballast, settings.ballast).give_up():
             raise
-    return _open(settings)
+    return _open(settings, -1, tell)
 
 
 def patiently(
@@ -66,11 +68,11 @@ def patiently(
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
-def _open(settings: Settings, lock: int = -1) -> Environment:
+def _open(settings: Settings, lock: int, tell: Tell) -> Environment:
     env = opened(Path(settings.folder))
     if env is None:
         return open_environment(
-            Path(settings.folder), max_bytes=settings.max_bytes, sync=settings.sync, lock=lock
+            Path(settings.folder), max_bytes=settings.max_bytes, sync=settings.sync, lock=lock, tell=tell
         )
     env.max_bytes = settings.max_bytes
     env.begin_life()

@@ -73,11 +73,11 @@ class Overlay:
                 self._keep(table, key, rows[max(rows)])
 
     def learn(self, ops: Iterable[Op]) -> None:
-        """Of ops that are on disk already only rows that are cached have to know."""
+        """Ops that are on disk already. What was decided from them since, as read there, stays the newer row."""
         for op in ops:
-            cache = self._cache.get(op.table)
-            if cache and op.key in cache and isinstance(op, Put | Delete):
-                self._keep(op.table, op.key, op.row if isinstance(op, Put) else None)
+            table, key = op.table, op.key
+            if table in self._cache and key not in self._pending[table] and isinstance(op, Put | Delete):
+                self._keep(table, key, op.row if isinstance(op, Put) else None)
 
     def drop(self, ticket: int) -> None:
         """The ticket is on disk: readers see it from now on."""

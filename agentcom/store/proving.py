@@ -4,6 +4,7 @@ In a child process of its own: what it finds may end it.
 May import: agentcom.store.{child,errors,flushing,foreign,manifests,pacing,reader,segments,verify}, lmdb, msgspec.
 """
 
+import gc
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def work(argument: Any) -> Proven:
+    gc.disable()  # rows are dropped as they are read and have no cycles
     order = msgspec.convert(argument, Order)
     with resting():
         return prove(Path(order.folder))

@@ -19,6 +19,7 @@ from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, Tas
 from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
 from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
+from agentcom.store import figure_queries, talk_queries
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -34,11 +35,19 @@ def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
         return _QUESTIONS[what](snap, query, key)
 
 
+_LONG = frozenset(
+    {
+        "pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show", "message.list", "thread.get",
+        "thread.replies", "analytics.summary", "analytics.agents",
+    }
+)  # fmt: skip
+
+
 def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show")
+    return what in _LONG
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -307,4 +316,6 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "admin.token_list": _agent_tokens,
     "metrics.show": _metrics,
     "health": _health,
+    **talk_queries.QUESTIONS,
+    **figure_queries.QUESTIONS,
 }

@@ -89,11 +89,17 @@ def _joined(encoders: tuple[Callable[[Any], bytes], ...]) -> Callable[[Any], byt
             return any_length(parts)
         return first(parts[0]) + second(parts[1]) + third(parts[2])
 
+    def five(parts: Any) -> bytes:
+        if len(parts) != 5:
+            return any_length(parts)
+        a, b, c, d, e = parts
+        return first(a) + second(b) + third(c) + fourth(d) + fifth(e)
+
     def any_length(parts: Any) -> bytes:
         return b"".join([encode(part) for encode, part in zip(encoders, parts, strict=False)])
 
-    first, second, third = (*encoders, _encode_str, _encode_str)[:3]
-    return {2: two, 3: three}.get(len(encoders), any_length)
+    first, second, third, fourth, fifth = (*encoders, *[_encode_str] * 4)[:5]
+    return {2: two, 3: three, 5: five}.get(len(encoders), any_length)
 
 
 class Table:
@@ -157,22 +163,30 @@ def _tables() -> Iterable[Table]:
     yield Table(21, "pull", "pr_id:str", rows.PullRequest, directory)
     yield Table(22, "pull_by_task", "task_id:str pr_id:str", rows.Mark, directory)
     yield Table(23, "mailbox", "agent_id:str seq:int", rows.Mail, "*", append=True)
-    yield Table(24, "messages", "message_id:str", Any, *sender)
+    yield Table(24, "messages", "message_id:str", rows.Message, *sender)
     yield Table(25, "threads", "thread_id:str message_id:str", rows.Mark, *sender)
-    yield Table(26, "channels", "channel:str", Any, "channel.", directory)
-    yield Table(27, "channel_log", "channel:str seq:int", Any, "channel.", append=True)
+    yield Table(26, "channels", "channel:str", rows.Channel, "channel.")
+    yield Table(27, "channel_log", "channel:str seq:int", rows.Logged, "channel.", append=True)
     yield Table(28, "alerts", "alert_id:str", Any, "alerter")
     yield Table(29, "audit", "ms:int n:int", rows.Audit, directory)
     yield Table(30, "head", "table:str key:str", int)
     yield Table(31, "journal", "seq:int", rows.Journal)
     yield Table(32, "meta", "name:str", Any)
     yield Table(33, "seen", "agent_id:str", rows.Seen, "agent.")
+    yield Table(40, "inbox", "agent_id:str", rows.Inbox, "agent.")
+    yield Table(41, "said", "sender:str key:str", rows.Said, *sender)
+    yield Table(42, "talk", "who:str message_id:str", rows.Mark, *sender)
+    yield Table(43, "posts", "channel:str message_id:str", rows.Post, *sender)
+    yield Table(44, "subscribers", "channel:str agent_id:str", rows.Subscriber, "channel.")
+    yield Table(45, "subscribed", "agent_id:str channel:str", rows.Mark, "channel.")
 
 
 TABLES: dict[str, Table] = {table.name: table for table in _tables()}
 BY_NUMBER: dict[int, Table] = {table.number: table for table in TABLES.values()}
 UNFOLDED = frozenset({"journal", "meta"})
 """The tables that folding the journal does not rebuild: the journal, and what belongs to the file itself."""
+NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_id"}
+"""Rows that repeat their key."""
 
 _encode = msgspec.msgpack.encode
 _crc32 = zlib.crc32

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentcom.protocol import index
 from agentcom.protocol.ops import Key
-from agentcom.protocol.rows import HELD, Ready, TaskState, counted
+from agentcom.protocol.rows import HELD, TaskState, counted
 from agentcom.store.tables import TABLES, Table, decode_key, encode_key, encode_row
 from agentcom.store.walking import Look
 
@@ -23,8 +23,7 @@ WALKED = frozenset(
 )
 
 _END = b"\xff" * 512
-_FRESH = Ready()
-_MARK, _READY = encode_row(index.MARK), encode_row(_FRESH)
+MARK, _READY = encode_row(index.MARK), encode_row(index.READY)
 
 
 def check_tasks(look: Look) -> None:
@@ -34,8 +33,13 @@ def check_tasks(look: Look) -> None:
 def expected(task: TaskState) -> Iterator[tuple[str, Key, bytes]]:
     """Table, key and bytes of every index row that `task` must have."""
     for (table, key), row in index.entries(task):
-        yield table, key, _MARK if row is index.MARK else _READY if row == _FRESH else encode_row(row)
-    yield "by_submitter", (task.submitter, task.id), _MARK
+        yield table, key, raw_of(row)
+    yield "by_submitter", (task.submitter, task.id), MARK
+
+
+def raw_of(row: Any) -> bytes:
+    """An index row's bytes."""
+    return MARK if row is index.MARK else _READY if row is index.READY else encode_row(row)
 
 
 class _Side:

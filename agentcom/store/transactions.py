@@ -7,6 +7,7 @@ May import: agentcom.store.{errors,redo_format,steps,tables}, lmdb, operating sy
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import lmdb
@@ -87,15 +88,17 @@ class ReadView:
         entries: int = self._txn.stat(self._dbs[number])["entries"]
         return entries
 
+    def get_many(self, number: int, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Those of the keys that are there."""
+        return dict(self._txn.cursor(self._dbs[number]).getmulti(keys))
+
     def forward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Entries with start <= key < stop."""
         cursor = self._txn.cursor(self._dbs[number])
         if not cursor.set_range(start):
-            return
-        for key, value in cursor.iternext():
-            if stop is not None and key >= stop:
-                return
-            yield key, value
+            return iter(())
+        entries: Iterator[tuple[bytes, bytes]] = cursor.iternext()
+        return entries if stop is None else takewhile(lambda entry: entry[0] < stop, entries)
 
     def backward(self, number: int, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Entries with start <= key < stop, last first."""

@@ -1,48 +1,59 @@
 """Is a store sound? Every row of every table read, checked by itself and against what else is there.
 
 `check_rows` needs nothing but the store; whether the rows are also what the journal says is `check_fold` of
-agentcom.store.folding. Both work on one consistent view, so a hub may go on writing.
-May import: agentcom.store.{findings,reader,segments,tables,task_rows,walking}, lmdb's figures.
+agentcom.store.folding. Both work on one consistent view, so a hub may go on writing. A store in which all is well is
+known by a quick sweep (agentcom.store.sweeping); only one that is in doubt is walked row by row.
+May import: agentcom.store.{batches,datafile,facts,findings,reader,sweeping,tables,task_rows,walking}, lmdb.
 """
 
 import time
 from typing import Any
 
-import msgspec
+import lmdb
 
+from agentcom.store.batches import Doubt
+from agentcom.store.datafile import usage_of
+from agentcom.store.facts import file_facts, follows, starts
 from agentcom.store.findings import Findings, Problem, Report
 from agentcom.store.reader import Readable
-from agentcom.store.segments import RAISE, Line
-from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, Table, decode_key, encode_key
+from agentcom.store.sweeping import Swept, sweep
+from agentcom.store.tables import BY_NUMBER, NAMED, TABLES, UNFOLDED, Table, decode_key, encode_key
 from agentcom.store.task_rows import WALKED, check_tasks
 from agentcom.store.walking import Look
 
-__all__ = ["Problem", "Report", "check_rows"]
+__all__ = ["Problem", "Report", "check_rows", "examine", "report_of"]
 
-_JOURNAL, _HEAD, _META = TABLES["journal"], TABLES["head"], TABLES["meta"]
-_NAMED = {"agent": "agent_id", "seen": "agent_id", "repo": "name", "pull": "pr_id"}
-"""Rows that repeat their key."""
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What the file says of itself in table `meta`; what cannot be read is as in a new file."""
-
-    schema: int = 0
-    epoch: int = 1
-    line: Line = ()
-    clean: bool = False
+_JOURNAL, _HEAD = TABLES["journal"], TABLES["head"]
 
 
 def check_rows(source: Readable) -> Report:
-    """Walk `source` whole. Damage is in the report, never an exception, unless the file cannot be opened at all.
+    """Read `source` whole. Damage is in the report, never an exception, unless the file cannot be opened at all.
 
     A file that is cut short ends the process with SIGBUS: run this in a child process (agentcom.store.verifying).
     """
-    return examine(source, Findings())
+    begun = time.monotonic()
+    try:
+        with source.reading() as view:
+            swept = sweep(view)
+    except (
+        Doubt,
+        lmdb.Error,
+    ):  # damage may end the whole transaction, so the careful check has one of its own
+        return examine(source, Findings())
+    return report_of(swept, source, Findings(), begun)
+
+
+def report_of(swept: Swept, source: Readable, findings: Findings, begun: float) -> Report:
+    """Of a store in which all rows are well; `begun` is a monotonic time, in seconds."""
+    pages, size, used = _file(source)
+    return Report(
+        problems=findings.problems, more=findings.more, rows=swept.rows, pages=pages, bytes=size, used=used,
+        seq=swept.seq, epoch=swept.facts.epoch, seconds=time.monotonic() - begun,
+    )  # fmt: skip
 
 
 def examine(source: Readable, findings: Findings) -> Report:
-    """`check_rows` for who goes on with what was found: the report's problems are those of `findings`."""
+    """The careful check, for who goes on with what was found: the report's problems are those of `findings`."""
     begun = time.monotonic()
     with source.reading() as view:
         look = Look(view, findings)
@@ -52,37 +63,11 @@ def examine(source: Readable, findings: Findings) -> Report:
                 _check_table(look, table)
         facts = file_facts(look)
         seq = _check_journal(look, starts(facts.line))
-    pages, size = _file(source)
+    pages, size, used = _file(source)
     return Report(
-        problems=findings.problems, more=findings.more, rows=look.rows, pages=pages, bytes=size, seq=seq,
+        problems=findings.problems, more=findings.more, rows=look.rows, pages=pages, bytes=size, used=used, seq=seq,
         epoch=facts.epoch, seconds=time.monotonic() - begun,
     )  # fmt: skip
-
-
-def file_facts(look: Look) -> Facts:
-    """Read `meta`. A row that is not what it must be is told."""
-    found: dict[str, Any] = {}
-    for key, row in look.walk(_META):
-        name = str(decode_key(_META, key)[0]) if row is not None else ""
-        if name not in Facts.__struct_fields__:
-            continue
-        try:
-            found[name] = msgspec.convert(row, Facts.__annotations__[name])
-        except msgspec.ValidationError as error:
-            look.findings.tell(_META, key, f"the row is not one of this table: {error}")
-    return Facts(**found)
-
-
-def starts(line: Line) -> frozenset[int]:
-    """The seqs at which an epoch of this line began: there, and only there, the journal jumps."""
-    return frozenset(last + RAISE + 1 for _, last in line)
-
-
-def follows(seq: int, before: int, line: frozenset[int]) -> bool:
-    """Whether a journal entry may come right after another. Epochs between the two may be without entries."""
-    while seq != before + 1 and seq in line:
-        seq -= RAISE
-    return seq == before + 1
 
 
 def _check_table(look: Look, table: Table) -> None:
@@ -90,8 +75,8 @@ def _check_table(look: Look, table: Table) -> None:
         _check_appended(look, table)
     elif table.name == "pull":
         _check_pulls(look, table)
-    elif table.name in _NAMED:
-        field = _NAMED[table.name]
+    elif table.name in NAMED:
+        field = NAMED[table.name]
         for key, row in look.walk(table):
             if row is not None and (getattr(row, field),) != decode_key(table, key):
                 look.findings.tell(table, key, f"the row says that it is {getattr(row, field)!r}")
@@ -178,10 +163,10 @@ def _check_journal(look: Look, line: frozenset[int]) -> int:
     return before
 
 
-def _file(source: Any) -> tuple[int, int]:
-    """Pages and bytes of the file behind `source`."""
+def _file(source: Any) -> tuple[int, int, int]:
+    """Pages and bytes of the file behind `source`, and the bytes of the pages that hold something."""
     raw = getattr(source, "raw", None)
     if raw is None:
-        return 0, 0
-    pages = raw.info()["last_pgno"] + 1
-    return pages, pages * raw.stat()["psize"]
+        return 0, 0, 0
+    usage, page = usage_of(raw, source.dbs), raw.stat()["psize"]
+    return usage.bytes // page, usage.bytes, usage.bytes - usage.free_bytes

@@ -2,10 +2,12 @@
 
 It is a child process, as a damaged file may end the process that reads it, and a large one keeps it busy for minutes.
 It reads the store of a running hub on one consistent view, so that pages freed meanwhile are not reused until it ends.
-May import: agentcom.store.{child,env,errors,findings,folding,foreign,manifests,reader,replay,segments,
-verify,walking}.
+First quickly, which finds that all is well or that it is in doubt; then carefully what was in doubt, rows or fold.
+May import: agentcom.store.{batches,child,env,errors,facts,findings,folding,foreign,manifests,quick_fold,reader,
+replay,segments,sweeping,verify,walking}, lmdb.
 """
 
+import contextlib
 import gc
 import time
 from collections.abc import Iterable
@@ -16,16 +18,20 @@ import lmdb
 import msgspec
 
 from agentcom.store import child
+from agentcom.store.batches import Doubt
 from agentcom.store.env import SCHEMA
 from agentcom.store.errors import NewerSchema, StoreUnreadable
+from agentcom.store.facts import Facts, file_facts
 from agentcom.store.findings import Findings, Report
-from agentcom.store.folding import base_for, check_fold
+from agentcom.store.folding import Archive, base_for, check_fold
 from agentcom.store.foreign import Foreign
-from agentcom.store.manifests import snapshots_in
-from agentcom.store.reader import Snapshot
+from agentcom.store.manifests import SnapshotFile, snapshots_in
+from agentcom.store.quick_fold import QuickFold
+from agentcom.store.reader import Snapshot, View
 from agentcom.store.replay import entries_along
 from agentcom.store.segments import Entry
-from agentcom.store.verify import Facts, examine, file_facts
+from agentcom.store.sweeping import sweep
+from agentcom.store.verify import examine, report_of
 from agentcom.store.walking import Look
 
 
@@ -47,11 +53,36 @@ def verify(job: Job) -> Report:
         facts = _facts(source)
         if facts.schema > SCHEMA:
             raise NewerSchema(job.store, facts.schema, SCHEMA)
-        report = examine(source, findings)
-        if not job.rows_only:
+        try:
+            report = _quickly(source, job, facts, findings)
+        except (Doubt, lmdb.Error):
+            report = examine(source, findings)
+        if not job.rows_only and not report.fold:
             report.fold = _fold(source, job, facts, findings)
     report.more, report.seconds = findings.more, time.monotonic() - begun
     return report
+
+
+def _quickly(source: Foreign, job: Job, facts: Facts, findings: Findings) -> Report:
+    """All rows are well; with `fold` when they are also what the journal says. Raises `Doubt`, and what LMDB raises."""
+    begun = time.monotonic()
+    with source.reading() as view, contextlib.ExitStack() as stack:
+        fold = None if job.rows_only else _quick_fold(view, job, facts, stack)
+        swept = sweep(view, None if fold is None else fold.feed)
+        said = fold.said(swept.total) if fold else ""
+    report = report_of(swept, source, findings, begun)
+    report.fold = said
+    return report
+
+
+def _quick_fold(view: View, job: Job, facts: Facts, stack: contextlib.ExitStack) -> QuickFold | None:
+    chosen, base = _base(view, job, facts), None
+    if chosen is not None:
+        try:
+            base = stack.enter_context(stack.enter_context(Foreign(chosen.path, lock=False)).reading())
+        except StoreUnreadable:
+            return None
+    return QuickFold(view, base, _archive(job, facts), facts)
 
 
 def _facts(source: Foreign) -> Facts:
@@ -60,7 +91,25 @@ def _facts(source: Foreign) -> Facts:
 
 
 def _fold(source: Foreign, job: Job, facts: Facts, findings: Findings) -> str:
-    """The view may be newer than the one whose rows were walked: each is consistent in itself."""
+    """The careful way. The view may be newer than the one whose rows were walked: each is consistent in itself."""
+    archive = _archive(job, facts)
+    with source.reading() as view:
+        chosen = _base(view, job, facts)
+    if chosen is None:
+        return check_fold(source, None, archive, findings)
+    try:
+        with Foreign(chosen.path, lock=False) as base:
+            return check_fold(source, base, archive, findings)
+    except StoreUnreadable as error:
+        return f"not folded: {error}"
+
+
+def _base(view: View, job: Job, facts: Facts) -> SnapshotFile | None:
+    snapshots = snapshots_in(Path(job.snapshots)) if job.snapshots else []
+    return base_for(snapshots, Snapshot(view).seq, facts.epoch, facts.line)
+
+
+def _archive(job: Job, facts: Facts) -> Archive:
     archive = Path(job.archive) if job.archive else None
 
     def archived(after: int) -> Iterable[Entry]:
@@ -68,17 +117,7 @@ def _fold(source: Foreign, job: Job, facts: Facts, findings: Findings) -> str:
             return ()
         return entries_along(archive, facts.line, facts.epoch, after)
 
-    with source.reading() as view:
-        seq = Snapshot(view).seq
-    snapshots = snapshots_in(Path(job.snapshots)) if job.snapshots else []
-    chosen = base_for(snapshots, seq, facts.epoch, facts.line)
-    if chosen is None:
-        return check_fold(source, None, archived, findings)
-    try:
-        with Foreign(chosen.path, lock=False) as base:
-            return check_fold(source, base, archived, findings)
-    except StoreUnreadable as error:
-        return f"not folded: {error}"
+    return archived
 
 
 def work(argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The route table on Litestar, and its OpenAPI document at `/schema`.
+"""The route table on Litestar, its OpenAPI document at `/schema`, the frames' at `/schema/frames.json`.
 
 Litestar routes and documents; decoding, validation and authorisation are the gateway's, so that there is one of each.
 May import: litestar, msgspec, agentcom.{core, protocol}, agentcom.web.
@@ -6,6 +6,7 @@ May import: litestar, msgspec, agentcom.{core, protocol}, agentcom.web.
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from agentcom.core.answers import Answer
 from agentcom.core.routes import Route, offered
 from agentcom.protocol.bodies import ErrorBody
+from agentcom.protocol.schema import frames_schema
 from agentcom.web.reading import headers_of
 
 log = structlog.get_logger()
@@ -36,7 +38,7 @@ def make_api(edge: Any, handle: Handle) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="AgentCom", version="2", path="/schema", render_plugins=[SchemaPlugin(routes)]
         ),
-        exception_handlers={HTTPException: _http_error, Exception: _bug},
+        exception_handlers={HTTPException: partial(_http_error, routes), Exception: _bug},
         logging_config=None,
         debug=False,
         request_max_body_size=None,  # the bound is ours, in `read_body`
@@ -68,11 +70,28 @@ def _response(answer: Answer) -> Response[bytes]:
     return Response(body, status_code=answer.status, headers=headers, media_type=JSON)
 
 
-def _http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+def _http_error(
+    routes: tuple[Route, ...], request: Request[Any, Any, Any], error: HTTPException
+) -> Response[ErrorBody]:
     """What Litestar itself refuses: unknown paths and methods."""
     code = _CODE_OF_STATUS.get(error.status_code, "bad_frame")
     message = "no such route" if error.status_code == 404 else error.detail
-    return Response(ErrorBody(code, message), status_code=error.status_code, media_type=JSON)
+    # RFC 9110, 15.5.6: whoever is told that a method is not allowed is told which are.
+    allow = ", ".join(allowed(routes, request.scope["path"]))
+    headers = {"allow": allow} if error.status_code == 405 else None
+    return Response(ErrorBody(code, message), status_code=error.status_code, media_type=JSON, headers=headers)
+
+
+def allowed(routes: tuple[Route, ...], path: str) -> list[str]:
+    """The methods of this path; none, where nothing is."""
+    named = [each for each in routes if each.path == path]
+    fitting = named or [each for each in routes if re.fullmatch(_pattern(each.path), path)]
+    methods = {route.method for route in fitting}
+    return sorted({"OPTIONS", *methods}) if methods else []
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\w+:path\}", ".+", path))
 
 
 def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
@@ -82,16 +101,18 @@ def _bug(_request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBo
 
 
 class SchemaPlugin(JsonRenderPlugin):
-    """Litestar's document, completed with the bodies and answers of the route table."""
+    """Litestar's document, completed with the bodies and answers of the route table; beside it the frames'."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
-        super().__init__(path=["/", "/openapi.json"], media_type=JSON)
+        super().__init__(path=["/", "/openapi.json", "/frames.json"], media_type=JSON)
         self._routes = routes
-        self._document: bytes | None = None
+        self._document = self._frames = b""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        if self._document is None:
-            self._document = msgspec.json.encode(completed(openapi_schema, self._routes))
+        if request.scope["path"].rstrip("/").endswith("/frames.json"):
+            self._frames = self._frames or msgspec.json.encode(frames_schema())
+            return self._frames
+        self._document = self._document or msgspec.json.encode(completed(openapi_schema, self._routes))
         return self._document
 
 
@@ -112,15 +133,19 @@ def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, 
 def _complete(operation: dict[str, Any], route: Route, named: dict[int, Any]) -> None:
     answer = {JSON.value: {"schema": named[id(route.answer)]}}
     refusal = {JSON.value: {"schema": named[id(ErrorBody)]}}
+    again = {"200": {"description": "done before", "content": answer}} if route.repeats else {}
     operation["responses"] = {
         str(route.status): {"description": "done", "content": answer},
+        **again,
         "default": {"description": "refused, or not possible now", "content": refusal},
     }
     if route.body is not None:
         operation["requestBody"] = {
             "content": {JSON.value: {"schema": named[id(route.body)]}},
-            "required": True,
+            "required": any(field.required for field in msgspec.structs.fields(route.body)),
         }
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = {"type": "string", "minLength": 1}  # of the path; Litestar calls them URIs
     if route.query is not None:
         fields = msgspec.json.schema(route.query)["$defs"][route.query.__name__]["properties"]
         given = [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]

@@ -12,8 +12,8 @@ import msgspec
 
 from agentcom.core.answers import Answer, failed
 from agentcom.core.messages import Fault
-from agentcom.core.routes import ROUTES
-from agentcom.web.api import make_api
+from agentcom.core.routes import ROUTES, offered
+from agentcom.web.api import allowed, make_api
 from agentcom.web.reading import headers_of, login_cookie, peer_of, read_body, read_head, read_query
 
 Scope = Any
@@ -32,14 +32,17 @@ _encode = msgspec.json.Encoder().encode
 def make_app(edge: Any) -> Asgi:
     """`edge` answers requests."""
     api = make_api(edge, handle)
+    routes = offered(chaos=edge.config.chaos.enabled)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             hot = hot_route(scope["method"], scope["path"])
-            if hot is None:
-                await api(scope, receive, send)
-            else:
+            if hot is not None:
                 await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
+            elif scope["method"] == "OPTIONS" and (methods := allowed(routes, scope["path"])):
+                await tell_methods(send, methods)
+            else:
+                await api(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # /ws does not come here
@@ -79,6 +82,13 @@ async def handle(edge: Any, route: str, params: dict[str, str], scope: Scope, re
         return answer
     cookie = login_cookie(answer.cookie, int(edge.config.hub.login_s), via.scheme)
     return answer._replace(cookie=cookie)
+
+
+async def tell_methods(send: Any, methods: list[str]) -> None:
+    """Litestar answers for one of the handlers of a path only."""
+    headers = [(b"allow", ", ".join(methods).encode())]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def respond(send: Any, answer: Answer) -> None:

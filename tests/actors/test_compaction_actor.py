@@ -10,6 +10,7 @@ import pytest
 from actors import compaction
 from actors.compaction import CompactionArgs
 from actors.store import StoreArgs
+from agentcom.core.clock_trust import DAY_MS
 from agentcom.core.compaction import Found, RewriteRules
 from agentcom.core.messages import (
     Archived,
@@ -206,6 +207,21 @@ def test_without_room_for_a_copy_none_is_begun(tmp_path, monkeypatch):
         view = await stage.compacted()
         assert "the disk has 1 MB left" in view.problem
         assert stores(tmp_path) == ["store"]
+        await stage.root.stop()
+
+    on_stage(tmp_path, scene)
+
+
+def test_while_the_clock_is_not_believed_nothing_is_removed_and_the_file_is_still_looked_after(
+    tmp_path, monkeypatch
+):
+    async def scene(stage: Stage) -> None:
+        monkeypatch.setattr(compaction, "leap_of", lambda *_: 40 * DAY_MS)
+        await stage.build()
+        await stage.fill()
+        view = await stage.compacted()
+        assert (view.removed, view.problem) == ({}, "")
+        assert view.last.bytes_after < view.last.bytes_before
         await stage.root.stop()
 
     on_stage(tmp_path, scene)

@@ -136,6 +136,7 @@ def test_a_new_folder_and_a_clean_start_are_not_checked(
         env.mark_clean()
         env.close()
         env = open_environment(tmp_path)
+    env.begin_life()  # as each start of a store actor does
 
     async def scene(s: Stage) -> None:
         await raise_verifier(s, tmp_path)

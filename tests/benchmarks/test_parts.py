@@ -123,7 +123,7 @@ def test_the_deepest_queue_and_many_signatures_are_measured_only_when_asked_for(
     assert cli.depths(arguments("--slow")) == [100, 10_000, 1_000_000]
     assert cli.depths(arguments("--depth", "5", "5")) == [5]
     assert cli.chosen(arguments()) == set(WHAT)
-    assert cli.chosen(arguments("all", "--slow")) == {*WHAT, "signatures"}
+    assert cli.chosen(arguments("all", "--slow")) == {*WHAT, "signatures", "messages", "durability"}
     assert cli.chosen(arguments("batch", "signatures")) == {"batch", "signatures"}
 
 

@@ -37,6 +37,9 @@ class NoRows:
     def get(self, table, key):
         return None
 
+    def scan(self, table, prefix, **_):
+        return []
+
 
 def fresh():
     """One that just started, and has heard from every lane."""
@@ -90,6 +93,9 @@ class OneTask:
 
     def get(self, table, key):
         return self.row if (table, key) == ("task", ("t1",)) else None
+
+    def scan(self, table, prefix=(), **_):
+        return []
 
 
 def claimed(generation, *, reclaimed=True):

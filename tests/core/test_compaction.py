@@ -1,5 +1,7 @@
 """The order of a round, when a rewrite is worth it, and what the directory removes for its age."""
 
+import pytest
+
 from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
 from agentcom.core.messages import Expire, Keep
 from agentcom.core.retention import REST_MS, DirectoryRetention
@@ -27,6 +29,25 @@ def test_a_copy_needs_room_for_what_is_used_and_to_go_on_writing():
     assert "has 963 MB left and a copy of the file needs 964 MB" in lacks_room(
         Found(1_000 * MB, 200 * MB, 964 * MB - 1)
     )
+
+
+@pytest.mark.parametrize(
+    ("free", "room", "asked", "rested", "state", "step"),
+    [
+        (300, 9_000, 0, True, "removing what is old", "rewrite"),
+        (300, 9_000, 0, False, "removing what is old", "rest"),  # it failed not long ago
+        (0, 9_000, 1, False, "removing what is old", "rewrite"),  # an operator knows better
+        (0, 9_000, 0, True, "removing what is old", "rest"),
+        (300, 10, 0, True, "removing what is old", "fail"),
+        (300, 9_000, 1, True, "idle", "rest"),  # the look at the start
+    ],
+)
+def test_what_follows_from_a_look_at_the_file(free, room, asked, rested, state, step):
+    progress = Progress(state=state, asked=asked)
+    found = Found(600 * MB, free * MB, room * MB)
+    judged = progress.judge(found, RULES, rested=rested)
+    assert (judged.step, bool(judged.why)) == (step, step == "fail")
+    assert progress.found == found
 
 
 def test_a_round_asks_each_part_until_it_has_no_more_and_passes_by_who_is_silent():

@@ -371,7 +371,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
             counts["tasks", task.lane, counted(task.phase)] = (
                 counts.get(("tasks", task.lane, counted(task.phase)), 0) + 1
             )
-        stored = {key: n for key, n in self.store.reader.scan("counter", (), limit=1_000) if n}
+        stored = {key: n for key, n in self.store.reader.scan("counter", ("tasks",), limit=1_000) if n}
         assert stored == counts
 
     @invariant()

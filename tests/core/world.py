@@ -32,6 +32,10 @@ class SeededEntropy:
         self._last += 1
         return f"task-{self._last:06d}"
 
+    def message_id(self, now_ms: int) -> str:
+        self._last += 1
+        return f"msg-{now_ms:013d}-{self._last:06d}"
+
 
 class LaneWorld:
     """One lane on a store that others may share."""

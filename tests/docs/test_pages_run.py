@@ -130,6 +130,21 @@ def test_the_tutorial_works_as_it_is_written(shell, env, port):
 
 
 @pytest.mark.slow
+def test_the_agent_of_the_how_to_works(shell, env, tmp_path):
+    page = ROOT / "docs" / "how-to" / "write-your-own-agent.md"
+    [program] = blocks(page, "python")
+    assert program == (ROOT / "docs" / "examples" / "words.py").read_text(encoding="utf-8")
+    assert len([line for line in program.splitlines() if line.strip()]) <= 40
+    (tmp_path / "work" / "words.py").write_text(program, encoding="utf-8")
+    shell.run("agentcom hub 2> hub.log &")
+    wait_until_ready(env["AGENTCOM_HUB"])
+    for command, shown in steps(page):
+        code, seen = shell.run(command.replace("python ", f"{sys.executable} "))
+        assert code == 0, f"$ {command}\n{seen}"
+        assert matches(shown, seen), f"$ {command}\nshown: {shown}\nseen: {seen}"
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_readme_work(shell, env):
     lines = [
         line.partition("#")[0].strip()

@@ -55,7 +55,7 @@ def test_every_message_to_a_supervisor_is_listed_with_its_fields():
     listed = dict(
         re.fullmatch(r"`(\w+)\((.*)\)`", row[0]).groups() for row in rows("Messages to a supervisor")
     )
-    asked = [messages.To, *messages.Request.__subclasses__(), messages.Which, messages.Count]
+    asked = [messages.To, messages.ToEach, *messages.Request.__subclasses__(), messages.Which, messages.Count]
     assert listed == {kind.__name__: ", ".join(kind.__struct_fields__) for kind in asked}
 
 

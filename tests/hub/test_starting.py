@@ -197,7 +197,7 @@ def test_left_over_stores_are_swept_and_condemned_ones_kept_only_once_the_one_in
     layout.fresh()
     old = layout.fresh()
     layout.condemn(old, "when")
-    monkeypatch.setattr(starting, "open_store", lambda _, lock: os.close(lock) or 1 / 0)
+    monkeypatch.setattr(starting, "open_store", lambda _, lock, tell: os.close(lock) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         starting.start(CONFIG, folder)
     assert len(layout.leftovers()) == 2

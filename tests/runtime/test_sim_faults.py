@@ -6,7 +6,7 @@ from thespian.actors import Actor, ActorExitRequest, ChildActorExited, WakeupMes
 from agentcom.runtime import Faults, Planned, SimSystemBase, monotonic_of
 from supervisors.root import Root
 from supervisors.specs import ChildSpec, SupervisorSpec
-from tests.supervisors.troupe import Leave, Say, Script
+from tests.supervisors.troupe import Leave, Player, Say, Script
 
 
 class Family(Actor):
@@ -42,11 +42,16 @@ class Bell(Actor):
             self.wakeupAfter(msg)
 
 
-def on_stage(sim):
+class LastWords(Player):
+    def on_crash(self):
+        self.tell_tale("last words")
+
+
+def on_stage(sim, actor="tests.supervisors.troupe:Player"):
     """A supervised player; what it tells."""
     told = []
     port = sim.open_port(lambda msg, _: told.append((msg.name, msg.what, msg.detail)))
-    child = ChildSpec(name="player", actor="tests.supervisors.troupe:Player", args=Script(tale=port.address))
+    child = ChildSpec(name="player", actor=actor, args=Script(tale=port.address))
     root = sim.run(Root.start(sim, SupervisorSpec(children=(child,), intensity=20)))
     return root, told
 
@@ -96,6 +101,15 @@ def test_an_end_that_a_crash_cuts_short_is_an_end(send):
     sim.tell(sim.run(root.where("player")), Leave("boom"))
     sim.run_until_idle()
     assert told[1:] == [("player", "started", 2)]
+
+
+@pytest.mark.parametrize("message", ["Enrolled", "Say"])
+def test_only_one_who_began_has_last_words(message):
+    sim = SimSystemBase(faults=Faults(plan=(Planned(kind="crash_before", label="player", message=message),)))
+    root, told = on_stage(sim, f"{__name__}:LastWords")
+    say(sim, root, "one")
+    tale = {"Enrolled": ["started", "said"], "Say": ["started", "last words", "started"]}
+    assert [what for _, what, _ in told] == tale[message]
 
 
 def test_a_planned_fault_waits_for_its_delivery():

@@ -173,4 +173,4 @@ class ArchivingModel(RuleBasedStateMachine):
 
 
 TestArchivingModel = ArchivingModel.TestCase
-TestArchivingModel.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestArchivingModel.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

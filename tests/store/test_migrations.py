@@ -52,6 +52,22 @@ def rows_of(folder):
         return foreign.meta("schema"), all_rows(foreign)
 
 
+def test_a_migration_says_how_far_it_is(old, monkeypatch):
+    monkeypatch.setattr(migrations, "TELL_EACH", 10)
+    monkeypatch.setattr(migrations, "ENTRY_OPS", 5)
+    heard = []
+    opened = open_environment(old, tell=heard.append)
+    (done,) = opened.migrated
+    opened.close()
+    of = sum(done.puts.values()) + sum(done.deletes.values())
+    assert of > 20
+    assert [at.changes for at in heard if at.step == "counting"] == list(range(0, of + 1, 10))
+    assert [(at.changes, at.of) for at in heard if at.step == "copying"] == [(0, of)]
+    assert [(at.changes, at.of) for at in heard if at.step == "changing"] == [
+        (n, of) for n in range(0, of, 10)
+    ]
+
+
 def check(folder):
     """What must hold in a store of this release."""
     store = LmdbStore(folder)

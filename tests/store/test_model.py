@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agentcom.protocol.ops import Add, Append, Delete, Must, Op, Put
+from agentcom.protocol.ops import Add, Append, AppendMany, Delete, Must, Op, Put
 from agentcom.protocol.rows import Mail
 from agentcom.store import MemoryStore
 from agentcom.store.findings import Findings
@@ -22,8 +22,9 @@ puts = st.builds(lambda i, n: Put("task", (i,), task(i, order=n)), IDS, st.integ
 deletes = st.builds(lambda i: Delete("task", (i,)), IDS)
 adds = st.builds(lambda n, d: Add("counter", (n, "", ""), d), IDS, st.integers(-2, 2))
 appends = st.builds(lambda a, n: Append("mailbox", (a,), Mail(n, 1)), IDS, IDS)
+posts = st.builds(lambda to, n: AppendMany("mailbox", tuple(to), Mail(n, 1)), st.lists(IDS, max_size=3), IDS)
 trims = st.builds(lambda a, n: Delete("mailbox", (a, n)), IDS, st.integers(1, 4))
-ops = st.lists(puts | deletes | adds | appends | trims, max_size=5)
+ops = st.lists(puts | deletes | adds | appends | posts | trims, max_size=5)
 musts = st.lists(
     st.builds(
         lambda i, n: Must("task", (i,)) if n < 0 else Must("task", (i,), "equals", task(i, order=n)),
@@ -47,8 +48,8 @@ class Model:
         return found is None if must.rule == "absent" else found == must.row
 
     def apply(self, given: list[Op]) -> tuple[int, ...]:
-        appended = []
-        for op in given:
+        appended: list[int] = []
+        for op in sorted(given, key=lambda op: isinstance(op, Append | AppendMany)):  # these come last
             at = (op.table, op.key)
             match op:
                 case Put():
@@ -57,11 +58,15 @@ class Model:
                     self.rows.pop(at, None)
                 case Add():
                     self.numbers[at] = self.numbers.get(at, 0) + op.delta
-                case Append():
-                    self.numbers[at] = self.numbers.get(at, 0) + 1
-                    appended.append(self.numbers[at])
-                    self.rows[op.table, (*op.key, self.numbers[at])] = op.row
+                case Append() | AppendMany():
+                    appended += (self.append(op.table, text, op.row) for text in op.key)
         return tuple(appended)
+
+    def append(self, table: str, text: Any, row: Any) -> int:
+        at = (table, (text,))
+        self.numbers[at] = self.numbers.get(at, 0) + 1
+        self.rows[table, (text, self.numbers[at])] = row
+        return self.numbers[at]
 
 
 class StoreAgainstModel(RuleBasedStateMachine):

@@ -125,6 +125,23 @@ def test_a_ticket_adopted_late_does_not_hide_a_newer_one():
     assert overlay.get("task", ("t",)).order == 2
 
 
+def test_what_was_decided_from_a_refusable_commit_before_its_answer_came_stays_the_newer_row():
+    """A lane finds a task that it submitted on disk, and takes it up, before it hears that the submit is there."""
+    overlay = Overlay(MemoryStore().reader, cache_tables=("task",))
+    overlay.add(2, [Put("task", ("t",), task("t", order=2))])
+    overlay.learn([Put("task", ("t",), task("t", order=1))])
+    overlay.drop(2)
+    assert overlay.get("task", ("t",)).order == 2
+
+
+def test_a_row_of_a_refusable_commit_is_warm_once_it_is_on_disk(monkeypatch: pytest.MonkeyPatch):
+    store = MemoryStore()
+    overlay = Overlay(store.reader, cache_tables=("task",))
+    overlay.learn([Put("task", ("t",), task("t"))])
+    monkeypatch.setattr(store.reader, "get", lambda *_: pytest.fail("read from disk"))
+    assert overlay.get("task", ("t",)) == task("t")
+
+
 def test_a_row_that_was_handed_away_is_read_anew():
     store = MemoryStore()
     old_lane, new_lane = Writer(store, "lane.normal"), Writer(store, "lane.low")

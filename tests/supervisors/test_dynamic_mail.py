@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from thespian.actors import ActorExitRequest
 
 from agentcom.runtime import SimSystemBase
-from supervisors.messages import Restart, To
+from supervisors.messages import Restart, To, ToEach
 from supervisors.root import Root
 from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, dynamic
 from tests.supervisors.troupe import Boom, GoToSleep, Leave, Say, Script, Told, Unavailable
@@ -141,3 +141,16 @@ def test_without_crashes_sleep_and_wake_refuse_nothing(
         assert [text for text in post.handled if text.startswith(name)] == expected
     assert post.refused == []
     assert refuses_sleep is False or post.started <= 1
+
+
+def test_mail_that_wakes_nobody_is_dropped_for_one_that_is_not_up_and_given_to_one_that_is():
+    post = Post(1, refuses_sleep=False, crashes=0, budget=3)
+    port = post.ports["ann"]
+    port.send(post.agents, To("agent.x", Say("ann 000", port.address), wake=False))
+    post.sim.advance(1.0)
+    assert (post.started, post.handled, post.refused) == (0, [], [])
+    post.say("ann", 1)
+    post.sim.advance(1.0)
+    port.send(post.agents, ToEach((To("agent.x", Say("ann 002", port.address), wake=False),)))
+    post.sim.advance(1.0)
+    assert post.handled == ["ann 001", "ann 002"]

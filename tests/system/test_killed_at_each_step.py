@@ -71,7 +71,7 @@ class MortalHub(HubProcess):
 async def ask_for(hub: Hub, path: str, stop: asyncio.Event) -> None:
     """Again and again, whatever comes of it."""
     while not stop.is_set():
-        with contextlib.suppress(AgentComError):
+        with contextlib.suppress(AgentComError, TimeoutError):
             await asyncio.wait_for(hub.call("POST", path), 5.0)
         await asyncio.sleep(0.2)
 

@@ -4,10 +4,12 @@ import asyncio
 import json
 import socket
 
+import msgspec
 import pytest
 
 from agentcom.config import Config, Limits
 from agentcom.core.messages import HubStopping
+from agentcom.protocol.schema import frames_schema
 from agentcom.web import reading
 from agentcom.web.server import PortInUse, listen
 from tests.web.troupe import task_puts
@@ -306,5 +308,32 @@ def test_half_a_body_is_not_taken_for_a_whole_one(play):
                 await asyncio.sleep(0.01)
         whole = await hub.request("POST", "/api/tasks", json={"description": "x"})
         assert whole.json()["task_id"] == "lane.normal-1"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/api/tasks", "GET, OPTIONS, POST"),
+        ("/api/tasks/batch", "OPTIONS, POST"),
+        ("/api/repos/a/b", "DELETE, OPTIONS, PUT"),
+        ("/health", "GET, OPTIONS"),
+    ],
+)
+def test_who_asks_for_a_method_that_is_not_there_is_told_which_are(play, path, methods):
+    async def scene(hub):
+        refused = await hub.request("PATCH", path)
+        asked = await hub.request("OPTIONS", path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+        assert (asked.status_code, asked.headers["allow"]) == (204, methods)
+
+    play(scene)
+
+
+def test_the_schema_of_the_frames_is_served(play):
+    async def scene(hub):
+        answer = await hub.request("GET", "/schema/frames.json", token="")
+        assert answer.content == msgspec.json.encode(frames_schema())
 
     play(scene)
