@@ -11,8 +11,8 @@ from thespian.actors import ActorAddress
 
 from agentcom.config import Config
 from agentcom.core.decision import Output
-from agentcom.core.gateway import decide, on_down, on_up
-from agentcom.core.gateway_sessions import TICK_S, on_deliver
+from agentcom.core.gateway import decide, on_deliver, on_down, on_up
+from agentcom.core.gateway_sessions import TICK_S
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Deliver, Fault, Read, Reply, Tick

@@ -102,6 +102,7 @@ class Agent(AgentSessions, AgentMail):
     def tick(self, now: Now) -> Iterator[Decision]:
         if self.session and now.mono >= self.session.beat_at:
             yield from self.beat(self.session, now)
+            yield from self._tidy(now)
         if now.mono >= self.inbox.flush_at:
             yield self.inbox.flush(now.ms)
         if outputs := self.announce(now):

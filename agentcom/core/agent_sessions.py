@@ -67,7 +67,7 @@ class AgentSessions(AgentState):
         self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
         yield self._keep(hello, now)._replace(outputs=replaced)
         acked = hello.resume.acked_seq if hello.epoch == self.epoch else 0
-        yield from self.inbox.opened(opened.conn, acked, now.ms)
+        yield from self.inbox.opened(opened.conn, acked, now.ms, backlog=persona is None)
         yield from self._resume(hello, now)
 
     def _other_instance(self, opened: SessionOpened) -> tuple[Output, ...]:
@@ -158,6 +158,7 @@ class AgentSessions(AgentState):
         session.beat_at = now.mono + min(self.policy.heartbeat_s, self.policy.work_s / 3)
         if self.stopping and self.stopping.is_late(now.mono, self.policy):
             self.stopping = None
+        yield from self.inbox.looked(now.ms)
         hold = self.hold
         if (
             hold

@@ -78,6 +78,19 @@ def _to_session(state: State, msg: ToSession, now: Now, rows: Rows) -> list[Outp
     return gateway_sessions.on_to_session(state, msg)
 
 
+def on_deliver(state: State, msg: Deliver) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []
+    if session.v1 is not None:
+        return v1_sessions.on_deliver(state, session, msg)
+    return gateway_sessions.on_deliver(state, session, msg)
+
+
+def _presence(state: State, news: PresenceNews, _now: Now, _rows: Rows) -> list[Output]:
+    return gateway_sessions.on_presence(state, news) + v1_sessions.on_presence(state, news)
+
+
 def _tick(state: State, _message: Tick, now: Now, _rows: Rows) -> list[Output]:
     return gateway_sessions.on_tick(state, now) + v1_sessions.on_tick(state, now)
 
@@ -116,8 +129,8 @@ _HANDLERS: dict[type, Handler] = {
     HttpIn: gateway_http.on_request,
     FrameIn: _frame,
     ToSession: _to_session,
-    Deliver: lambda state, msg, now, rows: gateway_sessions.on_deliver(state, msg),
-    PresenceNews: lambda state, msg, now, rows: gateway_sessions.on_presence(state, msg),
+    Deliver: lambda state, msg, now, rows: on_deliver(state, msg),
+    PresenceNews: _presence,
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),

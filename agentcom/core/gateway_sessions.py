@@ -259,11 +259,11 @@ def on_presence(state: State, news: PresenceNews) -> list[Output]:
     """Each frame is encoded once for each codec, whoever gets it."""
     if news.conn:
         session = state.sessions.get(news.conn)
-        if session is None:
+        if session is None or session.v1 is not None:
             return []
         session.watching = True
         return [_out(session, frame) for frame in news.frames]
-    watching = [session for session in state.sessions.values() if session.watching]
+    watching = [s for s in state.sessions.values() if s.watching and s.v1 is None]
     codecs = {session.codec for session in watching}
     encoded = {codec: [ENCODERS[codec](frame) for frame in news.frames] for codec in codecs}
     return [
@@ -273,11 +273,8 @@ def on_presence(state: State, news: PresenceNews) -> list[Output]:
     ]
 
 
-def on_deliver(state: State, msg: Deliver) -> list[Output]:
+def on_deliver(state: State, session: Session, msg: Deliver) -> list[Output]:
     """A message that many may get: encoded once, whoever they are."""
-    session = state.sessions.get(msg.conn)
-    if session is None:
-        return []
     data = state.shared.encoded(session.codec, msg.seq, msg.message)
     return [Output(session.edge, FrameOut(msg.conn, data))]
 

@@ -132,6 +132,7 @@ class State:
         self.parts: dict[int, Part] = {}
         self.questions: dict[int, Question] = {}
         self.shared = Shared()
+        self.shared_v1: dict[str, bytes] = {}  #: the newest messages by id, as protocol 1 gets them
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0

@@ -621,6 +621,7 @@ class PresenceNews(Message, frozen=True):
 
     frames: tuple[PresenceFrame, ...]
     conn: str = ""
+    restated: tuple[str, ...] = ()  #: of the changed, those whose client said something else, as a status
 
 
 class Maintain(Ask, frozen=True, kw_only=True):

@@ -238,6 +238,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="mailbox.get",
+        url_token=True,
         tier="light",
         method="GET",
         path="/api/mailbox/{agent_id}",
@@ -250,6 +251,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="mailbox.ack",
+        url_token=True,
         tier="light",
         method="POST",
         path="/api/mailbox/{agent_id}/ack",
@@ -262,6 +264,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="message.list",
+        url_token=True,
         tier="normal",
         method="GET",
         path="/api/messages",
@@ -274,6 +277,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="thread.get",
+        url_token=True,
         tier="normal",
         method="GET",
         path="/api/threads/{message_id}",
@@ -286,6 +290,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="thread.replies",
+        url_token=True,
         tier="normal",
         method="GET",
         path="/api/threads/{message_id}/replies",
@@ -298,6 +303,7 @@ _ALL: tuple[Route, ...] = (
     ),
     Route(
         name="thread.root",
+        url_token=True,
         tier="normal",
         method="GET",
         path="/api/threads/{message_id}/root",

@@ -10,7 +10,18 @@ from typing import Any
 import msgspec
 
 from agentcom.core.decoding import not_plain
-from agentcom.protocol.v1 import BY_TYPE, INBOUND, Complete, Error, Inbound, Progress, ValidationFailed, Wrong
+from agentcom.protocol.v1 import (
+    BY_TYPE,
+    INBOUND,
+    ChannelPublish,
+    Complete,
+    Error,
+    Inbound,
+    Message,
+    Progress,
+    ValidationFailed,
+    Wrong,
+)
 
 SHOWN_CHARACTERS = 50
 """Of a value that is echoed."""
@@ -52,6 +63,8 @@ def _free(frame: Inbound) -> tuple[str, Any]:
         return "result", frame.result
     if type(frame) is Progress:
         return "execution_event", frame.execution_event
+    if isinstance(frame, Message | ChannelPublish):
+        return "payload", frame.payload
     return "", None
 
 

@@ -6,17 +6,28 @@ May import: agentcom.protocol, agentcom.core.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
+from agentcom.core import v1_talk
 from agentcom.core.decision import Output
 from agentcom.core.gateway_sessions import begin, close, speaks_for, tell_closed, to_agent
 from agentcom.core.gateway_state import Now, Rows, Session, State, standing_of
 from agentcom.core.limits import Standing, ms
-from agentcom.core.messages import AskPresence, Fault, FrameOut, Persona, SessionFrame, SessionOpened
+from agentcom.core.messages import (
+    AskPresence,
+    Deliver,
+    Fault,
+    FrameOut,
+    Persona,
+    PresenceNews,
+    SessionFrame,
+    SessionOpened,
+    WatchPresence,
+)
 from agentcom.core.rates import Tier
 from agentcom.core.v1_checking import check
+from agentcom.core.v1_talk import encode, out
 from agentcom.core.v1_translating import (
     FINAL,
     Pending,
@@ -24,6 +35,7 @@ from agentcom.core.v1_translating import (
     Talk,
     dropped,
     generation_of,
+    message_of,
     report_of,
     to_client,
 )
@@ -34,11 +46,12 @@ INSTANCE = "protocol-1"
 """To the hub all clients of protocol 1 of one agent are the same: the newest connection counts."""
 MOST_EARLY = 256
 """Frames kept for a client that does not wait for `identified`."""
+MOST_SHARED = 256
+"""Messages whose bytes are kept for others who get them too."""
 RETELL_S = 5.0
 """A final report without an answer is told again."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_encode = msgspec.json.Encoder().encode
 
 
 def on_frame(state: State, session: Session, data: bytes, now: Now, rows: Rows) -> list[Output]:
@@ -69,7 +82,7 @@ def _over(state: State, session: Session, tier: Tier, size: int, now: Now) -> li
     wait = client.wait(tier, size, now.s)
     if not wait:
         return []
-    told = _out(session, v1.RateLimited(retry_after_ms=ms(wait), tier=tier))
+    told = out(session, v1.RateLimited(retry_after_ms=ms(wait), tier=tier))
     if not client.bucket(tier).is_lost:
         return [told]
     return [told, *_cool_down(state, session, client.conduct.punish(now.s))]
@@ -81,7 +94,7 @@ def _warning(state: State, session: Session, tier: Tier, now: Now) -> list[Outpu
     if not client.is_near(tier, now.s) or not bucket.warns(now.s):
         return []
     near = v1.RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst)
-    return [_out(session, near)]
+    return [out(session, near)]
 
 
 def _bad(state: State, session: Session, answer: v1.Outbound, now: Now) -> list[Output]:
@@ -89,8 +102,8 @@ def _bad(state: State, session: Session, answer: v1.Outbound, now: Now) -> list[
     client: Standing = standing_of(state, session)
     most, window = max(0, client.max_bad - 1), state.limits.rules.bad_window_s
     if not client.conduct.violation(now.s, most, window):
-        return [_out(session, answer)]
-    return [_out(session, answer), *close(state, session, "policy", "too many validation errors")]
+        return [out(session, answer)]
+    return [out(session, answer), *close(state, session, "policy", "too many validation errors")]
 
 
 def _cool_down(state: State, session: Session, wait_s: float) -> list[Output]:
@@ -107,12 +120,12 @@ def _identify(state: State, session: Session, frame: v1.Identify, now: Now, rows
     if isinstance(token, Fault):
         if token.code == "rate_limited":
             return _cool_down(state, session, token.retry_after_ms / 1000)
-        return [_out(session, v1.Error(error=token.code, message=token.message))]
+        return [out(session, v1.Error(error=token.code, message=token.message))]
     client = state.limits.of_agent(frame.agent_id)
     if wait := client.conduct.wait(now.s):
         return _cool_down(state, session, wait)
     if wait := client.wait("heavy", 0, now.s):
-        return [_out(session, v1.RateLimited(retry_after_ms=ms(wait), tier="heavy"))]
+        return [out(session, v1.RateLimited(retry_after_ms=ms(wait), tier="heavy"))]
     left = _leave(state, session, frame.agent_id)
     begin(session, frame.agent_id, frame.token, token)
     talk = _talk(session)
@@ -146,7 +159,7 @@ def _open(session: Session) -> Output:
 
 def _take(state: State, session: Session, frame: v1.Inbound, now: Now, rows: Rows) -> list[Output]:
     if type(frame) is v1.Ping:
-        return [_out(session, v1.Pong(timestamp=now.ms))]
+        return [out(session, v1.Pong(timestamp=now.ms))]
     if session.welcomed:
         return _handle(state, session, frame, now, rows)
     early = _talk(session).early
@@ -166,6 +179,8 @@ def _handle(state: State, session: Session, frame: v1.Inbound, now: Now, rows: R
             return _recover(session, "recovering", task_id, None, rows)
         case v1.StateReport(task_id=task_id, generation=generation):
             return _recover(session, "state_report", task_id, generation, rows)
+    if isinstance(frame, v1_talk.FRAMES):
+        return v1_talk.on_frame(state, session, frame, now, rows)
     return [] if isinstance(frame, v1.IGNORED) else _report(session, frame, now, rows)
 
 
@@ -175,7 +190,7 @@ def _report(session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
         report = report_of(frame, 0)
         unknown = frames.ErrorFrame(code="not_found", message="there is no such task", re=report.id)
         said = to_client(unknown, talk, session.agent_id, now.ms)
-        return [_out(session, answer) for answer in said.out]
+        return [out(session, answer) for answer in said.out]
     generation = getattr(frame, "generation", None)
     if generation is None:
         generation = generation_of(task_id, talk, rows)
@@ -192,9 +207,9 @@ def _recover(
     talk = _talk(session)
     row: TaskState | None = rows.get("task", (task_id,)) if _TASK_ID.fullmatch(task_id) else None
     if row is None or session.agent_id != (row.holder or row.last_holder):
-        return [_out(session, dropped(question, task_id))]
+        return [out(session, dropped(question, task_id))]
     if generation is not None and generation != row.generation:
-        return [_out(session, dropped(question, task_id))]
+        return [out(session, dropped(question, task_id))]
     talk.asked[task_id], talk.listed[task_id] = question, row.generation
     return [_open(session)]
 
@@ -207,19 +222,11 @@ def _list_agents(state: State, session: Session) -> list[Output]:
         if open_still is None:
             return []
         if isinstance(body, Fault):
-            return [_out(open_still, v1.Error(error=body.code, message=body.message))]
-        here = [shown(agent) for agent in body["agents"] if agent["connected_ms"]]
-        return [_out(open_still, v1.Agents(agents=here))]
+            return [out(open_still, v1.Error(error=body.code, message=body.message))]
+        here = [v1_talk.seen(agent) for agent in body["agents"] if agent["connected_ms"]]
+        return [out(open_still, v1.Agents(agents=here))]
 
     return [Output("presence", AskPresence(reply_to=state.me, request=state.asked("presence", answered)))]
-
-
-def shown(agent: dict[str, Any]) -> v1.Shown:
-    """Of what presence says of an agent."""
-    return v1.Shown(
-        agent_id=agent["agent_id"], name=agent["name"] or agent["agent_id"], status=agent["status"] or "connected",
-        capabilities=tuple(agent["capabilities"]), connected_at=agent["connected_ms"],
-    )  # fmt: skip
 
 
 # --- from the hub ----------------------------------------------------------------------------------
@@ -228,14 +235,56 @@ def shown(agent: dict[str, Any]) -> v1.Shown:
 def on_to_session(state: State, session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
     talk = _talk(session)
     said = to_client(frame, talk, session.agent_id, now.ms)
-    outputs = [_out(session, answer) for answer in said.out]
+    outputs = [out(session, answer) for answer in said.out]
     outputs += [to_agent(session, SessionFrame(session.conn, ours)) for ours in said.back]
     if type(frame) is frames.Welcome and not session.welcomed:
-        session.welcomed = True
+        session.welcomed = session.wants = True
+        outputs.append(Output("presence", WatchPresence(session.conn)))
         early, talk.early = talk.early, []
         for waiting in early:
             outputs += _handle(state, session, waiting, now, rows)
     return outputs
+
+
+def on_deliver(state: State, session: Session, msg: Deliver) -> list[Output]:
+    """A message that many may get: encoded once, whoever they are. It was sent: the hub keeps it no longer."""
+    message_id = msg.message.message_id
+    data = state.shared_v1.get(message_id)
+    if data is None:
+        if len(state.shared_v1) >= MOST_SHARED:
+            state.shared_v1.clear()
+        data = state.shared_v1[message_id] = encode(message_of(msg.message))
+    taken = to_agent(session, SessionFrame(session.conn, frames.Ack(seq=msg.seq)))
+    return [Output(session.edge, FrameOut(session.conn, data)), taken]
+
+
+def on_presence(state: State, news: PresenceNews) -> list[Output]:
+    """One frame for each who came, left or said something else; encoded once, whoever gets it."""
+    if news.conn:
+        session = state.sessions.get(news.conn)
+        if session is not None and session.v1 is not None:
+            session.watching = True  # who was here before is told only to who asks
+        return []
+    watching = [s for s in state.sessions.values() if s.watching and s.v1 is not None]
+    told = [(joined, encode(frame)) for joined, frame in _notices(news)] if watching else []
+    return [
+        Output(session.edge, FrameOut(session.conn, data))
+        for session in watching
+        for joined, data in told
+        if joined != session.agent_id
+    ]
+
+
+def _notices(news: PresenceNews) -> Iterator[tuple[str, v1.Outbound]]:
+    """With who must not be told: one who joined, of itself."""
+    for frame in news.frames:
+        for agent in frame.joined:
+            yield agent.agent_id, v1.AgentJoined(agent=v1_talk.shown(agent))
+        for agent_id in frame.left:
+            yield "", v1.AgentLeft(agent_id=agent_id)
+        for agent in frame.changed:
+            if agent.agent_id in news.restated:
+                yield "", v1.StatusChanged(agent=v1_talk.shown(agent))
 
 
 def on_tick(state: State, now: Now) -> list[Output]:
@@ -254,7 +303,3 @@ def on_tick(state: State, now: Now) -> list[Output]:
 def _talk(session: Session) -> Talk:
     assert session.v1 is not None
     return session.v1
-
-
-def _out(session: Session, frame: v1.Outbound) -> Output:
-    return Output(session.edge, FrameOut(session.conn, _encode(frame)))

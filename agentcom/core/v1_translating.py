@@ -10,6 +10,9 @@
 | `task_complete`, `task_failed` | `task_complete`, `task_fail` | `task_ack`, or `error task_complete_failed: <code>` |
 | `task_rejected` | `task_reject`: requeued at once | `task_ack requeued` |
 | `status` | `status` | `status_updated` |
+| `message` | `send` | `message_sent`, or `error not_found` |
+
+What it gets by its mailbox is a `message` or a `channel_message`, and is acknowledged for it when it was sent.
 
 A frame's `id` says what it was translated from (`ACCEPT`, …); it comes back as `re`, which tells what is answered. A
 client sends a final report once, whatever becomes of it: so it is kept here and told again until it is answered.
@@ -24,6 +27,7 @@ from agentcom.protocol.errors import CALLER_LATER
 from agentcom.protocol.frames import TaskReport
 
 ACCEPT, PROGRESS, COMPLETE, FAIL, REJECT = "accept", "progress", "complete", "fail", "reject"
+SEND = "send"
 OURS = "ours"
 """Said in the client's name: it hears no answer."""
 FINAL = frozenset({COMPLETE, FAIL, REJECT})
@@ -168,6 +172,8 @@ def to_client(frame: Any, talk: Talk, agent_id: str, now_ms: int) -> Said:
             return Said((v1.Cancelled(task_id=task_id, timestamp=now_ms),))
         case frames.StatusUpdated():
             return Said((v1.StatusUpdated(),))
+        case frames.Sent(message_id=message_id):
+            return Said((v1.MessageSent(id=message_id),))
     return NOTHING  # heartbeat_ack, goodbye, …: nothing that protocol 1 has
 
 
@@ -232,3 +238,25 @@ def _refused(error: frames.ErrorFrame, talk: Talk) -> Said:
 def error_of(re: str, task_id: str, code: str, message: str) -> v1.Error:
     named = _REFUSED.get(re)
     return v1.Error(error=f"{named}: {code}" if named else code, message=message, task_id=task_id)
+
+
+# --- messages --------------------------------------------------------------------------------------
+
+
+def send_of(frame: v1.Message) -> frames.Send:
+    everyone = frame.to in (None, "", "broadcast")
+    return frames.Send(
+        payload=frame.payload, to=None if everyone else frame.to, broadcast=everyone,
+        message_type=frame.message_type or "chat", reply_to=frame.reply_to or "", id=SEND,
+    )  # fmt: skip
+
+
+def message_of(message: frames.MessageFrame) -> v1.Outbound:
+    """One entry of a mailbox. Who gets it makes no difference to its bytes."""
+    fields: dict[str, Any] = {
+        "id": message.message_id, "sender": message.sender, "message_type": message.message_type,
+        "payload": message.payload, "reply_to": message.reply_to or None, "timestamp": message.time_ms,
+    }  # fmt: skip
+    if message.channel:
+        return v1.ChannelMessage(channel=message.channel, **fields)
+    return v1.MessageOut(**fields)

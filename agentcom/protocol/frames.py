@@ -16,7 +16,9 @@ from agentcom.protocol.rows import Lane
 AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$(?!\n)")]
 AnyAgentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
 """Of an agent that exists: names that older hubs gave may have capital letters."""
-Recipient = Annotated[str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[a-z0-9][a-z0-9._-]{0,127})$(?!\n)")]
+Recipient = Annotated[
+    str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127})$(?!\n)")
+]
 TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Short = Annotated[str, Meta(max_length=2_000)]
@@ -372,6 +374,8 @@ class Present(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str
     status: str = ""
     capabilities: tuple[str, ...] = ()
+    name: str = ""  #: if its client has one for it besides its id
+    connected_at: int = 0  #: milliseconds since 1970
 
 
 class PresenceFrame(Frame, frozen=True, kw_only=True, tag="presence"):

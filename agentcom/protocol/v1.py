@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.frames import Capabilities
+from agentcom.protocol.frames import Capabilities, MessageId, MessageType
 
 Str64 = Annotated[str, Meta(max_length=64)]
 Str128 = Annotated[str, Meta(max_length=128)]
@@ -91,6 +91,40 @@ class Rejected(Inbound, frozen=True, kw_only=True, tag="task_rejected"):
     generation: int | None = None
 
 
+class Message(Inbound, frozen=True, kw_only=True, tag="message"):
+    """Without `to`, or to "broadcast", it is for every registered agent."""
+
+    payload: dict[str, Any]
+    to: Str128 | None = None
+    message_type: MessageType | None = None
+    reply_to: MessageId | None = None
+
+
+class ChannelSubscribe(Inbound, frozen=True, kw_only=True, tag="channel_subscribe"):
+    channel: Str64
+
+
+class ChannelUnsubscribe(Inbound, frozen=True, kw_only=True, tag="channel_unsubscribe"):
+    channel: Str64
+
+
+class ChannelPublish(Inbound, frozen=True, kw_only=True, tag="channel_publish"):
+    channel: Str64
+    payload: dict[str, Any]
+    message_type: MessageType | None = None
+    reply_to: MessageId | None = None
+
+
+class ChannelHistory(Inbound, frozen=True, kw_only=True, tag="channel_history"):
+    channel: Str64
+    limit: int | None = None
+    since: int | None = None
+
+
+class ListChannels(Inbound, frozen=True, tag="list_channels"):
+    pass
+
+
 class ResourceReport(Inbound, frozen=True, tag="resource_report"):
     pass
 
@@ -107,11 +141,11 @@ IGNORED = (ResourceReport, WakeResult, AgentRestarting)
 
 INBOUND: tuple[type[Inbound], ...] = (
     Identify, Ping, SetStatus, ListAgents, TaskAccepted, Progress, Complete, Failed, Recovering, StateReport, Rejected,
-    *IGNORED,
+    Message, ChannelSubscribe, ChannelUnsubscribe, ChannelPublish, ChannelHistory, ListChannels, *IGNORED,
 )  # fmt: skip
 BY_TYPE: dict[str, type[Inbound]] = {str(kind.__struct_config__.tag): kind for kind in INBOUND}
 
-LIGHT = frozenset({Ping, SetStatus, ListAgents})
+LIGHT = frozenset({Ping, SetStatus, ListAgents, ListChannels, ChannelHistory})
 HEAVY = frozenset({Identify})
 TIERS: dict[type[Inbound], Literal["light", "normal", "heavy"]] = {
     kind: "light" if kind in LIGHT else "heavy" if kind in HEAVY else "normal" for kind in INBOUND
@@ -151,6 +185,85 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 class Agents(Outbound, frozen=True, kw_only=True, tag="agents"):
     agents: list[Shown]
+
+
+class AgentJoined(Outbound, frozen=True, kw_only=True, tag="agent_joined"):
+    agent: Shown
+
+
+class AgentLeft(Outbound, frozen=True, kw_only=True, tag="agent_left"):
+    agent_id: str
+
+
+class StatusChanged(Outbound, frozen=True, kw_only=True, tag="status_changed"):
+    agent: Shown
+
+
+class MessageSent(Outbound, frozen=True, kw_only=True, tag="message_sent"):
+    id: str
+
+
+class MessageOut(Outbound, frozen=True, kw_only=True, tag="message"):
+    id: str
+    sender: str = msgspec.field(name="from")
+    message_type: str
+    payload: dict[str, Any]
+    reply_to: str | None
+    timestamp: int
+
+
+class ChannelMessage(Outbound, frozen=True, kw_only=True, tag="channel_message"):
+    channel: str
+    id: str
+    sender: str = msgspec.field(name="from")
+    message_type: str
+    payload: dict[str, Any]
+    reply_to: str | None
+    timestamp: int
+
+
+class ChannelSubscribed(Outbound, frozen=True, kw_only=True, tag="channel_subscribed", omit_defaults=True):
+    channel: str
+    note: str = ""
+
+
+class ChannelUnsubscribed(Outbound, frozen=True, kw_only=True, tag="channel_unsubscribed"):
+    channel: str
+
+
+class ChannelAgentJoined(Outbound, frozen=True, kw_only=True, tag="channel_agent_joined"):
+    channel: str
+    agent_id: str
+
+
+class ChannelPublished(Outbound, frozen=True, kw_only=True, tag="channel_published"):
+    channel: str
+    seq: int
+    id: str
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A post in the history of its channel."""
+
+    seq: int
+    message: dict[str, Any]
+    stored_at: int
+
+
+class History(Outbound, frozen=True, kw_only=True, tag="channel_history"):
+    channel: str
+    messages: list[Stored]
+
+
+class ChannelShown(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str
+    subscriber_count: int
+    created_at: int
+
+
+class Channels(Outbound, frozen=True, kw_only=True, tag="channels"):
+    channels: list[ChannelShown]
 
 
 class Assign(Outbound, frozen=True, kw_only=True, tag="task_assign"):
@@ -223,6 +336,8 @@ class ValidationFailed(Outbound, frozen=True, kw_only=True, tag="error"):
 
 
 OUTBOUND: tuple[type[Outbound], ...] = (
-    Identified, Pong, StatusUpdated, Agents, Assign, Ack, Continue, Reassign, StateReportAck, Cancelled,
+    Identified, Pong, StatusUpdated, Agents, AgentJoined, AgentLeft, StatusChanged, MessageSent, MessageOut,
+    ChannelMessage, ChannelSubscribed, ChannelUnsubscribed, ChannelAgentJoined, ChannelPublished, History, Channels,
+    Assign, Ack, Continue, Reassign, StateReportAck, Cancelled,
     RateLimitWarning, RateLimited, Error, ValidationFailed,
 )  # fmt: skip

@@ -15,6 +15,8 @@ class Old:
 
     OTHERS = frozenset({"agent_joined", "agent_left", "status_changed", "rate_limit_warning"})
 
+    token: str
+
     def __init__(self, ws: Any) -> None:
         self.ws = ws
 
@@ -122,5 +124,5 @@ class Place:
         old = await self.connect()
         answer = await old.ask("identify", agent_id=agent_id, token=secret, **fields)
         assert answer == {"type": "identified", "agent_id": agent_id}
-        old.token = secret  # type: ignore[attr-defined]
+        old.token = secret
         return old
