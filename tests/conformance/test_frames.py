@@ -525,6 +525,7 @@ def test_a_short_disconnect_does_not_take_the_work_away(place, play):
             assert place.task(task_id)["generation"] == generation
             ack = await new.ask("task_complete", task_id=task_id, generation=generation, result={"ok": True})
             assert ack["status"] == "complete"
+            assert place.task(task_id)["losses"] == 0
 
     play(scene())
 

@@ -20,6 +20,7 @@ from agentcom.core.messages import (
     PresenceNews,
     Released,
     Renew,
+    ReportDone,
     SessionClosed,
     SessionFrame,
     SessionOpened,
@@ -181,6 +182,8 @@ def test_a_silent_client_has_its_task_for_max_runtime_and_no_longer_whatever_res
 def test_a_client_that_says_nothing_of_its_task_keeps_it_when_it_comes_back():
     actor = Actor()
     actor.connect("c1")
+    accepted = TaskAck(task_id="t1", generation=3, status="accepted")
+    actor.tell(ReportDone("ada", "c1", "t1", 3, accepted, released=False))
     actor.tell(SessionClosed("c1", 1006))
     told = actor.connect("c2")
     assert actor.state() == "working"
