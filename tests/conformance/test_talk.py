@@ -104,6 +104,7 @@ def test_what_a_socket_was_sent_is_not_in_the_mailbox_any_more(place, play):
         async with await place.agent("m-c") as a, await place.agent("m-d") as b:
             for n in range(300):  # more than are sent ahead of an acknowledgement
                 await a.say("message", to="m-d", payload={"n": n})
+            assert len({(await a.hear("message_sent"))["id"] for _ in range(300)}) == 300
             heard = [(await b.hear("message"))["payload"]["n"] for _ in range(300)]
             assert heard == list(range(300))
         async with await place.agent("m-d", b.token):
