@@ -11,13 +11,14 @@ from thespian.actors import ActorAddress
 
 from agentcom.config import Config
 from agentcom.core.decision import Output, joined
-from agentcom.core.gateway import decide, on_down, on_up
-from agentcom.core.gateway_sessions import TICK_S, on_deliver
+from agentcom.core.gateway import decide, on_deliver, on_down, on_up
+from agentcom.core.gateway_sessions import TICK_S
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Deliver, Fault, Read, Reply, Tick
 from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.v1_views import as_before
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
 from agentcom.store import Reader, StoreError, queries
 from agentcom.store.env import reader_of
@@ -50,6 +51,7 @@ def rules_of(config: Config) -> Rules:
         compat_v1=config.compat.v1,
         proxied=bool(config.trusted_proxies),
         login_s=config.hub.login_s,
+        mailbox_ttl_ms=int(config.retention.mailbox_s * 1000),
         limits=LimitRules(
             enabled=limits.enabled,
             light=Rate(limits.light_per_min, limits.light_burst),
@@ -140,4 +142,6 @@ def _answer(reader: Reader, read: Read) -> Any:
     except StoreError:
         log.exception("gateway.unreadable", actor="gateway", message=read.what)
         return Fault("unavailable", "a row that this needs cannot be read; the log says which")
-    return Fault("not_found", "there is nothing of that name") if body is None else body
+    if body is None:
+        return Fault("not_found", "there is nothing of that name")
+    return as_before(body) if read.old else body

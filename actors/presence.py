@@ -45,4 +45,4 @@ class PresenceActor(Supervised):
     def _tell(self) -> None:
         news = self.presence.news()
         if news and self.is_watched:
-            self.tell("gateway", PresenceNews(tuple(news)))
+            self.tell("gateway", PresenceNews(tuple(news), restated=self.presence.restated))

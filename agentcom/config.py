@@ -80,7 +80,9 @@ class Lease(Section, frozen=True, kw_only=True):
     grace_s: Seconds = 60.0  #: after a disconnect
     heartbeat_s: Seconds = 15.0  #: told to clients
     reconnect_jitter_s: Seconds = 5.0  #: told to clients; added to the grace after a restart
-    max_runtime_s: Seconds = 14_400.0  #: of one assignment; not enforced yet
+    max_runtime_s: Seconds = (
+        14_400.0  #: of one assignment to a client of protocol 1, which says nothing of its work
+    )
     stop_s: Seconds = 60.0  #: a stopping agent that still lists the task then is unresponsive
 
 

@@ -30,7 +30,7 @@ def redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mutable
 
 def configure(*, level: str = "info", format: str = "json", stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging for this process; call it once, first."""
-    number = stdlib.getLevelNamesMapping()[level.upper()]
+    number = _number(level)
     out = stream or sys.stderr
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -55,3 +55,18 @@ def configure(*, level: str = "info", format: str = "json", stream: TextIO | Non
     root = stdlib.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, stdlib.WARNING))
+
+
+def _number(level: str) -> int:
+    return stdlib.getLevelNamesMapping()[level.upper()]
+
+
+def set_level(level: str) -> None:
+    """From now on. Loggers that were used before remember the level they began with, and are made to look again."""
+    number = _number(level)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    for module in list(sys.modules.values()):
+        for thing in list(vars(module).values()) if module is not None else ():
+            if isinstance(thing, structlog._config.BoundLoggerLazyProxy):
+                vars(thing).pop("bind", None)
+    stdlib.getLogger().setLevel(max(number, stdlib.WARNING))

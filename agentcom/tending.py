@@ -1,9 +1,10 @@
 """What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it.
 
 The gateway allowed these requests, and only the composition root can answer them: it holds the tree.
-May import: agentcom.{protocol, runtime}, supervisors.root.
+May import: agentcom.{logging, protocol, runtime}, supervisors.root.
 """
 
+import asyncio
 import difflib
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from agentcom import logging
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import ActorFigures, LoopSystemBase
 from supervisors.root import RefusedError, Root, UnknownNameError
@@ -22,6 +24,9 @@ MAX_COMPARED = 5_000
 """Names that a wrong one is compared with: comparing is slow, and the loop waits meanwhile."""
 MAX_BLOCK_S = 600.0
 
+RESET_S = 0.5
+"""Time for the answer to leave."""
+
 Node = dict[str, Any]
 
 
@@ -31,6 +36,7 @@ class Tending:
     def __init__(self, base: LoopSystemBase, root: Root) -> None:
         self._base = base
         self._root = root
+        self._running: set[asyncio.Task[Any]] = set()  #: the loop itself keeps no hold on them
 
     async def answer(self, route: str, args: Mapping[str, str]) -> Any:
         """Raises `Refused` with a sentence."""
@@ -45,6 +51,10 @@ class Tending:
                     await self._restart(name)
                 case "actor.crash":
                     await self._crash(name)
+                case "admin.reset":
+                    return self._reset_soon()
+                case "admin.log_level":
+                    return set_level(args["level"])
                 case "chaos.block":
                     return block(args.get("seconds", ""))
                 case _:
@@ -77,6 +87,13 @@ class Tending:
             raise Refused("invalid_state", sentence)
         await self._root.restart(name)
 
+    def _reset_soon(self) -> Node:
+        """Everything depends on the store: what restarts with it is the whole hub but the web server."""
+        loop = asyncio.get_running_loop()
+        log.warning("hub.reset", in_s=RESET_S)
+        loop.call_later(RESET_S, lambda: self._running.add(loop.create_task(self._root.restart("store"))))
+        return {"status": "resetting"}
+
     async def _crash(self, name: str) -> None:
         node = await self._node(name)
         if not node["address"]:
@@ -85,6 +102,13 @@ class Tending:
             )
         log.warning("chaos.crashed", actor=name)
         await self._root.crash(name)
+
+
+def set_level(level: str) -> Node:
+    """Until the next start."""
+    logging.set_level("info" if level == "notice" else level)
+    log.warning("log.level_changed", log_level=level)
+    return {"status": "ok", "level": level}
 
 
 def block(seconds: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def policy_of(config: Config) -> Policy:
         grace_s=lease.grace_s,
         reconnect_jitter_s=lease.reconnect_jitter_s,
         heartbeat_s=lease.heartbeat_s,
+        max_runtime_s=lease.max_runtime_s,
         stop_s=lease.stop_s,
         max_attempts=tasks.max_attempts,
         max_losses=tasks.max_losses,

@@ -8,6 +8,7 @@ import click
 from agentcom.cli import (
     admin_data,
     admin_hub,
+    admin_import,
     admin_limits,
     admin_migrate,
     admin_snapshots,
@@ -30,7 +31,7 @@ def main() -> None:
 
 GROUPS = (
     admin_tasks, admin_talk, admin_hub, admin_limits, admin_snapshots, admin_store, admin_verify, admin_data,
-    admin_migrate,
+    admin_migrate, admin_import,
 )  # fmt: skip
 for group in GROUPS:
     for command in group.COMMANDS:

@@ -107,6 +107,9 @@ class Agent(AgentSessions, AgentMail):
             yield Decision(outputs=self.announce(now))
 
     def tick(self, now: Now) -> Iterator[Decision]:
+        if self.session and now.mono >= self.session.beat_at:
+            yield from self.beat(self.session, now)
+            yield from self._tidy(now)
         if now.mono >= self.inbox.flush_at:
             yield self.inbox.flush(now.ms)
         if outputs := self.announce(now):
@@ -114,7 +117,8 @@ class Agent(AgentSessions, AgentMail):
 
     def next_wake(self, mono: float) -> float:
         """When, after `mono`, time alone changes something; monotonic seconds."""
-        wake = min(self.show_at, self.inbox.flush_at)
+        beat_at = self.session.beat_at if self.session else self.show_at
+        wake = min(self.show_at, self.inbox.flush_at, beat_at)
         if self.stopping and mono < (late := self.stopping.since + self.policy.stop_s):
             wake = min(wake, late)
         return min(wake, self.rests_until) if self.rests_until > mono else wake

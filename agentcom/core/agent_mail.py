@@ -38,6 +38,9 @@ class AgentMail(AgentState):
         yield answer_to(ask, self._post(ask.send, now))
 
     def _ack(self, ack: Ack, now: Now) -> Iterator[Decision]:
+        if self.session and self.session.silent:
+            yield from self.inbox.taken(ack.seq, now.ms, now.mono)
+            return
         for step in self.inbox.acked(ack.seq, now.ms, now.mono):
             yield Decision(outputs=self._say(_error(step, ack.id))) if isinstance(step, Fault) else step
         if outputs := self.inbox.relief():

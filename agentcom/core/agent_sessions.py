@@ -1,7 +1,8 @@
 """The sessions of one agent: opened, resumed and closed, and what each lists as held.
 
 A task that a session lists and we hold goes on; one that nobody else has is asked of its lane; any other is
-to be stopped.
+to be stopped. A *silent* session (protocol 1) lists nothing: while it lasts, its agent is believed to have what it was
+given, though no longer than `max_runtime_s`.
 May import: agentcom.core, agentcom.protocol.
 """
 
@@ -11,7 +12,7 @@ import msgspec
 
 from agentcom.core.agent_state import AgentState, Session
 from agentcom.core.decision import Decision, Output
-from agentcom.core.hold import Reservation, verdict
+from agentcom.core.hold import Hold, Reservation, verdict
 from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     Absent,
@@ -36,13 +37,16 @@ from agentcom.protocol.frames import (
 )  # fmt: skip
 from agentcom.protocol.ops import Put
 
+KEPT_EVENTS = 500
+"""A task's newest events; its assignment is among them."""
+
 
 class AgentSessions(AgentState):
     """What an agent decides about its sessions."""
 
     def _session_opened(self, opened: SessionOpened, now: Now) -> Iterator[Decision]:
         if self.asking:
-            if self.hello:
+            if self.hello and self.hello.conn != opened.conn:
                 yield Decision(outputs=(self._replaced(self.hello.conn),))
             self.hello = opened
             return
@@ -52,14 +56,18 @@ class AgentSessions(AgentState):
         if busy and known and known != hello.instance and not hello.takeover:
             yield Decision(outputs=self._other_instance(opened))
             return
-        replaced = (self._replaced(self.session.conn),) if self.session else ()
+        old, persona = self.session, opened.persona
+        replaced = (self._replaced(old.conn),) if old and old.conn != opened.conn else ()
         self.session = Session(opened.conn, hello.instance, now.ms, now.mono, hello.id)
+        if persona is not None:
+            self.status = persona.status
+            self.session.silent, self.session.name, self.session.beat_at = True, persona.name, now.mono
         self.draining = False
         self.verdicts, self.aborts = {}, {}
         self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
         yield self._keep(hello, now)._replace(outputs=replaced)
         acked = hello.resume.acked_seq if hello.epoch == self.epoch else 0
-        yield from self.inbox.opened(opened.conn, acked, now.ms)
+        yield from self.inbox.opened(opened.conn, acked, now.ms, backlog=persona is None)
         yield from self._resume(hello, now)
 
     def _other_instance(self, opened: SessionOpened) -> tuple[Output, ...]:
@@ -82,6 +90,11 @@ class AgentSessions(AgentState):
         """Verdict by verdict; a task that may be given back is asked of its lane first, and `welcome` waits."""
         strange = bool(hello.epoch) and hello.epoch != self.epoch
         listed = [self._renumbered(of) for of in hello.resume.tasks] if strange else hello.resume.tasks
+        if self.session and self.session.silent:
+            self.stopping = (
+                None  # whatever it had was lost before it came back: it would say so by a recovery
+            )
+            listed = self._believed(listed)
         yield from self._missing(listed, now)
         if self.hold and self.hold.is_in(listed):
             back = HolderBack(self.id, self.hold.task_id, self.hold.generation)
@@ -102,7 +115,7 @@ class AgentSessions(AgentState):
         if session is None or session.welcomed or self.reserved:
             return ()  # a claim on its way decides what the session is told
         session.welcomed = True
-        session.proven = not self.aborts
+        session.proven = session.silent or not self.aborts
         frame = Welcome(
             session=session.conn, agent_id=self.id, epoch=self.epoch, heartbeat_ms=int(self.policy.heartbeat_s * 1000),
             lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
@@ -130,6 +143,38 @@ class AgentSessions(AgentState):
             yield Decision(outputs=(self._restarted(conn),))
 
     # --- what the session lists --------------------------------------------------------------------
+
+    def _believed(self, listed: list[HeldTask]) -> list[HeldTask]:
+        """What a silent client has: what it says, and what it accepted before."""
+        hold = self.hold
+        if hold is None or hold.phase == "assigned" or hold.is_in(listed):
+            return listed
+        return [*listed, HeldTask(hold.task_id, hold.generation)]
+
+    def beat(self, session: Session, now: Now) -> Iterator[Decision]:
+        """For a silent client: its connection lasts, and so does its lease. What it should stop it is given a time for,
+        as nothing of it tells when it has: what it then gets too early it will reject.
+        """
+        session.beat_at = now.mono + min(self.policy.heartbeat_s, self.policy.work_s / 3)
+        if self.stopping and self.stopping.is_late(now.mono, self.policy):
+            self.stopping = None
+        yield from self.inbox.looked(now.ms)
+        hold = self.hold
+        if (
+            hold
+            and hold.phase != "assigned"
+            and self._runs_for_ms(hold, now) < self.policy.max_runtime_s * 1000
+        ):
+            renew = Renew(self.id, (HeldTask(hold.task_id, hold.generation),))
+            yield Decision(outputs=(self._lane(hold.lane, renew),))
+
+    def _runs_for_ms(self, hold: Hold, now: Now) -> int:
+        """By the history: neither a restart of the hub nor a new connection begins anew."""
+        if not hold.assigned_ms:
+            found = self.rows.scan("history", (hold.task_id,), limit=KEPT_EVENTS, reverse=True)
+            starts = (e.ms for _, e in found if e.event == "assigned" and e.generation == hold.generation)
+            hold.assigned_ms = next(starts, now.ms)
+        return now.ms - hold.assigned_ms
 
     def _heartbeat(self, beat: Heartbeat, now: Now) -> Iterator[Decision]:
         yield from self._missing(beat.tasks, now)

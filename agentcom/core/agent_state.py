@@ -29,7 +29,8 @@ Key = tuple[str, int]
 _MAIL = MailRules()
 KEEP_FINISHED = 8
 SHOW_S = 0.1
-"""Presence hears of one agent at most so often: what lies between is of no use to whoever looks."""
+"""Presence hears of one agent's work at most so often: what lies between is of no use to whoever looks. What its
+client does (it comes, goes, says a status) is told at once."""
 
 
 class Session(msgspec.Struct):
@@ -40,6 +41,9 @@ class Session(msgspec.Struct):
     since_ms: int
     since: float  #: monotonic seconds
     hello_id: str = ""  #: the welcome answers it
+    silent: bool = False  #: it never says what it holds (protocol 1)
+    name: str = ""
+    beat_at: float = float("inf")  #: when a silent one's lease is next renewed
     welcomed: bool = False
     proven: bool = False  #: a resume or heartbeat of it listed nothing that is not ours to keep
 
@@ -159,21 +163,23 @@ class AgentState:
             return ()  # whatever it will be by then
         hold, session = self.hold or self.stopping, self.session
         task = (hold.task_id, hold.generation) if hold else ("", 0)
-        shown = (state, *task, self.row.capabilities, session.since_ms if session else 0, self.status)
+        since, name = (session.since_ms, session.name) if session else (0, "")
+        shown = (state, *task, self.row.capabilities, since, self.status, name)
         if shown == self.shown:
             self.show_at = float("inf")
             return ()
-        if now.mono < self.shown_at + SHOW_S:
+        is_work = self.shown is not None and shown[3:] == self.shown[3:]
+        if is_work and now.mono < self.shown_at + SHOW_S:
             self.show_at = self.shown_at + SHOW_S
             return ()
         self.shown, self.shown_at, self.show_at = shown, now.mono, float("inf")
         return (Output("presence", self._for_presence(shown, now)),)
 
     def _for_presence(self, shown: tuple[Any, ...], now: Now) -> AgentStatus:
-        state, task_id, generation, capabilities, since_ms, status = shown
+        state, task_id, generation, capabilities, since_ms, status, name = shown
         return AgentStatus(
             agent_id=self.id, state=state, task_id=task_id, generation=generation, capabilities=capabilities,
-            connected_ms=since_ms, since_ms=now.ms, status=status,
+            connected_ms=since_ms, since_ms=now.ms, status=status, name=name,
         )  # fmt: skip
 
     def _say(self, *frames: Any) -> tuple[Output, ...]:

@@ -17,6 +17,7 @@ class Answer(NamedTuple):
     retry_after_ms: int = 0
     cookie: str | None = None  #: a login's secret, "" to forget one
     near: tuple[str, int] | None = None  #: (tier, how many requests are left)
+    cursor: str = ""  #: there is more: where it goes on
 
 
 def failed(fault: Fault) -> Answer:
@@ -34,4 +35,10 @@ def finish(route: str, reply: Reply) -> Answer:
         return Answer(200 if body.repeated else 201, body)
     if route == "agent.state":
         body = body["agents"][0]
-    return Answer(reply.status, body, cookie=reply.cookie)
+    return Answer(reply.status, body, cookie=reply.cookie, cursor=_cursor(body))
+
+
+def _cursor(body: Any) -> str:
+    """Who reads a list and knows nothing of cursors is told by a header that it was cut."""
+    found = body.get("next_cursor") if isinstance(body, dict) else getattr(body, "next_cursor", None)
+    return found or ""

@@ -41,7 +41,7 @@ _named: dict[str, Callable[[bytes], _Named]] = {
 }
 
 
-def decode_frame(codec: Codec, data: bytes) -> Any:
+def decode_frame(codec: str, data: bytes) -> Any:
     """An inbound frame, or a Fault."""
     frame = _attempt(_frames[codec], data)
     if type(frame) is TaskComplete and frame.result.data:
@@ -81,7 +81,7 @@ def within_task(fault: Fault) -> Fault:
     return msgspec.structs.replace(fault, path=f"task.{fault.path}" if fault.path else "task")
 
 
-def named(codec: Codec, data: bytes) -> tuple[str, str]:
+def named(codec: str, data: bytes) -> tuple[str, str]:
     """The `id` and `task_id` of a frame that was refused, as far as they can be read."""
     found = _attempt(_named[codec], data)
     return ("", "") if isinstance(found, Fault) else (found.id[:64], found.task_id[:64])

@@ -23,6 +23,7 @@ from agentcom.core.directory_base import (
 )
 from agentcom.core.directory_limits import LIMIT_VERBS
 from agentcom.core.directory_tokens import TOKEN_VERBS, agent_row
+from agentcom.core.directory_v1 import V1_VERBS
 from agentcom.core.messages import Administer, Fault, RepoChanged
 from agentcom.core.submitting import normalised
 from agentcom.protocol import views
@@ -227,4 +228,5 @@ _VERBS: dict[str, Callable[[Asked], Decision]] = {
     "pull.create": _save_pull,
     **LIMIT_VERBS,
     **TOKEN_VERBS,
+    **V1_VERBS,
 }

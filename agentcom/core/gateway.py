@@ -8,7 +8,7 @@ May import: agentcom.protocol, agentcom.core.
 from collections.abc import Callable
 from typing import Any
 
-from agentcom.core import gateway_http, gateway_sessions, submitting
+from agentcom.core import gateway_http, gateway_sessions, submitting, v1_sessions
 from agentcom.core.decision import Output
 from agentcom.core.directory_limits import override_of
 from agentcom.core.gateway_state import Now, Rows, State
@@ -64,6 +64,37 @@ def _unanswered(state: State, name: str) -> list[Output]:
     return [output for request in lost for output in state.answered(request, fault)]
 
 
+def _frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is not None and session.v1 is not None:
+        return v1_sessions.on_frame(state, session, msg.data, now, rows)
+    return gateway_sessions.on_frame(state, msg, now, rows)
+
+
+def _to_session(state: State, msg: ToSession, now: Now, rows: Rows) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is not None and session.v1 is not None:
+        return v1_sessions.on_to_session(state, session, msg.frame, now, rows)
+    return gateway_sessions.on_to_session(state, msg)
+
+
+def on_deliver(state: State, msg: Deliver) -> list[Output]:
+    session = state.sessions.get(msg.conn)
+    if session is None:
+        return []
+    if session.v1 is not None:
+        return v1_sessions.on_deliver(state, session, msg)
+    return gateway_sessions.on_deliver(state, session, msg)
+
+
+def _presence(state: State, news: PresenceNews, _now: Now, _rows: Rows) -> list[Output]:
+    return gateway_sessions.on_presence(state, news) + v1_sessions.on_presence(state, news)
+
+
+def _tick(state: State, _message: Tick, now: Now, _rows: Rows) -> list[Output]:
+    return gateway_sessions.on_tick(state, now) + v1_sessions.on_tick(state, now)
+
+
 def _repos_changed(state: State, _message: RepoChanged, _now: Now, _rows: Rows) -> list[Output]:
     state.default_repo = None
     return []
@@ -74,11 +105,16 @@ def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -
     return []
 
 
-def _condition(state: State, said: Condition, _now: Now, _rows: Rows) -> list[Output]:
+def _condition(state: State, said: Condition, now: Now, _rows: Rows) -> list[Output]:
     if said.facts or said.alerts:
         state.conditions[said.name] = said
     else:
         state.conditions.pop(said.name, None)
+    if said.alerts:
+        state.fired.setdefault(said.name, now.ms)
+    else:
+        state.fired.pop(said.name, None)
+        state.acknowledged.discard(said.name)
     return []
 
 
@@ -91,17 +127,17 @@ Handler = Callable[[State, Any, Now, Rows], list[Output]]
 
 _HANDLERS: dict[type, Handler] = {
     HttpIn: gateway_http.on_request,
-    FrameIn: gateway_sessions.on_frame,
-    ToSession: lambda state, msg, now, rows: gateway_sessions.on_to_session(state, msg),
-    Deliver: lambda state, msg, now, rows: gateway_sessions.on_deliver(state, msg),
-    PresenceNews: lambda state, msg, now, rows: gateway_sessions.on_presence(state, msg),
+    FrameIn: _frame,
+    ToSession: _to_session,
+    Deliver: lambda state, msg, now, rows: on_deliver(state, msg),
+    PresenceNews: _presence,
     EndSession: lambda state, msg, now, rows: gateway_sessions.on_end_session(state, msg),
     ConnOpened: lambda state, msg, now, rows: gateway_sessions.on_opened(state, msg, now),
     ConnClosed: lambda state, msg, now, rows: gateway_sessions.on_closed(state, msg),
     TokenChanged: lambda state, msg, now, rows: gateway_sessions.on_token_changed(state, msg, rows),
     SubjectRevoked: lambda state, msg, now, rows: gateway_sessions.on_revoked(state, msg),
     Reply: lambda state, msg, now, rows: submitting.on_lane_reply(state, msg.request, msg.body),
-    Tick: lambda state, msg, now, rows: gateway_sessions.on_tick(state, now),
+    Tick: _tick,
     HubStopping: _stopping,
     RepoChanged: _repos_changed,
     LimitChanged: _limit_changed,

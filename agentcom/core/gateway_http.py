@@ -10,7 +10,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from agentcom.core import sending
+from msgspec.structs import replace
+
+from agentcom.core import sending, v1_http
 from agentcom.core.asked import Asked
 from agentcom.core.audit import target_of
 from agentcom.core.decision import Output
@@ -44,9 +46,10 @@ from agentcom.core.messages import (
 )
 from agentcom.core.routes import ROUTES
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
-from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, NewTask
-from agentcom.protocol.rows import TaskState
-from agentcom.protocol.views import Readiness
+from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, FieldError, NewTask
+from agentcom.protocol.rows import LANES, TaskState
+from agentcom.protocol.v1_views import OldTaskQuery
+from agentcom.protocol.views import Readiness, TaskQuery
 
 VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
 """Codes of answers that count against who asked."""
@@ -59,6 +62,9 @@ _PARAM = re.compile(r"\{(\w+)")
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     route = ROUTES[msg.route]
+    if msg.url_token and not msg.token and route.url_token and state.rules.compat_v1:
+        state.url_tokens += 1
+        msg = replace(msg, token=msg.url_token)
     who = authenticate(state, msg.token, rows, now)
     asked = Asked(msg, route, who)
     client = (
@@ -93,7 +99,8 @@ def _refusal_in(outputs: list[Output]) -> str:
 def _recorded(asked: Asked) -> list[Output]:
     """Of writes that go past the directory, which records its own. Anyone else's requests are none of its business."""
     route = asked.route
-    if route.method == "GET" or route.how not in RECORDED:
+    recorded = route.how in RECORDED or route.name in v1_http.RECORDED
+    if route.method == "GET" or not recorded:
         return []
     said = Recorded(asked.subject, asked.role, route.name, target_of(asked.msg.args), asked.msg.peer)
     return [Output("directory", said)]
@@ -109,11 +116,11 @@ def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
 
 def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:
     route, who = asked.route, asked.who
-    if not route.roles:
+    if not route.roles or (route.open_before and state.rules.compat_v1):
         return None
     if who is None:
         given = asked.msg.token
-        said = "unknown or revoked token" if given else "send `Authorization: Bearer <token>`"
+        said = "unknown or revoked token" if given else HINT
         return Fault("invalid_token", said)
     if asked.msg.csrf is not None and route.method != "GET" and asked.msg.csrf != csrf_of(asked.msg.token):
         return Fault("forbidden", "a write by a browser needs the header X-CSRF-Token", "x-csrf-token")
@@ -177,8 +184,20 @@ def _entry(answer: Any) -> Any:
     return error_body(answer) if isinstance(answer, Fault) else answer
 
 
+HINT = "send `Authorization: Bearer <token>`"
+
+
 def error_body(fault: Fault) -> ErrorBody:
-    return ErrorBody(fault.code, fault.message, fault.path, fault.retry_after_ms)
+    """With what protocol 1's clients look for besides the code."""
+    wrong = [_field_error(fault)] if fault.code == "bad_frame" else []
+    hint = HINT if fault.code == "invalid_token" else ""
+    return ErrorBody(fault.code, fault.message, fault.path, fault.retry_after_ms, wrong, hint, fault.tier)
+
+
+def _field_error(fault: Fault) -> FieldError:
+    missing = "missing required field" in fault.message
+    kind: Any = "required" if missing else "too_long" if "length <=" in fault.message else "wrong_type"
+    return FieldError(fault.path, kind, fault.message)
 
 
 def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
@@ -228,25 +247,59 @@ def is_loopback(peer: str) -> bool:
         return False
 
 
-def _read(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
-    msg, query = asked.msg, None
-    if asked.route.query is not None:
-        query = decode_query(asked.route.query, msg.args)
-        if isinstance(query, Fault):
-            return asked.refuse(query)
+def is_old(state: State, asked: Asked) -> bool:
+    """Whether it is answered as protocol 1 was: agents' tokens are all that there was then."""
+    return state.rules.compat_v1 and asked.role == "agent"
+
+
+def _query(state: State, asked: Asked) -> Any:
+    """What the query string asks for, or a Fault."""
+    kind, args = asked.route.query, asked.msg.args
+    if kind is not TaskQuery:
+        return None if kind is None else decode_query(kind, args)
+    if is_old(state, asked):
+        if (rank := args.get("priority", "")) in _RANKS:
+            args = {**args, "priority": _RANKS[rank]}
+        return decode_query(OldTaskQuery, args)
+    query = decode_query(TaskQuery, args)
+    if isinstance(query, Fault) or query.limit is not None or state.rules.compat_v1:
+        return query
+    return replace(query, limit=PAGE)
+
+
+PAGE = 500
+"""Rows of a page that says no limit, without `compat.v1`."""
+_RANKS: dict[str, str] = {str(rank): lane for rank, lane in enumerate(LANES)}
+"""Protocol 1's numbers for lanes."""
+
+
+def _read(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+    msg = asked.msg
+    query = _query(state, asked)
+    if isinstance(query, Fault):
+        return asked.refuse(query)
     named = _PARAM.search(asked.route.path)
     key = msg.args.get(named[1], "") if named else ""
     if named and named[1] == "channel":
         key = sending.channel_name(key)
     if "{" in asked.route.path and not _ID.fullmatch(key):
         return asked.refuse(Fault("not_found", "there is nothing of that name"))
-    read = Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query, key=key)
+    read = Read(
+        reply_to=msg.reply_to,
+        request=msg.request,
+        what=msg.route,
+        query=query,
+        key=key,
+        old=is_old(state, asked),
+    )
     return [Output(SHELL, read)]
 
 
-def _presence(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
+def _presence(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     msg = asked.msg
     agent_id = msg.args.get("agent_id", "")
+    if is_old(state, asked):
+        return v1_http.agents(state, asked, agent_id)
     return [Output("presence", AskPresence(reply_to=msg.reply_to, request=msg.request, agent_id=agent_id))]
 
 
@@ -303,6 +356,7 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "health": _health,
     "ready": _ready,
     **ACCESS,
+    "v1": v1_http.answer,
     "send": sending.on_send,
     "mailbox_ack": sending.on_mailbox_ack,
     "channel": sending.on_channel,

@@ -59,12 +59,17 @@ from agentcom.protocol.frames import (
     Unsubscribed,
     Welcome,
 )
+from agentcom.protocol.rows import Token
 
 TICK_S = 5.0
 PRESENCE = "presence"
 """What a `hello` wants, to be told who comes and goes."""
 HELLO_S = 10.0
 """A socket that has not said who it is by then is closed."""
+V1_IDENTIFY_S = 60.0
+"""The same for a client of protocol 1, as it was used to."""
+V1_SILENCE_S = 90.0
+"""A client of protocol 1 pings every 30 s; some stand still for a minute while they work."""
 WELCOME_S = 30.0
 """A `hello` that its agent's actor has not answered by then: the client had better come again."""
 
@@ -76,7 +81,7 @@ def on_opened(state: State, msg: ConnOpened, now: Now) -> list[Output]:
 
 def on_closed(state: State, msg: ConnClosed) -> list[Output]:
     session = state.sessions.pop(msg.conn, None)
-    return [] if session is None else _tell_closed(state, session, msg.code)
+    return [] if session is None else tell_closed(state, session, msg.code)
 
 
 def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
@@ -112,7 +117,7 @@ def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now,
         return warning + _channel(state, session, frame, now)
     if type(frame) is Hello:
         return _bad(state, session, Fault("invalid_state", "hello was already said"), now, frame.id)
-    return [*warning, _to_agent(session, SessionFrame(session.conn, frame))]
+    return [*warning, to_agent(session, SessionFrame(session.conn, frame))]
 
 
 def _too_soon(
@@ -142,27 +147,41 @@ def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -
         error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
         return [error, *close(state, session, "restarted", "the hub is starting")]
     secret = frame.token or session.token
-    token = authenticate(state, secret, rows, now)
-    fault = None
-    if token is None:
-        fault = Fault("invalid_token", "unknown or revoked token" if secret else "hello needs a token")
-    elif token.role != "agent" or token.subject != frame.agent_id:
-        fault = Fault("token_agent_mismatch", f"this token does not speak for {frame.agent_id}")
-    if fault is not None:
-        fault = failed_login(state, standing_of(state, session), fault, now)
-        error = _error(session, fault, frame.id)
-        return [error, *close(state, session, "not_authenticated", fault.message)]
-    if fault := _not_yet(state, frame.agent_id, now):
+    token = speaks_for(state, session, frame.agent_id, secret, now, rows)
+    if isinstance(token, Fault):
+        error = _error(session, token, frame.id)
+        return [error, *close(state, session, "not_authenticated", token.message)]
+    if fault := not_yet(state, frame.agent_id, now):
         error = _error(session, fault, frame.id)
         return [error, *close(state, session, "rate_limited", fault.message)]
-    session.agent_id, session.token_hash, session.token = frame.agent_id, token_hash(secret), ""
-    session.expires_ms = token.expires_ms if token else 0
+    begin(session, frame.agent_id, secret, token)
     session.wants = PRESENCE in frame.want
     told = msgspec.structs.replace(frame, token="")
-    return [_to_agent(session, SessionOpened(session.conn, told))]
+    return [to_agent(session, SessionOpened(session.conn, told))]
 
 
-def _not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
+def speaks_for(
+    state: State, session: Session, agent_id: str, secret: str, now: Now, rows: Rows
+) -> Token | Fault:
+    """The agent's own token, or why this one is not; a wrong one counts as a failed login."""
+    token = authenticate(state, secret, rows, now)
+    if token is None:
+        said = "unknown or revoked token" if secret else "hello needs a token"
+        fault = Fault("invalid_token", said)
+    elif token.role != "agent" or token.subject != agent_id:
+        fault = Fault("token_agent_mismatch", f"this token does not speak for {agent_id}")
+    else:
+        return token
+    return failed_login(state, standing_of(state, session), fault, now)
+
+
+def begin(session: Session, agent_id: str, secret: str, token: Token) -> None:
+    """From now on it is this agent's."""
+    session.agent_id, session.token_hash, session.token = agent_id, token_hash(secret), ""
+    session.expires_ms = token.expires_ms
+
+
+def not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
     """Why an agent whose token is good must come later. Asked after the token, so that nobody else learns of it."""
     client = state.limits.of_agent(agent_id)
     if wait := client.conduct.wait(now.s):
@@ -240,11 +259,11 @@ def on_presence(state: State, news: PresenceNews) -> list[Output]:
     """Each frame is encoded once for each codec, whoever gets it."""
     if news.conn:
         session = state.sessions.get(news.conn)
-        if session is None:
+        if session is None or session.v1 is not None:
             return []
         session.watching = True
         return [_out(session, frame) for frame in news.frames]
-    watching = [session for session in state.sessions.values() if session.watching]
+    watching = [s for s in state.sessions.values() if s.watching and s.v1 is None]
     codecs = {session.codec for session in watching}
     encoded = {codec: [ENCODERS[codec](frame) for frame in news.frames] for codec in codecs}
     return [
@@ -254,11 +273,8 @@ def on_presence(state: State, news: PresenceNews) -> list[Output]:
     ]
 
 
-def on_deliver(state: State, msg: Deliver) -> list[Output]:
+def on_deliver(state: State, session: Session, msg: Deliver) -> list[Output]:
     """A message that many may get: encoded once, whoever they are."""
-    session = state.sessions.get(msg.conn)
-    if session is None:
-        return []
     data = state.shared.encoded(session.codec, msg.seq, msg.message)
     return [Output(session.edge, FrameOut(msg.conn, data))]
 
@@ -266,7 +282,9 @@ def on_deliver(state: State, msg: Deliver) -> list[Output]:
 def on_end_session(state: State, msg: EndSession) -> list[Output]:
     """The agent's actor ends it, so it need not be told."""
     session = state.sessions.pop(msg.conn, None)
-    return [] if session is None else [Output(session.edge, CloseConn(msg.conn, msg.code, msg.reason))]
+    if session is None:
+        return []
+    return [Output(session.edge, CloseConn(msg.conn, session.close_code(msg.code), msg.reason))]
 
 
 def on_revoked(state: State, msg: SubjectRevoked) -> list[Output]:
@@ -314,11 +332,12 @@ def on_tick(state: State, now: Now) -> list[Output]:
             session.last_s = session.opened_s = now.s
         return []
     state.limits.forget(now.s)
-    silence = 2.5 * state.rules.heartbeat_s + TICK_S
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
         quiet = now.s - session.last_s
-        if not session.agent_id and quiet > HELLO_S:
+        old = session.v1 is not None
+        silence = V1_SILENCE_S if old else 2.5 * state.rules.heartbeat_s + TICK_S
+        if not session.agent_id and quiet > (V1_IDENTIFY_S if old else HELLO_S):
             outputs += close(state, session, "not_authenticated", "no hello")
         elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
             outputs += close(state, session, "restarted", "the agent's actor does not answer")
@@ -331,15 +350,15 @@ def on_tick(state: State, now: Now) -> list[Output]:
 
 def close(state: State, session: Session, why: str, reason: str) -> list[Output]:
     state.sessions.pop(session.conn, None)
-    code = CLOSE_CODES[why]
+    code = session.close_code(CLOSE_CODES[why])
     closing = Output(session.edge, CloseConn(session.conn, code, reason))
-    return [closing, *_tell_closed(state, session, code)]
+    return [closing, *tell_closed(state, session, code)]
 
 
-def _tell_closed(state: State, session: Session, code: int) -> list[Output]:
+def tell_closed(state: State, session: Session, code: int) -> list[Output]:
     if not session.agent_id:
         return []
-    return [_to_agent(session, SessionClosed(session.conn, code, orderly=state.draining))]
+    return [to_agent(session, SessionClosed(session.conn, code, orderly=state.draining))]
 
 
 def _bad(
@@ -372,5 +391,5 @@ def _out(session: Session, frame: Any) -> Output:
     return Output(session.edge, FrameOut(session.conn, ENCODERS[session.codec](frame)))
 
 
-def _to_agent(session: Session, message: Any) -> Output:
+def to_agent(session: Session, message: Any) -> Output:
     return Output(f"agents/agent.{session.agent_id}", message)

@@ -12,6 +12,7 @@ from agentcom.core.decision import Output
 from agentcom.core.encoding import Shared
 from agentcom.core.limits import LimitRules, Limits, Standing, over
 from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
+from agentcom.core.v1_translating import Talk
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import LANES, Token
 
@@ -37,6 +38,7 @@ class Rules(NamedTuple):
     limits: LimitRules = LimitRules()
     proxied: bool = False  #: `trusted_proxies` is set: nobody is taken for local
     login_s: float = 43_200.0
+    mailbox_ttl_ms: int = 604_800_000
 
 
 class Rows(Protocol):
@@ -70,6 +72,7 @@ class Session:
         "peer",
         "token",
         "token_hash",
+        "v1",
         "wants",
         "watching",
         "welcomed",
@@ -83,6 +86,11 @@ class Session:
         self.welcomed = False
         self.wants = False  #: notices of presence
         self.watching = False  #: it was told who is here, so that changes mean something
+        self.v1 = Talk() if opened.codec == "v1" else None  #: what is remembered of a session of protocol 1
+
+    def close_code(self, code: int) -> int:
+        """Protocol 1 knows none of protocol 2's own."""
+        return 1008 if self.v1 is not None and code >= 4000 else code
 
 
 class Collection:
@@ -118,9 +126,13 @@ class State:
         self.limits = Limits(rules.limits)
         self.tokens: dict[str, Token] = {}
         self.conditions: dict[str, Condition] = {}  #: what parts of the hub say of themselves, by name
+        self.fired: dict[str, int] = {}  #: since when one of them has alerts, in milliseconds
+        self.acknowledged: set[str] = set()  #: those that somebody looks after
+        self.url_tokens = 0  #: requests whose token was in the URL
         self.parts: dict[int, Part] = {}
         self.questions: dict[int, Question] = {}
         self.shared = Shared()
+        self.shared_v1: dict[str, bytes] = {}  #: the newest messages by id, as protocol 1 gets them
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0

@@ -38,6 +38,7 @@ class Hold(Bond):
     pushed_at: float = float("inf")
     acked: bool = False  #: this session was told that its accept counts
     was_acked: bool = False  #: some session of this actor's life was
+    assigned_ms: int = 0  #: wall clock; 0 until it was looked up
     is_reporting: bool = False  #: a final report is on its way: absence means nothing any more
     is_finishing: bool = False  #: it is one after which its holder may have the next task
 

@@ -8,6 +8,9 @@
 | `looked` | nothing | a head on disk that nobody told of is caught up with |
 | `closed` | nothing | pending acks are written |
 
+A session that takes no backlog (protocol 1) is sent only what comes while it lasts; each of these is `taken` by itself,
+and what was there before stays for the HTTP view.
+
 A sequence has a row until it is acknowledged or dropped, and rows appear without holes. So a missing row above the
 last ack was dropped, and the client is told by `mailbox_gap` before it gets a later one.
 May import: agentcom.core, agentcom.protocol.
@@ -69,7 +72,7 @@ class Inbox:
         self.conn = conn
         self.live = False  #: the session was welcomed
         self.head = self.last_ack  #: the highest sequence known
-        self.next = self.last_ack + 1  #: what the session expects next
+        self.first = self.next = self.last_ack + 1  #: what the session expects first, and next
         self.entries: dict[int, Entry] = {}  #: unacknowledged, in sequence
         self.unsent: deque[int] = deque()
         self.flying = self.flying_bytes = 0  #: sent and not acknowledged
@@ -84,11 +87,14 @@ class Inbox:
 
     # --- what happens --------------------------------------------------------------------------------
 
-    def opened(self, conn: str, acked: int, now_ms: int) -> Iterator[Decision]:
+    def opened(self, conn: str, acked: int, now_ms: int, *, backlog: bool = True) -> Iterator[Decision]:
         """A session begins. Nothing is sent before `begin`, which follows its welcome."""
         self._empty(conn)
         self._load()
         yield from self._make_room(now_ms)
+        if not backlog:
+            self.unsent.clear()
+            self.first = self.next = self.head + 1
         if acked <= self.head:  # of another epoch, or of another hub, when it is more
             self._acknowledge(acked)
             yield self.flush(now_ms)
@@ -153,12 +159,32 @@ class Inbox:
             )
             return
         self._acknowledge(seq)
+        yield from self._save_soon(now_ms, now_s)
+
+    def taken(self, seq: int, now_ms: int, now_s: float) -> Iterator[Decision]:
+        """By a session without a backlog: this one was sent. What lies before it may still wait to be read."""
+        entry = self.entries.pop(seq, None)
+        if entry is None:
+            return
+        self._landed(seq, entry)
+        self._unsaved.append(seq)
+        if not self.entries or next(iter(self.entries)) > seq:
+            self.last_ack = max(self.last_ack, seq)
+        yield from self._save_soon(now_ms, now_s)
+
+    def _save_soon(self, now_ms: int, now_s: float) -> Iterator[Decision]:
         if len(self._unsaved) >= FLUSH:
             yield self.flush(now_ms)
         elif self._unsaved and self.flush_at == float("inf"):
             self.flush_at = now_s + FLUSH_S
         if outputs := tuple(self.pump({})):
             yield Decision(outputs=outputs)
+
+    def _landed(self, seq: int, entry: Entry) -> None:
+        """It is on its way to the session no longer, if it was."""
+        if self.first <= seq < self.next:
+            self.flying -= 1
+            self.flying_bytes -= entry.size
 
     def acked_by_poll(self, seq: int, now_ms: int) -> Iterator[Decision | Fault]:
         """By the HTTP view, which may have shown what the session was not sent."""
@@ -218,9 +244,7 @@ class Inbox:
         for n in list(takewhile(lambda n: n <= seq, self.entries)):
             entry = self.entries.pop(n)
             self._unsaved.append(n)
-            if n < self.next:
-                self.flying -= 1
-                self.flying_bytes -= entry.size
+            self._landed(n, entry)
         while self.unsent and self.unsent[0] <= seq:
             self.unsent.popleft()
         self.last_ack, self.next = seq, max(self.next, seq + 1)
@@ -256,10 +280,8 @@ class Inbox:
         gone = [seq for seq, _ in zip(self.entries, range(over), strict=False)]
         for seq in gone:
             entry = self.entries.pop(seq)
-            if seq < self.next:
-                self.flying -= 1
-                self.flying_bytes -= entry.size
-            else:
+            self._landed(seq, entry)
+            if seq >= self.next:
                 self.unsent.popleft()
         flushed = self.flush(now_ms)
         self._unsaved, self.dropped_now = gone, self.dropped_now + over

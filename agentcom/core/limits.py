@@ -152,7 +152,7 @@ class Limits:
     def spend(self, client: Standing, tier: Tier, size: int, now: float) -> Fault | None:
         """Why this may not be asked now, if so."""
         wait = client.wait(tier, size, now)
-        return over(wait, f"too many {tier} requests") if wait else None
+        return over(wait, f"too many {tier} requests", tier) if wait else None
 
     def violation(self, client: Standing, now: float) -> float:
         """Seconds of the cool-down that one more violation begins; 0 when it is forgiven."""
@@ -183,8 +183,8 @@ def _rates(rules: LimitRules, kind: Kind) -> dict[Tier, Rate]:
     return {tier: getattr(rules, tier).times(factor) for tier in TIERS}
 
 
-def over(wait_s: float, message: str) -> Fault:
-    return Fault("rate_limited", message, retry_after_ms=ms(wait_s))
+def over(wait_s: float, message: str, tier: str = "") -> Fault:
+    return Fault("rate_limited", message, retry_after_ms=ms(wait_s), tier=tier)
 
 
 def ms(seconds: float) -> int:

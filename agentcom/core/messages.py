@@ -42,6 +42,7 @@ class Fault(Message, frozen=True):
     path: str = ""
     task_id: str = ""
     retry_after_ms: int = 0
+    tier: str = ""  #: of a rate limit
 
 
 class Reply(Message, frozen=True):
@@ -85,6 +86,7 @@ class HttpIn(Ask, frozen=True, kw_only=True):
     peer: str
     forwarded: bool = False  #: a forwarding header was present
     csrf: str | None = None  #: the token came as a cookie, and this with it; None: it came as a header
+    url_token: str = ""  #: `?token=`, which only some routes of protocol 1 take
 
 
 class ConnOpened(Message, frozen=True):
@@ -92,7 +94,7 @@ class ConnOpened(Message, frozen=True):
 
     conn: str
     edge: Any
-    codec: Literal["json", "msgpack"]
+    codec: Literal["json", "msgpack", "v1"]
     peer: str
     token: str = ""  #: from the upgrade's Authorization header
     forwarded: bool = False  #: a forwarding header was present
@@ -133,10 +135,21 @@ class CloseConn(Message, frozen=True):
 
 
 class SessionOpened(Message, frozen=True):
-    """A client was authenticated and sent `hello`. The agent answers by `ToSession(Welcome)` or `EndSession`."""
+    """A client was authenticated and sent `hello`. The agent answers by `ToSession(Welcome)` or `EndSession`.
+
+    The same `conn` again is the same client, which says anew who it is and what it has.
+    """
 
     conn: str
     hello: Hello
+    persona: "Persona | None" = None
+
+
+class Persona(Message, frozen=True):
+    """How a client of protocol 1 introduces itself. It never says what it holds: its silence means nothing."""
+
+    name: str
+    status: str
 
 
 class SessionFrame(Message, frozen=True):
@@ -587,6 +600,7 @@ class AgentStatus(Message, frozen=True, kw_only=True):
     connected_ms: int = 0
     since_ms: int = 0
     status: str = ""
+    name: str = ""  #: what its client calls it; "" is the same as its id
     reason: str = ""
 
 
@@ -607,6 +621,7 @@ class PresenceNews(Message, frozen=True):
 
     frames: tuple[PresenceFrame, ...]
     conn: str = ""
+    restated: tuple[str, ...] = ()  #: of the changed, those whose client said something else, as a status
 
 
 class Maintain(Ask, frozen=True, kw_only=True):
@@ -702,6 +717,7 @@ class Read(Ask, frozen=True, kw_only=True):
     what: str
     query: Any = None
     key: str = ""
+    old: bool = False  #: the answer is for a client of protocol 1
 
 
 class Tick(Message, frozen=True):

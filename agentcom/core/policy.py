@@ -14,6 +14,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float = 60.0
     reconnect_jitter_s: float = 5.0
     heartbeat_s: float = 15.0
+    max_runtime_s: float = 14_400.0
     stop_s: float = 60.0
     max_attempts: int = 3
     max_losses: int = 3

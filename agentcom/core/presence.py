@@ -48,8 +48,11 @@ class Presence:
         return bool(self._changed)
 
     def news(self) -> list[PresenceFrame]:
-        """What changed since the last call; what came and went in between is not told."""
+        """What changed since the last call; what came and went in between is not told. Of those that changed,
+        `restated` then has the ones that said so themselves.
+        """
         frames = []
+        self.restated: tuple[str, ...] = ()
         changed, self._changed = self._changed, {}
         for agent_ids in _some(changed):
             joined, left, others = [], [], []
@@ -61,8 +64,10 @@ class Presence:
                     joined.append(now)
                 elif before is not None and now is None:
                     left.append(agent_id)
-                elif now is not None and now != before:
+                elif now is not None and before is not None and now != before:
                     others.append(now)
+                    if _is_said_anew(before, now):
+                        self.restated += (agent_id,)
             if joined or left or others:
                 frames.append(PresenceFrame(joined=joined, left=left, changed=others))
         return frames
@@ -81,4 +86,11 @@ def _shown(status: AgentStatus) -> dict[str, Any]:
 def _present(status: AgentStatus) -> Present | None:
     if status.state == "offline" or not status.connected_ms:
         return None
-    return Present(status.agent_id, status.state, status.status, status.capabilities)
+    return Present(
+        status.agent_id, status.state, status.status, status.capabilities, status.name, status.connected_ms
+    )
+
+
+def _is_said_anew(before: Present, now: Present) -> bool:
+    """Not only its work is another: its client said something else of it."""
+    return msgspec.structs.replace(before, state=now.state) != now

@@ -16,6 +16,8 @@ from agentcom.protocol.bodies import MailboxAck, NewChannel, NewMessage, NewPost
 from agentcom.protocol.frames import Send
 
 _CHANNEL = re.compile(r"[a-z0-9_-]{1,64}")
+RECIPIENT = re.compile(r"@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What can be the name of one."""
 TO_ALL = "broadcast"
 """The recipient that older clients name for a broadcast."""
 
@@ -25,6 +27,8 @@ def on_send(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]
     if isinstance(body, Fault):
         return asked.refuse(body)
     to = None if body.to in (None, "", TO_ALL) else body.to
+    if to is not None and not RECIPIENT.fullmatch(to):
+        return asked.refuse(Fault("not_found", "there is no such agent", "to"))
     send = Send(
         to=to, broadcast=to is None, message_type=body.type, payload=body.payload, reply_to=body.reply_to or "",
         key=body.key,

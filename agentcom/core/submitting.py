@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentcom.core.decision import Output
+from agentcom.core.decision import Rows as AnyRows
 from agentcom.core.gateway_state import LANE_NAMES, Collection, Now, Part, Rows, State, default_repo
 from agentcom.core.messages import Fault, Submit
 from agentcom.protocol.bodies import NewTask
@@ -27,7 +28,7 @@ def checked(
             return keyed
         task = keyed
     if task.max_retries is not None:
-        task = replace(task, max_attempts=task.max_attempts or task.max_retries, max_retries=None)
+        task = replace(task, max_attempts=task.max_attempts or max(1, task.max_retries), max_retries=None)
     # A repeat is answered as the first time, even when its deadline or its repo has gone since.
     if task.idempotency_key and rows.get("idempotency", (submitter, task.idempotency_key)) is not None:
         return _with_repo(state, task, rows, strict=False)
@@ -69,7 +70,7 @@ def normalised(text: str) -> str:
     return text.strip().rstrip("/").removesuffix(".git")
 
 
-def find_repo(text: str, rows: Rows) -> Repo | None:
+def find_repo(text: str, rows: AnyRows) -> Repo | None:
     """A repo by its name, or by its URL as older clients give it."""
     wanted = normalised(text)
     if not wanted or not wanted.isprintable():

@@ -3,13 +3,14 @@
 May import: msgspec, agentcom.protocol.{frames, rows}.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from agentcom.protocol.frames import (
     AgentId,
+    AnyAgentId,
     Capabilities,
     KeyText,
     MessageId,
@@ -34,14 +35,16 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     needed_capabilities: Capabilities = []
     metadata: dict[str, Any] = {}
     success_criteria: Annotated[list[Short], Meta(max_length=1_000)] = []
-    target: AgentId | None = None
+    target: AnyAgentId | None = None
     repo: Annotated[str, Meta(max_length=512)] = ""
     base_branch: Annotated[str, Meta(max_length=256)] = ""
     idempotency_key: KeyText = ""
     not_before: Ms = 0
     complete_by: Ms = 0  #: the deadline; protocol 1's name
     max_attempts: Count | None = None
-    max_retries: Count | None = None  #: protocol 1's name for max_attempts
+    max_retries: Annotated[int, Meta(ge=0, le=100)] | None = (
+        None  #: protocol 1's name for max_attempts; 0 is 1
+    )
     max_losses: Count | None = None
     token_budget: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
@@ -60,11 +63,24 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     repeated: bool = False
 
 
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """As protocol 1 names what is wrong with a body."""
+
+    field: str
+    error: Literal["required", "wrong_type", "too_long"]
+    detail: str
+
+
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`errors`, `hint` and `tier` are what protocol 1's bodies had besides; see `error_body`."""
+
     error: str
     message: str
     path: str = ""
     retry_after_ms: int = 0
+    errors: list[FieldError] = []
+    hint: str = ""
+    tier: str = ""
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):

@@ -14,7 +14,11 @@ from agentcom.protocol.rows import Lane
 
 # `$` also matches before a closing newline; these become keys on disk and names of actors, so nothing may follow.
 AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$(?!\n)")]
-Recipient = Annotated[str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[a-z0-9][a-z0-9._-]{0,127})$(?!\n)")]
+AnyAgentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
+"""Of an agent that exists: names that older hubs gave may have capital letters."""
+Recipient = Annotated[
+    str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127})$(?!\n)")
+]
 TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=10_000)]
 Short = Annotated[str, Meta(max_length=2_000)]
@@ -60,7 +64,7 @@ class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
-    agent_id: AgentId
+    agent_id: AnyAgentId
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
     token: Annotated[str, Meta(max_length=256)] = ""
     epoch: Annotated[int, Meta(ge=0, le=2**53)] = 0
@@ -370,6 +374,8 @@ class Present(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str
     status: str = ""
     capabilities: tuple[str, ...] = ()
+    name: str = ""  #: if its client has one for it besides its id
+    connected_at: int = 0  #: milliseconds since 1970
 
 
 class PresenceFrame(Frame, frozen=True, kw_only=True, tag="presence"):

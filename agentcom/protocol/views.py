@@ -3,7 +3,8 @@
 May import: msgspec, agentcom.protocol.{bodies, frames, rows}.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +77,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     success_criteria: tuple[str, ...]
     target: str | None
     assigned_to: str | None
+    assigned_at: int | None
     last_holder: str | None
     generation: int
     retry_count: int
@@ -279,8 +281,22 @@ def evidence(result: Result) -> Evidence:
     )
 
 
-def task_view(state: TaskState, body: TaskBody, events: list[Event], results: list[Result]) -> TaskView:
-    """`events` and `results` oldest first; the view shows history newest first."""
+def assigned_ms(events: Iterable[Event]) -> int | None:
+    """When the newest assignment among these was made; `events` newest first."""
+    return next((event.ms for event in events if event.event == "assigned"), None)
+
+
+class Told(NamedTuple):
+    """What is kept with a task, oldest first; lists leave it out but for when it was assigned."""
+
+    events: list[Event] = []
+    results: list[Result] = []
+    assigned_at: int | None = None
+
+
+def task_view(state: TaskState, body: TaskBody, told: Told) -> TaskView:
+    """The view shows history newest first."""
+    events, results = told.events, told.results
     outcome = next((r for r in reversed(results) if r.accepted and r.kind == "complete"), None)
     failure = next((r for r in reversed(results) if r.accepted and r.kind == "fail"), None)
     return TaskView(
@@ -295,6 +311,7 @@ def task_view(state: TaskState, body: TaskBody, events: list[Event], results: li
         success_criteria=body.success_criteria,
         target=state.target or None,
         assigned_to=state.holder or None,
+        assigned_at=told.assigned_at if state.holder else None,
         last_holder=state.last_holder or None,
         generation=state.generation,
         retry_count=state.attempts,

@@ -16,6 +16,8 @@ from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
+from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
+from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
 from agentcom.store import figure_queries, talk_queries
 from agentcom.store.errors import KeyRefused
@@ -33,12 +35,19 @@ def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
         return _QUESTIONS[what](snap, query, key)
 
 
+_LONG = frozenset(
+    {
+        "pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show", "message.list", "thread.get",
+        "thread.replies", "analytics.summary", "analytics.agents",
+    }
+)  # fmt: skip
+
+
 def is_long(what: str, query: Any) -> bool:
     """Whether this may read more than a slice."""
     if isinstance(query, TaskQuery):
         return query.limit is None or query.limit > 100 or bool(query.submitter)
-    return what in ("pull.list", "token.list", "task.stats", "message.list", "thread.get", "thread.replies",
-                    "analytics.summary", "analytics.agents")  # fmt: skip
+    return what in _LONG
 
 
 # --- one task --------------------------------------------------------------------------------------
@@ -51,7 +60,8 @@ def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
     events = [row for _, row in snap.scan("history", (task_id,), limit=SLICE, reverse=True)][::-1]
     held = state.generation > 0  # only a holder reports
     results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
-    return views.task_view(state, _body(snap, task_id), events, results)
+    told = views.Told(events, results, views.assigned_ms(reversed(events)))
+    return views.task_view(state, _body(snap, task_id), told)
 
 
 def _body(snap: Snapshot, task_id: str) -> TaskBody:
@@ -83,8 +93,7 @@ def _walks(query: TaskQuery) -> list[Walk]:
     if not (query.status or query.priority):
         return [Walk("task", ())]
     lanes = (query.priority,) if query.priority else LANES
-    phases = (query.status,) if query.status else PHASES
-    found = (walk for phase in phases for lane in lanes for walk in _walks_of(phase, lane))
+    found = (walk for phase in phases(query) or PHASES for lane in lanes for walk in _walks_of(phase, lane))
     return list(dict.fromkeys(found))  # the held phases share one walk
 
 
@@ -98,7 +107,7 @@ def _walks_of(phase: Phase, lane: Lane) -> tuple[Walk, ...]:
 
 def _fits(query: TaskQuery, task: TaskState) -> bool:
     return (
-        query.status in (None, task.phase)
+        (query.status is None or task.phase in phases(query))
         and query.priority in (None, task.lane)
         and query.assigned_to in ("", task.holder)
         and query.submitter in ("", task.submitter)
@@ -137,8 +146,17 @@ def _tasks(snap: Snapshot, query: TaskQuery, _key: str) -> views.TaskList:
         examined, last = examined + 1, place
         task: TaskState | None = snap.get("task", (task_id,))
         if task is not None and _fits(query, task):
-            found.append(views.task_view(task, _body(snap, task_id), [], []))
+            told = views.Told(assigned_at=_assigned_at(snap, task))
+            found.append(views.task_view(task, _body(snap, task_id), told))
     return views.TaskList(tasks=found, count=len(found))
+
+
+def _assigned_at(snap: Snapshot, task: TaskState) -> int | None:
+    """Of a held task, of which there are few."""
+    if not task.holder:
+        return None
+    events = snap.scan("history", (task.id,), limit=SLICE, reverse=True)
+    return views.assigned_ms(row for _, row in events)
 
 
 def _ids(snap: Snapshot, walks: list[Walk], start: Place | None) -> Iterator[tuple[Place, str]]:
@@ -200,6 +218,11 @@ def _tokens(snap: Snapshot, _query: Any, _key: str) -> views.TokenList:
     return views.TokenList([views.token_view(row) for row in _every(snap, "token")])
 
 
+def _agent_tokens(snap: Snapshot, _query: Any, _key: str) -> list[TokenPrefix]:
+    tokens = (row for row in _every(snap, "token") if row.role == "agent" and not row.revoked_ms)
+    return [TokenPrefix(row.subject, row.token_id[:8]) for row in tokens]
+
+
 def _repos(snap: Snapshot, _query: Any, _key: str) -> views.RepoList:
     default = snap.get("config", ("default_repo",)) or ""
     return views.RepoList([views.repo_view(row, default) for row in _every(snap, "repo")])
@@ -227,6 +250,38 @@ def _audit(snap: Snapshot, query: AuditQuery, _key: str) -> views.AuditList:
         raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
     more = encode_cursor(Place(0, found[-1][0])) if len(found) == query.limit else None
     return views.AuditList([views.audit_line(row) for _, row in found], more)
+
+
+MetricsQuery = tuple[int, int, dict[str, dict[str, Any]], dict[str, int]]
+"""The time, how many agents are connected, what the parts say of themselves, how much protocol 1 is used."""
+
+
+def _metrics(snap: Snapshot, query: MetricsQuery, key: str) -> Metrics:
+    """Only what is known: there is no window of the last hour."""
+    now_ms, online, said, compat = query
+    stats = _stats(snap, None, key)
+    held = sum(stats.by_status[phase] for phase in HELD)
+    done, dead = stats.by_status["completed"], stats.dead_letter
+    return Metrics(
+        timestamp=now_ms,
+        queue_depth={"current": stats.by_status["queued"] + stats.by_status["scheduled"]},
+        agent_utilization={
+            "total": sum(1 for _ in _every(snap, "agent")),
+            "online": online,
+            "idle": max(0, online - held),
+            "working": held,
+            "percent": round(100 * held / online, 1) if online else 0.0,
+        },
+        error_rates={
+            "cumulative": {
+                "total": done + dead,
+                "dead_letter": dead,
+                "failure_rate": round(100 * dead / (done + dead), 1) if done + dead else 0.0,
+            }
+        },
+        dets_health={name: said[name] for name in ("store", "snapshots") if name in said},
+        compat=compat,
+    )
 
 
 HealthQuery = tuple[int, dict[str, dict[str, Any]], list[str]]
@@ -258,6 +313,8 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "pull.list": _pulls,
     "pull.get": _pull,
     "audit.list": _audit,
+    "admin.token_list": _agent_tokens,
+    "metrics.show": _metrics,
     "health": _health,
     **talk_queries.QUESTIONS,
     **figure_queries.QUESTIONS,

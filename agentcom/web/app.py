@@ -73,6 +73,8 @@ async def handle(edge: Any, route: str, params: dict[str, str], scope: Scope, re
     query = read_query(scope["query_string"])
     if isinstance(query, Fault):
         return failed(query)
+    if secret := query.pop("token", ""):
+        head = head._replace(url_token=secret)
     via = edge.proxies.via(peer_of(scope), scope["scheme"], head.forwarded_for, head.forwarded_proto)
     args = {**query, **params, "idempotency-key": head.key, "base_url": f"{via.scheme}://{head.host}"}
     answer: Answer = await edge.ask(route, args, head, body, via.peer)

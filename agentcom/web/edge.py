@@ -78,7 +78,7 @@ class Edge:
         self.proxies = Proxies(config.trusted_proxies)
         limits = config.limits
         self.sockets = Sockets(self._port.address, limits.max_outbox_bytes, self._tell, self._mail)
-        self.sockets.admit(self.proxies, config.hub.allowed_origins, limits.max_sessions)
+        self.sockets.admit(self.proxies, config.hub.allowed_origins, limits.max_sessions, v1=config.compat.v1)
         self._server = make_server(
             make_app(self), max_frame_bytes=limits.max_frame_bytes, sockets=self.sockets, tls=config.tls
         )
@@ -141,6 +141,7 @@ class Edge:
             peer=peer,
             forwarded=head.forwarded,
             csrf=head.csrf,
+            url_token=head.url_token,
         )
         self._port.send(self._gateway, message)
         return future

@@ -48,6 +48,7 @@ class Head(NamedTuple):
     forwarded_for: str = ""
     forwarded_proto: str = ""
     origin: str = ""
+    url_token: str = ""  #: `?token=`
 
 
 COOKIE = "agentcom_login"
@@ -160,6 +161,8 @@ def headers_of(answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
     if answer.near is not None:
         tier, left = answer.near
         headers.append((b"x-ratelimit-near", f"{tier}; remaining={left}".encode()))
+    if answer.cursor:
+        headers.append((b"x-next-cursor", answer.cursor.encode()))
     if answer.status == 413:
         headers.append((b"connection", b"close"))
     if answer.status == 401:

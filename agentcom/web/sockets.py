@@ -16,8 +16,9 @@ from agentcom.protocol.frames import CLOSE_CODES, Goodbye
 from agentcom.web.proxies import Proxies
 from agentcom.web.reading import Head
 
-Codec = Literal["json", "msgpack"]
-CODECS: dict[str, Codec] = {"agentcom.v2.json": "json", "agentcom.v2.msgpack": "msgpack"}
+Codec = Literal["json", "msgpack", "v1"]
+CODECS: dict[str, Codec] = {"agentcom.v2.json": "json", "agentcom.v2.msgpack": "msgpack", "": "v1"}
+"""By subprotocol; a client that offers none speaks protocol 1."""
 _encode: dict[str, Callable[[Any], bytes]] = {
     "json": msgspec.json.Encoder().encode,
     "msgpack": msgspec.msgpack.Encoder().encode,
@@ -78,7 +79,7 @@ class Socket:
             self.tell(heard[0] if len(heard) == 1 else Several(tuple(heard)))
 
     def send(self, data: bytes) -> None:
-        self.wire.send_frame(data, text=self.codec == "json")
+        self.wire.send_frame(data, text=self.codec != "msgpack")
 
     def close(self, code: int, reason: str) -> None:
         """After what is already sent; whoever does not read that is cut off."""
@@ -105,10 +106,13 @@ class Sockets:
         self._proxies = Proxies("")
         self._origins: frozenset[str] = frozenset()
         self._most = 1 << 30
+        self._takes_v1 = False
 
-    def admit(self, proxies: Proxies, origins: str, most: int) -> None:
-        """Whose word on others is believed, which sites' pages may connect, and how many sockets there may be."""
-        self._proxies, self._most = proxies, most
+    def admit(self, proxies: Proxies, origins: str, most: int, *, v1: bool) -> None:
+        """Whose word on others is believed, which sites' pages may connect, how many sockets there may be, and whether
+        clients of protocol 1 are served.
+        """
+        self._proxies, self._most, self._takes_v1 = proxies, most, v1
         self._origins = frozenset(
             one.strip().rstrip("/").lower() for one in origins.split(",") if one.strip()
         )
@@ -128,8 +132,11 @@ class Sockets:
     # --- connections come and go ---------------------------------------------------------------------
 
     def choose(self, offered: Iterable[str], head: Head) -> str | Refusal:
-        """The subprotocol of a new connection, or why there will be none."""
-        chosen = next((name for name in offered if name in CODECS), None)
+        """The subprotocol of a new connection ("" for protocol 1), or why there will be none."""
+        names = list(offered)
+        chosen = next((name for name in names if name and name in CODECS), None)
+        if chosen is None and self._takes_v1 and not names:
+            chosen = ""
         if chosen is None:
             return _refusal(400, "bad_frame", "offer the subprotocol agentcom.v2.json or agentcom.v2.msgpack")
         if head.origin and not self._is_welcome(head.origin.lower(), head.host.lower()):
@@ -196,12 +203,13 @@ class Sockets:
             if one.closing is None:
                 jitter_ms = int(random.uniform(0, spread_s) * 1000)  # noqa: S311 - no secret
                 goodbye = Goodbye(reason=reason, retry_after_ms=retry_after_ms + jitter_ms)
-                one.send(_encode[one.codec](goodbye))
+                if one.codec in _encode:  # protocol 1 has no such frame
+                    one.send(_encode[one.codec](goodbye))
                 one.close(code, reason)
 
     def _overflow(self, one: Socket) -> None:
         """Too slow. Its mailbox and its tasks' rows keep all that matters."""
-        code = CLOSE_CODES["outbox_full"]
+        code = CLOSE_CODES["policy" if one.codec == "v1" else "outbox_full"]
         one.close(code, "too slow: the outbox is full")
         self._tell(ConnClosed(one.conn, code))
 

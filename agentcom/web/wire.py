@@ -51,7 +51,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def _open(self, sockets: Sockets, response: Response, chosen: str, head: Head) -> None:
-        response.headers["Sec-WebSocket-Protocol"] = chosen
+        if chosen:
+            response.headers["Sec-WebSocket-Protocol"] = chosen
         self.conn.send_response(response)
         self._flush()
         peer = str(self.client[0]) if self.client else ""

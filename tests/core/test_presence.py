@@ -15,9 +15,9 @@ def status(agent_id="ada", state="idle", **fields):
 def test_who_comes_changes_and_leaves_is_told_once_each():
     presence = Presence()
     presence.note(status())
-    assert presence.news() == [PresenceFrame(joined=[Present("ada", "idle")])]
+    assert presence.news() == [PresenceFrame(joined=[Present("ada", "idle", connected_at=1)])]
     presence.note(status(state="working"))
-    assert presence.news() == [PresenceFrame(changed=[Present("ada", "working")])]
+    assert presence.news() == [PresenceFrame(changed=[Present("ada", "working", connected_at=1)])]
     presence.note(status(state="offline", connected_ms=0))
     assert presence.news() == [PresenceFrame(left=["ada"])]
     assert presence.news() == []

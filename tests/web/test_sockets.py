@@ -8,7 +8,7 @@ import pytest
 import websockets
 from websockets.frames import Frame, Opcode
 
-from agentcom.config import Config, Limits
+from agentcom.config import Compat, Config, Limits
 from agentcom.core.messages import FrameIn, Several
 from agentcom.web import sockets
 from agentcom.web.wire import WebSocketProtocol, frame_head
@@ -189,12 +189,27 @@ def test_a_revoked_token_closes_its_sessions_at_once(play):
 def test_a_client_without_our_subprotocol_is_told_what_to_offer(play):
     async def scene(hub):
         with pytest.raises(websockets.InvalidStatus) as refused:
-            await connect(hub, subprotocols=None)
+            await connect(hub, subprotocols=["agentcom.v3"])
         assert refused.value.response.status_code == 400
         assert b"agentcom.v2.json" in refused.value.response.body
         assert refused.value.response.headers["content-type"] == "application/json"
 
     play(scene)
+
+
+def test_without_a_subprotocol_a_client_speaks_protocol_1_unless_that_is_off(play):
+    async def served(hub):
+        old = await connect(hub, subprotocols=None)
+        await old.say(type="identify", agent_id="ada", token="agent-token")
+        assert await old.hear() == {"type": "identified", "agent_id": "ada"}
+
+    async def refused(hub):
+        with pytest.raises(websockets.InvalidStatus) as error:
+            await connect(hub, subprotocols=None)
+        assert error.value.response.status_code == 400
+
+    play(served)
+    play(refused, Config(compat=Compat(v1=False)))
 
 
 def test_an_upgrade_that_is_refused_is_no_error_in_the_log(play, caplog):
