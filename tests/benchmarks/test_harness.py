@@ -14,6 +14,7 @@ from benchmarks.hub import LAUNCH, Hub, HubError
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_hub.py")))
 TINY = ("--seconds", "0.5", "--depth", "20", "--signatures", "30", "--signature-tasks", "60")
 OF_DURABILITY = {"restart.clean", "verify.rate", "snapshot.share", "snapshot.seconds", "snapshot.size"}
+OF_MESSAGES = {name for name in KINDS if name.startswith(("direct", "posts"))}
 EVERYTHING = ("all", "signatures")
 
 pytestmark = pytest.mark.slow  # each starts processes
@@ -33,7 +34,7 @@ def names(result):
 def test_a_run_gives_every_figure_and_leaves_no_folder(tmp_path, capsys):
     code, result = run(tmp_path, *EVERYTHING)
     assert (code, result["errors"]) == (0, [])
-    assert names(result) == set(KINDS) - OF_DURABILITY
+    assert names(result) == set(KINDS) - OF_DURABILITY - OF_MESSAGES
     assert all(
         figure["value"] > 0 for figure in result["figures"] if figure["name"].endswith(("rate", "p50"))
     )
@@ -112,7 +113,7 @@ def test_the_peers_alone_need_no_hub(tmp_path):
 def test_the_real_hub_gives_every_figure_with_tiny_numbers(tmp_path):
     code, result = run(tmp_path, *EVERYTHING, command=LAUNCH)
     assert (code, result["errors"]) == (0, [])
-    assert names(result) == set(KINDS) - OF_DURABILITY
+    assert names(result) == set(KINDS) - OF_DURABILITY - OF_MESSAGES
 
 
 def test_durability_is_measured_on_a_real_hub_and_says_when_a_snapshot_was_too_quick(tmp_path):
@@ -122,3 +123,9 @@ def test_durability_is_measured_on_a_real_hub_and_says_when_a_snapshot_was_too_q
         assert "made before anything could be measured" in result["errors"][0]
     else:
         assert names(result) >= OF_DURABILITY
+
+
+def test_messages_are_measured_on_a_real_hub(tmp_path):
+    code, result = run(tmp_path, "messages", command=LAUNCH)
+    assert (code, result["errors"]) == (0, [])
+    assert names(result) >= OF_MESSAGES
