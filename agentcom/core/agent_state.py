@@ -118,12 +118,12 @@ class AgentState:
         return ready and not self.draining and self.rests_until <= now.mono
 
     def state(self, now: Now) -> str:
+        if self.session is None:  # nobody is there who could stop, or fail to
+            return "away" if self.hold else "offline"
         if self.stopping:
             return "unresponsive" if self.stopping.is_late(now.mono, self.policy) else "stopping"
         if self.hold:
-            return self.hold.phase if self.session else "away"
-        if self.session is None:
-            return "offline"
+            return self.hold.phase
         if self.draining:
             return "draining"
         if self.rests_until > now.mono:

@@ -6,12 +6,15 @@ May import: agentcom.protocol, agentcom.core.
 from collections.abc import Callable
 from urllib.parse import urlparse
 
+import msgspec
+
 from agentcom.core.decision import Decision, Output
 from agentcom.core.directory_base import Asked, done, live_tokens, new_token, refused, revoke
 from agentcom.core.directory_tokens import agent_row
 from agentcom.core.messages import Fault, RepoChanged
 from agentcom.core.submitting import find_repo, normalised
 from agentcom.protocol import v1_bodies as bodies
+from agentcom.protocol.bodies import RepoName
 from agentcom.protocol.ops import Op, Put
 from agentcom.protocol.rows import LANES, Repo, Token
 from agentcom.protocol.views import Acknowledged
@@ -56,17 +59,21 @@ def _known(row: Token | None) -> str:
     return "revoked" if row is not None and row.revoked_ms else "known"
 
 
+def _is_repo_name(name: str) -> bool:
+    try:
+        msgspec.convert(name, RepoName)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _default_repo(asked: Asked) -> Decision:
     """By its URL: a repo that is not known yet is added under the last part of it."""
     url: str = asked.msg.body.url
     repo, ops = find_repo(url, asked.rows), []
     if repo is None:
         name = normalised(urlparse(url).path or url).rpartition("/")[2]
-        if (
-            not name
-            or not name.isascii()
-            or not name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-        ):
+        if not _is_repo_name(name):
             return refused(asked, Fault("bad_frame", "no repo's name can be made of this URL", "url"))
         if name == "default" or asked.rows.get("repo", (name,)) is not None:
             said = f"another repo is named {name}; add this one by POST /api/repos"

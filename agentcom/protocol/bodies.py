@@ -107,10 +107,13 @@ class Answer(msgspec.Struct, frozen=True):
     answer: Annotated[str, Meta(min_length=1, max_length=10_000)]
 
 
+RepoName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$(?!\n)")]
+
+
 class NewRepo(msgspec.Struct, frozen=True, kw_only=True):
     """POST /api/repos; PUT /api/repos/{name} takes the same."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$(?!\n)")]
+    name: RepoName
     url: Annotated[str, Meta(min_length=1, max_length=512)]
     base_branch: Annotated[str, Meta(min_length=1, max_length=256)] = "main"
     paused: bool = False

@@ -8,8 +8,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from agentcom.protocol.frames import MessageId, Seq
+from agentcom.protocol.frames import KeyText, MessageId, Seq
 from agentcom.protocol.rows import Message
+
+
+Party = Annotated[
+    str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127})?$(?!\n)")
+]  #: one who sends or is sent to, in a filter; empty: whoever
 
 
 class MailboxQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +78,7 @@ class ChannelQuery(msgspec.Struct, frozen=True, kw_only=True):
     """GET /api/channels, by name."""
 
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
-    cursor: Annotated[str, Meta(max_length=64)] = ""
+    cursor: KeyText = ""
 
 
 class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,9 +130,9 @@ class Subscriptions(msgspec.Struct, frozen=True, kw_only=True):
 class MessageQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"sender": "from"}):
     """GET /api/messages. Newest first; times are milliseconds since 1970, `end_time` not included."""
 
-    sender: Annotated[str, Meta(max_length=128)] = ""
-    to: Annotated[str, Meta(max_length=128)] = ""
-    channel: Annotated[str, Meta(max_length=64)] = ""
+    sender: Party = ""
+    to: Party = ""
+    channel: KeyText = ""
     start_time: Seq = 0
     end_time: Seq = 0
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
@@ -179,7 +184,7 @@ class AnalyticsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """GET /api/analytics/agents, by agent_id."""
 
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 500
-    cursor: Annotated[str, Meta(max_length=128)] = ""
+    cursor: Party = ""
 
 
 class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,9 +30,12 @@ EXAMINED = 50_000
 
 
 def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
-    """The body for a read route, or None when there is no such thing. A bad cursor raises `Refused`."""
-    with reader.snapshot() as snap:
-        return _QUESTIONS[what](snap, query, key)
+    """The body for a read route, or None when there is no such thing. A bad cursor or filter raises `Refused`."""
+    try:
+        with reader.snapshot() as snap:
+            return _QUESTIONS[what](snap, query, key)
+    except KeyRefused as error:  # only what this hub never gave to anybody has such a key
+        raise Refused("bad_frame", "this hub has nothing of that name, and no such cursor") from error
 
 
 _LONG = frozenset(
@@ -173,7 +176,7 @@ def _ids(snap: Snapshot, walks: list[Walk], start: Place | None) -> Iterator[tup
 def _slice(snap: Snapshot, walk: Walk, after: Key | None) -> list[Found]:
     try:
         return snap.scan(walk.table, walk.prefix, after=after, limit=SLICE)
-    except KeyRefused as error:  # only a cursor that we did not make has such a key
+    except KeyRefused as error:  # the prefix is ours
         raise Refused("bad_frame", "not a cursor of this hub", path="cursor") from error
 
 

@@ -151,5 +151,6 @@ def _complete(operation: dict[str, Any], route: Route, named: dict[int, Any]) ->
         given = [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]
         operation.setdefault("parameters", []).extend(given)
     if route.roles:
-        operation["security"] = [{"token": []}]
+        anyone: list[dict[str, list[str]]] = [{}] if route.open_before else []
+        operation["security"] = [{"token": []}, *anyone]
         operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."

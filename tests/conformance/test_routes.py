@@ -311,7 +311,14 @@ def test_the_default_repo_is_set_by_its_url(place):
     )
     other = "https://example.org/other/project"
     assert place.http("PUT", "/api/config/default-repo", {"url": other}, place.admin)[0] == 409
-    for bad in ({}, {"url": 5}, {"url": ""}, {"url": "/"}, {"url": "https://example.org/a b"}):
+    for bad in (
+        {},
+        {"url": 5},
+        {"url": ""},
+        {"url": "/"},
+        {"url": "https://example.org/a b"},
+        {"url": "0" * 512},
+    ):
         assert place.http("PUT", "/api/config/default-repo", bad, place.admin)[0] == 422
     place.http("PUT", "/api/repos/default", {"name": ""}, place.admin)
 

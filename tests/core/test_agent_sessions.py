@@ -11,6 +11,8 @@ from agentcom.core.messages import (
     EndSession,
     Holding,
     Reclaim,
+    Released,
+    SessionClosed,
     SessionFrame,
     SessionOpened,
     ToSession,
@@ -137,6 +139,20 @@ def verdicts(messages):
         if isinstance(m, ToSession) and isinstance(m.frame, Welcome)
         for v in m.frame.tasks
     ]
+
+
+def test_one_that_is_not_connected_never_looks_as_if_it_worked():
+    agent = restored(OneTask(generation=5, holder="ada"), claimed(5))
+    said(agent, hello(2))
+    assert agent.state(NOW) == "working"
+    said(agent, SessionClosed("c1", 1006))
+    assert agent.state(NOW) == "away"
+    said(agent, Released("ada", "t1", 5, "no news of it for too long", stop=False))
+    assert agent.state(NOW) == "offline"
+    much_later = Now(NOW.ms, NOW.mono + 10_000)
+    assert agent.state(much_later) == "offline"
+    said(agent, SessionOpened("c2", Hello(agent_id="ada", instance="i", epoch=2)))
+    assert agent.state(NOW) == "idle"
 
 
 def test_a_holder_from_before_a_restore_goes_on_under_the_raised_generation():

@@ -189,6 +189,16 @@ def test_a_loss_right_after_a_lanes_restart_is_a_violation():
         books.step(tasks.lose(books.task, "no news of it for too long", 9))
 
 
+def test_a_task_that_moved_into_a_lane_is_not_owed_what_the_lane_owed_before():
+    age = [8.0]
+    books = Books(lane_age=lambda seq: age[0])
+    books.step(tasks.assign(books.task, "ada", 2))
+    books.step(tasks.accept(books.task, 3))
+    books.ledger._assigned_at["t", 1] = -100.0
+    books.step(tasks.move(books.task, "urgent", "op", 4))
+    books.step(tasks.lose(books.task, "no news of it for too long", 9))
+
+
 def test_a_row_that_the_journal_does_not_tell_of_is_a_violation():
     books = Books()
     with books.store.writing() as txn:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Delete, Put
 from agentcom.protocol.rows import Inbox
 from agentcom.protocol.talk_views import AnalyticsQuery, MailboxQuery, MessageQuery, ThreadQuery
@@ -82,6 +83,12 @@ def test_history_is_filtered(query, expected):
     post.send(sender="cyd", to=None, broadcast=True, payload={"n": 8})
     found = ask(post, "message.list", query)
     assert sorted(numbers(found.messages)) == expected
+
+
+@pytest.mark.parametrize("name", ["\x00", "a" * 600])
+def test_a_name_that_no_row_can_have_is_refused(name):
+    with pytest.raises(Refused, match="nothing of that name"):
+        ask(Post(), "message.list", MessageQuery(sender=name))
 
 
 def test_a_thread_is_whole_whichever_of_its_messages_is_named():
