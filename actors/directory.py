@@ -1,4 +1,5 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and `core.retention`.
+"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and
+`core.directory_retention`.
 
 Sends for operators.
 """
@@ -12,10 +13,10 @@ from actors.durable import Durable
 from agentcom.config import Config
 from agentcom.core.audit import record
 from agentcom.core.directory import decide
+from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Administer, Expire, Recorded, SendMessage
 from agentcom.core.posting import Sender, answer_to, post
-from agentcom.core.retention import DirectoryRetention
 from agentcom.entropy import SystemEntropy
 from agentcom.protocol.rows import LANES
 

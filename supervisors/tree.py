@@ -186,7 +186,14 @@ def _snapshots(config: Config, data: Path) -> SnapshotArgs:
 
 def _compaction(config: Config, data: Path) -> CompactionArgs:
     kept, of = config.retention, config.compaction
-    seconds = (kept.finished_s, kept.dead_letter_s, kept.idempotency_s, kept.audit_s)
+    seconds = (
+        kept.finished_s,
+        kept.dead_letter_s,
+        kept.idempotency_s,
+        kept.audit_s,
+        kept.messages_s,
+        kept.mailbox_s,
+    )
     return CompactionArgs(
         str(data),
         Keep(*(int(s * 1000) for s in seconds)),

@@ -22,6 +22,7 @@ from agentcom.core.messages import (
     Claim,
     Claimed,
     ClaimRefused,
+    Forget,
     HolderAway,
     Holding,
     Offer,
@@ -359,4 +360,5 @@ class Agent(AgentSessions, AgentMail):
         SessionClosed: AgentSessions._session_closed, Offer: _offered, Claimed: _claimed, ClaimRefused: _refused,
         Holding: _holding, ReportDone: _report_done, Released: _released, Answered: _answered,
         SendMessage: AgentMail._asked_to_send, AckMailbox: AgentMail._asked_to_ack,
+        Forget: AgentMail._forget_mail,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from agentcom.core.agent_state import AgentState
 from agentcom.core.decision import Decision, Output
 from agentcom.core.lane_state import Now
-from agentcom.core.messages import AckMailbox, Fault, Reply, SendMessage
+from agentcom.core.messages import AckMailbox, Fault, Forget, Reply, SendMessage
 from agentcom.core.posting import Posting, Sender, answer_to, post
 from agentcom.protocol.figures import HOUR_MS, HOURS, old_hours
 from agentcom.protocol.frames import Ack, ErrorFrame, Send, Sent
@@ -55,6 +55,9 @@ class AgentMail(AgentState):
             else:
                 yield step
         yield Decision(outputs=(Output(ask.reply_to, Reply(ask.request, answer)),))
+
+    def _forget_mail(self, forget: Forget, now: Now) -> Iterator[Decision]:
+        yield from self.inbox.forget(forget.before_ms, now.ms)
 
     def _tidy(self, now: Now) -> Iterator[Decision]:
         """Once an hour: the figures of more than a day ago go."""

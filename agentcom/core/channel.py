@@ -17,12 +17,23 @@ May import: agentcom.core, agentcom.protocol.
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any, ClassVar
 
 import msgspec
 
 from agentcom.core.decision import Decision, Output, Rows
-from agentcom.core.messages import Appended, AskPosted, CarryOn, Fault, ManageChannel, Posted, Reply, Spread
+from agentcom.core.messages import (
+    Appended,
+    AskPosted,
+    CarryOn,
+    Fault,
+    Forget,
+    ManageChannel,
+    Posted,
+    Reply,
+    Spread,
+)
 from agentcom.core.posting import size_of
 from agentcom.protocol import rows as kept
 from agentcom.protocol.bodies import Published
@@ -251,11 +262,22 @@ class Channel:
             yield from (key for key, _ in found)
             after = found[-1][0]
 
+    def _forget(self, forget: Forget) -> Iterator[Decision]:
+        """What is old leaves the log, a slice a commit."""
+        while old := self._older(forget.before_ms):
+            self._oldest = old[-1] + 1
+            yield Decision(tuple(Delete("channel_log", (self.name, seq)) for seq in old), (), "expired")
+
+    def _older(self, before_ms: int) -> list[int]:
+        after = (self.name, self._oldest - 1)
+        found = self.rows.scan("channel_log", (self.name,), after=after, limit=SLICE)
+        return [int(key[1]) for key, _ in takewhile(lambda entry: entry[1].ms <= before_ms, found)]
+
     def _carry_on(self, _message: CarryOn) -> Iterator[Decision]:
         yield from self.start()
 
     _HANDLERS: ClassVar[dict[type, Callable[..., Iterator[Decision]]]] = {
-        Posted: _posted, AskPosted: _asked, ManageChannel: _managed, CarryOn: _carry_on,
+        Posted: _posted, AskPosted: _asked, ManageChannel: _managed, CarryOn: _carry_on, Forget: _forget,
     }  # fmt: skip
     _VERBS: ClassVar[dict[str, Callable[..., Decision]]] = {
         "create": _create, "delete": _delete, "subscribe": _subscribe, "unsubscribe": _unsubscribe,

@@ -28,7 +28,7 @@ from agentcom.core.messages import Appended, Condition, Deliver, Fault, ToSessio
 from agentcom.protocol import rows as kept
 from agentcom.protocol.figures import hourly
 from agentcom.protocol.frames import MailboxGap, MessageFrame
-from agentcom.protocol.ops import Add, Delete, Op, Put
+from agentcom.protocol.ops import Add, Delete, Key, Op, Put
 from agentcom.protocol.talk import frame_of
 
 SLICE = 500
@@ -148,6 +148,7 @@ class Inbox:
         stored = self.rows.get("head", ("mailbox", self.id)) or 0
         if self.conn and stored > self.head:
             self._load()
+            self.head = max(self.head, stored)  # the last of them may have been removed for their age
             yield from self._make_room(now_ms)
             yield Decision(outputs=tuple(self.pump({})))
 
@@ -278,16 +279,38 @@ class Inbox:
         if over <= 0:
             return
         gone = [seq for seq, _ in zip(self.entries, range(over), strict=False)]
+        ops = self._drop(gone, now_ms, dropped_to=gone[-1])
+        yield Decision(ops, self._alert(), "mail.dropped")
+
+    def forget(self, before_ms: int, now_ms: int) -> Iterator[Decision]:
+        """What nobody read for too long goes, a slice a commit. It is counted, but nothing is full."""
+        self._load()
+        after: Key | None = None
+        while old := self._older(before_ms, after):
+            after = (self.id, old[-1])
+            if gone := [seq for seq in old if seq in self.entries]:
+                yield Decision(self._drop(gone, now_ms, self.row.dropped_to), (), "mail.expired")
+        if outputs := tuple(self.pump({})):  # its places are free for what waits
+            yield Decision(outputs=outputs)
+        if not self.conn:
+            self._empty("")
+
+    def _older(self, before_ms: int, after: Key | None) -> list[int]:
+        """The first of the mailbox, as long as they are that old."""
+        found = self.rows.scan("mailbox", (self.id,), after=after, limit=SLICE)
+        return [int(key[1]) for key, _ in takewhile(lambda entry: entry[1].ms <= before_ms, found)]
+
+    def _drop(self, gone: list[int], now_ms: int, dropped_to: int) -> tuple[Op, ...]:
+        """The oldest entries, sent or not: they will not come again."""
         for seq in gone:
             entry = self.entries.pop(seq)
             self._landed(seq, entry)
             if seq >= self.next:
                 self.unsent.popleft()
-        flushed = self.flush(now_ms)
-        self._unsaved, self.dropped_now = gone, self.dropped_now + over
-        self.row = msgspec.structs.replace(self.row, dropped=self.row.dropped + over, dropped_to=gone[-1])
-        ops = (*flushed.ops, *self._save(), Add("counter", ("mailbox", "dropped", ""), over))
-        yield Decision(ops, self._alert(), "mail.dropped")
+        flushed, count = self.flush(now_ms), len(gone)
+        self._unsaved, self.dropped_now = gone, self.dropped_now + count
+        self.row = msgspec.structs.replace(self.row, dropped=self.row.dropped + count, dropped_to=dropped_to)
+        return (*flushed.ops, *self._save(), Add("counter", ("mailbox", "dropped", ""), count))
 
     def _alert(self) -> tuple[Output, ...]:
         """At the first drop, and again whenever their number has doubled."""

@@ -642,9 +642,17 @@ class Keep(NamedTuple):
     dead_letter_ms: int
     idempotency_ms: int
     audit_ms: int
+    messages_ms: int
+    mailbox_ms: int
 
     def of(self, phase: Phase) -> int:
         return self.dead_letter_ms if phase == "dead_letter" else self.finished_ms
+
+
+class Forget(Message, frozen=True):
+    """The directory to an agent or a channel: what came to its mailbox or its log until then is to go."""
+
+    before_ms: int
 
 
 class Expire(Message, frozen=True):

@@ -1,4 +1,4 @@
-"""What is removed for its age: a lane's finished tasks with all their rows, old keys, what the directory needs no more.
+"""What a lane removes for its age: finished tasks with all their rows, and old keys.
 
 Each walk looks at a slice of an index, oldest first, and remembers where it ended; the next slice is asked for only
 when this one is on disk. Only a row's writer removes it, so that what it keeps in memory is never wrong.
@@ -6,7 +6,6 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Expire, Expired, Keep
@@ -68,13 +67,13 @@ class LaneRetention:
                 more |= self._old(walk, phase, ask, rows, now_ms, old)
         ops = [op for task in old for op in removal(task, rows, ask.keep, now_ms)]
         if not self.keeps_keys or not self._keys.begin(now_ms, now_ms + REST_MS):
-            yield Decision(tuple(ops), (_answer(ask, len(old), more),), "expired")
+            yield Decision(tuple(ops), (answer(ask, len(old), more),), "expired")
             return
         yield Decision(tuple(ops), (), "expired")
         unused, more_keys = self._unused_keys(ask, rows, now_ms)
-        answer = _answer(ask, len(old) + len(unused), more or more_keys)
+        told = answer(ask, len(old) + len(unused), more or more_keys)
         yield Decision(
-            tuple(Delete(must.table, must.key) for must in unused), (answer,), "expired", tuple(unused)
+            tuple(Delete(must.table, must.key) for must in unused), (told,), "expired", tuple(unused)
         )
 
     def _old(
@@ -140,7 +139,7 @@ def removal(task: TaskState, rows: Rows, keep: Keep, now_ms: int) -> Iterator[Op
 
 def again(ask: Expire) -> Decision:
     """A key was used anew just now: the keys of that slice wait for the next walk, when the rest is looked at."""
-    return Decision(outputs=(_answer(ask, 0, more=True),))
+    return Decision(outputs=(answer(ask, 0, more=True),))
 
 
 def _all(rows: Rows, table: str, prefix: Key) -> Iterator[Key]:
@@ -150,61 +149,5 @@ def _all(rows: Rows, table: str, prefix: Key) -> Iterator[Key]:
         after = found[-1][0]
 
 
-def _answer(ask: Expire, removed: int, more: bool) -> Output:
+def answer(ask: Expire, removed: int, more: bool) -> Output:
     return Output(ask.reply_to, Expired(ask.round, removed, more))
-
-
-# --- what the directory keeps ----------------------------------------------------------------------
-
-
-class DirectoryRetention:
-    """One walk through its tables, one after the other; then it rests."""
-
-    def __init__(self) -> None:
-        self._walk = Walk()
-        self._tables = list(_FITS)
-
-    def expire(self, ask: Expire, rows: Rows, now_ms: int) -> Decision:
-        """One slice of one table."""
-        if not self._walk.begin(now_ms, now_ms + REST_MS):
-            return Decision(outputs=(_answer(ask, 0, more=False),))
-        table = self._tables[0]
-        found = rows.scan(table, (), after=self._walk.after, limit=min(EXAMINED, ask.limit))
-        old = [(key, row) for key, row in found if _FITS[table](key, row, rows, now_ms - ask.keep.audit_ms)]
-        ops: list[Op] = [Delete(table, key) for key, _ in old]
-        if table == "pull_by_task":
-            ops += [Delete("pull", (key[1],)) for key, _ in old]
-        return Decision(tuple(ops), (_answer(ask, len(old), more=self._go_on(found)),), "expired")
-
-    def _go_on(self, found: list[tuple[Key, Any]]) -> bool:
-        if found:
-            self._walk.after = found[-1][0]
-            return True
-        self._tables.append(self._tables.pop(0))
-        self._walk.after = None
-        if self._tables[0] == next(iter(_FITS)):
-            self._walk.end()
-            return False
-        return True
-
-
-def _task_is_gone(key: Key, row: Any, rows: Rows, before_ms: int) -> bool:
-    return rows.get("task", (key[0],)) is None
-
-
-def _is_past(key: Key, row: Any, rows: Rows, before_ms: int) -> bool:
-    return int(key[0]) <= before_ms
-
-
-def _was_revoked(key: Key, row: Any, rows: Rows, before_ms: int) -> bool:
-    return bool(0 < row.revoked_ms <= before_ms)
-
-
-def _has_run_out(key: Key, row: Any, rows: Rows, before_ms: int) -> bool:
-    """Used or not: its code opens nothing any more."""
-    return bool(row.expires_ms <= before_ms)
-
-
-_FITS = {
-    "pull_by_task": _task_is_gone, "token": _was_revoked, "invite": _has_run_out, "audit": _is_past,
-}  # fmt: skip

@@ -11,7 +11,6 @@ from msgspec import Meta
 from agentcom.protocol.frames import KeyText, MessageId, Seq
 from agentcom.protocol.rows import Message
 
-
 Party = Annotated[
     str, Meta(pattern=r"^(@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127})?$(?!\n)")
 ]  #: one who sends or is sent to, in a filter; empty: whoever

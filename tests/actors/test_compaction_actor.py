@@ -35,7 +35,7 @@ from supervisors.specs import ChildSpec, SupervisorSpec
 from tests.store.helpers import task
 
 DEADLINE_S = 20.0
-KEEP = Keep(1, 1, 1, 1)
+KEEP = Keep(1, 1, 1, 1, 1, 1)
 NEVER = RewriteRules(0.99, 1 << 40)
 
 

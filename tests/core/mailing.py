@@ -98,6 +98,7 @@ class Post:
         self.rules = MailRules(**rules)
         self.store = MemoryStore()
         self.entropy = SeededEntropy()
+        self.now_ms = MS  #: of what is said next
         Writer(self.store, "directory").commit(
             [Put("agent", (name,), Agent(name)) for name in ("ada", "bob")]
         )
@@ -108,7 +109,7 @@ class Post:
         """The Posting or Fault; written, and the notices it leads to."""
         send = Send(**({"to": "ada", "payload": {}} | fields))
         sender = Sender(sender, Overlay(self.store.reader), self.rules)
-        done = post(send, sender, self.entropy.message_id(MS), MS)
+        done = post(send, sender, self.entropy.message_id(self.now_ms), self.now_ms)
         if isinstance(done, Fault) or done.is_repeat:
             return done, []
         appended = self.bob.commit(done.ops)

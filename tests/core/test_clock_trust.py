@@ -53,4 +53,4 @@ def test_a_clock_that_goes_back_is_believed_as_it_only_makes_things_younger():
     ("keep_days", "days"), [((30, 90, 7, 365), 3.5), ((30, 90, 30, 365), 7), ((30, 90, 0, 365), 1)]
 )
 def test_no_leap_makes_old_more_than_half_of_what_is_kept_shortest(keep_days, days):
-    assert longest_leap_ms(Keep(*(n * DAY_MS for n in keep_days))) == days * DAY_MS
+    assert longest_leap_ms(Keep(*(n * DAY_MS for n in keep_days), 30 * DAY_MS, 30 * DAY_MS)) == days * DAY_MS

@@ -3,8 +3,9 @@
 import pytest
 
 from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
+from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.messages import Expire, Keep
-from agentcom.core.retention import REST_MS, DirectoryRetention
+from agentcom.core.retention import REST_MS
 from agentcom.protocol.ops import Delete, Put
 from agentcom.protocol.rows import Audit, Invite, Mark, PullRequest, Token
 from agentcom.protocol.upkeep_views import RewriteView
@@ -14,7 +15,7 @@ from tests.store.helpers import Writer, task
 MB = 1 << 20
 RULES = RewriteRules(free_share=0.5, free_bytes=256 * MB)
 DAY = 86_400_000
-KEEP = Keep(DAY, DAY, DAY, audit_ms=10 * DAY)
+KEEP = Keep(DAY, DAY, DAY, audit_ms=10 * DAY, messages_ms=4 * DAY, mailbox_ms=2 * DAY)
 NOW = 1_000 * DAY
 
 

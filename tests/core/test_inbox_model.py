@@ -34,6 +34,7 @@ class Mailbox(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def send(self, count):
         for _ in range(count):
+            self.post.now_ms += 1
             done, notices = self.post.send(payload={"n": len(self.texts) + 1})
             if notices:
                 self.texts[notices[0].seq] = done.message_id
@@ -102,6 +103,17 @@ class Mailbox(RuleBasedStateMachine):
             assert not self.ada.do(self.ada.inbox.acked_by_poll(seq, MS))
             self.acked = max(self.acked, seq)
             self.listen()
+
+    @rule(n=st.integers(0, 9))
+    def what_came_until_then_is_too_old(self, n):
+        waiting = self.post.store.reader.scan("mailbox", ("ada",))
+        if waiting:
+            (_, seq), mail = waiting[n % len(waiting)]
+            self.ada.do(self.ada.inbox.forget(mail.ms, MS))
+            self.ada.write()
+            self.listen()
+            left = [key[1] for key, _ in self.post.store.reader.scan("mailbox", ("ada",))]
+            assert all(n > seq or n <= self.ada.inbox.last_ack for n in left), "but for acks that wait"
 
     @rule()
     def a_heartbeat_looks(self):

@@ -50,7 +50,14 @@ AGENTS = {"ada": ("python",), "bob": ("python", "rust")}
 INDEX_TABLES = ("ready", "waiting", "due", "deadline", "by_phase", "by_agent")
 LANES = ("normal", "high")
 OF_A_TASK = ("body", "history", "result")
-KEEP = Keep(finished_ms=100_000, dead_letter_ms=150_000, idempotency_ms=1_000_000, audit_ms=1)
+KEEP = Keep(
+    finished_ms=100_000,
+    dead_letter_ms=150_000,
+    idempotency_ms=1_000_000,
+    audit_ms=1,
+    messages_ms=1,
+    mailbox_ms=1,
+)
 lanes = st.sampled_from(LANES)
 agents = st.sampled_from(sorted(AGENTS))
 
