@@ -72,6 +72,7 @@ class GatewayActor(Supervised):
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
         self.state = State(rules_of(args.config), self.myAddress)
+        self.state.since_ms = self._now().ms
         if args.said is not None:
             self.state.conditions[args.said.name] = args.said
         self.after(TICK_S, Tick())

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from agentcom.core import sending, v1_http
 from agentcom.core.asked import Asked
 from agentcom.core.audit import target_of
+from agentcom.core.dashboard import on_dashboard
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body, decode_query
 from agentcom.core.directory_tokens import csrf_of
@@ -357,6 +358,7 @@ _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "ready": _ready,
     **ACCESS,
     "v1": v1_http.answer,
+    "dashboard": on_dashboard,
     "send": sending.on_send,
     "mailbox_ack": sending.on_mailbox_ack,
     "channel": sending.on_channel,

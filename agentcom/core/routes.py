@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from agentcom.core.rates import Tier
-from agentcom.protocol import bodies, talk_views, upkeep_views, v1_bodies, views
+from agentcom.protocol import bodies, dashboard, talk_views, upkeep_views, v1_bodies, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
@@ -27,6 +27,7 @@ How = Literal[
     "logout",
     "who",
     "v1",
+    "dashboard",
     "send",
     "mailbox_ack",
     "channel",
@@ -59,6 +60,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = None
     status: int = 200
     repeats: bool = False  #: who asks for the same again gets 200 in place of it
+    page: bool = False  #: a file for browsers, no JSON
     deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:
@@ -880,6 +882,67 @@ _ALL: tuple[Route, ...] = (
         roles=OPERATOR,
         answer=v1_bodies.AlertAcknowledged,
         summary="Somebody looks after it. Forgotten when it is over.",
+    ),
+    Route(
+        name="dashboard.get",
+        tier="light",
+        method="GET",
+        path="/api/dashboard/state",
+        how="dashboard",
+        roles=OPERATOR,
+        answer=dashboard.DashboardState,
+        summary="The state of the whole hub, for whoever watches it.",
+    ),
+    Route(
+        name="dashboard.events",
+        tier="light",
+        method="GET",
+        path="/api/dashboard/events",
+        how="dashboard",
+        roles=OPERATOR,
+        query=dashboard.EventsQuery,
+        answer=dashboard.HubEvents,
+        summary="What happened to tasks and pull requests since.",
+    ),
+    Route(
+        name="page.dashboard",
+        tier="light",
+        method="GET",
+        path="/dashboard",
+        how="dashboard",
+        page=True,
+        answer=None,
+        summary="The page that shows all this. It asks for a login.",
+    ),
+    Route(
+        name="page.script",
+        tier="light",
+        method="GET",
+        path="/dashboard.js",
+        how="dashboard",
+        page=True,
+        answer=None,
+        summary="Its script.",
+    ),
+    Route(
+        name="page.style",
+        tier="light",
+        method="GET",
+        path="/dashboard.css",
+        how="dashboard",
+        page=True,
+        answer=None,
+        summary="Its looks.",
+    ),
+    Route(
+        name="page.worker",
+        tier="light",
+        method="GET",
+        path="/sw.js",
+        how="dashboard",
+        page=True,
+        answer=None,
+        summary="In place of the older dashboard's service worker: it takes itself away.",
     ),
     Route(
         name="repo.default_get",

@@ -84,8 +84,8 @@ def _type_name(kind: Any) -> str:
     return {int: "integer", bool: "boolean"}.get(plain, "string")
 
 
-def _alerts(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
-    found = [
+def alerts_shown(state: State, now: Now) -> list[v1_bodies.AlertShown]:
+    return [
         v1_bodies.AlertShown(
             rule_id=name, severity="warning", message="; ".join(said.alerts), details=said.facts,
             fired_at=state.fired.get(name, now.ms), acknowledged=name in state.acknowledged,
@@ -93,7 +93,10 @@ def _alerts(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
         for name, said in sorted(state.conditions.items())
         if said.alerts
     ]  # fmt: skip
-    return asked.reply(v1_bodies.AlertList(found, now.ms))
+
+
+def _alerts(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
+    return asked.reply(v1_bodies.AlertList(alerts_shown(state, now), now.ms))
 
 
 def _acknowledge(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:

@@ -19,7 +19,7 @@ from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, Tas
 from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
 from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
-from agentcom.store import figure_queries, talk_queries
+from agentcom.store import dashboard_queries, figure_queries, talk_queries
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -41,7 +41,7 @@ def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
 _LONG = frozenset(
     {
         "pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show", "message.list", "thread.get",
-        "thread.replies", "analytics.summary", "analytics.agents",
+        "thread.replies", "analytics.summary", "analytics.agents", "dashboard.get", "dashboard.events",
     }
 )  # fmt: skip
 
@@ -321,4 +321,5 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     "health": _health,
     **talk_queries.QUESTIONS,
     **figure_queries.QUESTIONS,
+    **dashboard_queries.QUESTIONS,
 }

@@ -34,7 +34,7 @@ _CODE_OF_STATUS = {400: "bad_frame", 404: "not_found", 405: "not_found"}
 def make_api(edge: Any, handle: Handle) -> Litestar:
     routes = offered(chaos=edge.config.chaos.enabled)
     return Litestar(
-        [_handler(route, edge, handle) for route in routes],
+        [_handler(route, edge, handle) for route in routes if not route.page],
         openapi_config=OpenAPIConfig(
             title="AgentCom", version="2", path="/schema", render_plugins=[SchemaPlugin(routes)]
         ),
@@ -123,6 +123,8 @@ def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, 
     )
     named = dict(zip(map(id, [*kinds, ErrorBody]), schemas, strict=True))
     for route in routes:
+        if route.page:
+            continue
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
         _complete(document["paths"][path][route.method.lower()], route, named)
     document.setdefault("components", {})["schemas"] = components

@@ -13,7 +13,9 @@ import msgspec
 from agentcom.core.answers import Answer, failed
 from agentcom.core.messages import Fault
 from agentcom.core.routes import ROUTES, offered
+from agentcom.web import pages
 from agentcom.web.api import allowed, make_api
+from agentcom.web.dashboard import PATH, Dashboards, reader
 from agentcom.web.reading import headers_of, login_cookie, peer_of, read_body, read_head, read_query
 
 Scope = Any
@@ -33,16 +35,23 @@ def make_app(edge: Any) -> Asgi:
     """`edge` answers requests."""
     api = make_api(edge, handle)
     routes = offered(chaos=edge.config.chaos.enabled)
+    files, dashboards = pages.load(), Dashboards()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             hot = hot_route(scope["method"], scope["path"])
-            if hot is not None:
+            page = files.get(scope["path"]) if scope["method"] == "GET" else None
+            if page is not None:
+                answer = await handle(edge, page.route, {}, scope, receive)
+                await (pages.show(send, page) if answer.status == 200 else respond(send, answer))
+            elif hot is not None:
                 await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
             elif scope["method"] == "OPTIONS" and (methods := allowed(routes, scope["path"])):
                 await tell_methods(send, methods)
             else:
                 await api(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == PATH:
+            await watch(edge, dashboards, scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # /ws does not come here
@@ -82,6 +91,21 @@ async def handle(edge: Any, route: str, params: dict[str, str], scope: Scope, re
         return answer
     cookie = login_cookie(answer.cookie, int(edge.config.hub.login_s), via.scheme)
     return answer._replace(cookie=cookie)
+
+
+async def watch(edge: Any, dashboards: Dashboards, scope: Scope, receive: Any, send: Any) -> None:
+    """A dashboard's socket. Pages of other hosts are turned away before it opens."""
+    head = read_head(scope["headers"])
+    via = edge.proxies.via(peer_of(scope), scope["scheme"], head.forwarded_for, head.forwarded_proto)
+    if not edge.sockets.welcomes(head):
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+
+    def ask(route: str, args: dict[str, str]) -> Any:
+        return edge.ask(route, args, reader(head), b"", via.peer)
+
+    await dashboards.serve(ask, receive, send)
 
 
 async def tell_methods(send: Any, methods: list[str]) -> None:

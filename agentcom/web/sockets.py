@@ -139,7 +139,7 @@ class Sockets:
             chosen = ""
         if chosen is None:
             return _refusal(400, "bad_frame", "offer the subprotocol agentcom.v2.json or agentcom.v2.msgpack")
-        if head.origin and not self._is_welcome(head.origin.lower(), head.host.lower()):
+        if not self.welcomes(head):
             return _refusal(403, "forbidden", "pages of other hosts may not connect; see hub.allowed_origins")
         if self._refusing:
             return _refusal(503, "unavailable", "the hub is restarting or stopping", retry_after_s=1)
@@ -147,9 +147,10 @@ class Sockets:
             return _refusal(503, "overloaded", "too many sessions are open", retry_after_s=5)
         return chosen
 
-    def _is_welcome(self, origin: str, host: str) -> bool:
+    def welcomes(self, head: Head) -> bool:
         """A browser names the page that connects; no other client does. A page of this host is ours."""
-        return origin in self._origins or origin.partition("://")[2] == host
+        origin, host = head.origin.lower(), head.host.lower()
+        return not origin or origin in self._origins or origin.partition("://")[2] == host
 
     def open(self, wire: Wire, chosen: str, peer: str, head: Head) -> Socket:
         self._opened += 1

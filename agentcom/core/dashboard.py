@@ -1,0 +1,60 @@
+"""What a dashboard asks: the whole state, put together of what presence, the gateway and the rows know; and events.
+
+May import: agentcom.protocol, agentcom.core.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from agentcom.core.asked import Asked
+from agentcom.core.decision import Output
+from agentcom.core.decoding import decode_query
+from agentcom.core.gateway_state import SHELL, Now, Rows, State
+from agentcom.core.messages import AskPresence, Fault, Read
+from agentcom.core.v1_http import alerts_shown
+
+MOST_AGENTS = 500
+"""Agents in one answer; those that are here come first."""
+
+
+def on_dashboard(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
+    return _ROUTES[asked.route.name](state, asked, now)
+
+
+def _state(state: State, asked: Asked, now: Now) -> list[Output]:
+    def answered(body: Any) -> list[Output]:
+        if isinstance(body, Fault):
+            return asked.refuse(body)
+        agents = sorted(body["agents"], key=lambda agent: (not agent["connected_ms"], agent["agent_id"]))
+        known = (
+            now.ms, now.ms - state.since_ms, agents[:MOST_AGENTS], len(agents), alerts_shown(state, now),
+            {name: said.facts for name, said in state.conditions.items()},
+        )  # fmt: skip
+        return [_read(asked, known)]
+
+    return [Output("presence", AskPresence(reply_to=state.me, request=state.asked("presence", answered)))]
+
+
+def _events(_state: State, asked: Asked, _now: Now) -> list[Output]:
+    query = decode_query(asked.route.query, asked.msg.args)
+    return asked.refuse(query) if isinstance(query, Fault) else [_read(asked, query)]
+
+
+def _page(_state: State, asked: Asked, _now: Now) -> list[Output]:
+    """Its bytes are the edge's; whether one may have them now is said here, as for everything."""
+    return asked.reply(None)
+
+
+def _read(asked: Asked, query: Any) -> Output:
+    msg = asked.msg
+    return Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query))
+
+
+_ROUTES: dict[str, Callable[[State, Asked, Now], list[Output]]] = {
+    "dashboard.get": _state,
+    "dashboard.events": _events,
+    "page.dashboard": _page,
+    "page.script": _page,
+    "page.style": _page,
+    "page.worker": _page,
+}

@@ -1,0 +1,82 @@
+"""What a dashboard shows: the state of the whole hub in one answer, and what changed since.
+
+Times are milliseconds since 1970.
+May import: msgspec, agentcom.protocol.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from agentcom.protocol.frames import Seq
+from agentcom.protocol.rows import Lane, Phase
+from agentcom.protocol.v1_bodies import AlertShown
+
+LONGEST = 200
+"""Characters of a description that a list shows."""
+
+
+class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A task in a list. `holder` is who has it, or had it last."""
+
+    task_id: str
+    description: str
+    status: Phase
+    lane: Lane
+    holder: str
+    submitted_by: str
+    attempts: int
+    generation: int
+    reason: str
+    tokens_used: int
+    pull: str  #: where its pull request is, or its branch; "" when there is none
+    created_at: int
+    updated_at: int
+
+
+class DashboardState(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /api/dashboard/state. Lists hold the newest 50; `seq` is where `events` goes on from here."""
+
+    timestamp: int
+    seq: int
+    uptime_ms: int
+    status: str
+    agents: list[dict[str, Any]]
+    agents_total: int
+    by_status: dict[str, int]
+    by_lane: dict[str, dict[str, int]]
+    queued: list[TaskLine]
+    active: list[TaskLine]
+    recent: list[TaskLine]
+    dead_letter: list[TaskLine]
+    alerts: list[AlertShown]
+    parts: dict[str, dict[str, Any]]
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /api/dashboard/events."""
+
+    after: Seq = 0
+
+
+class HubEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened. `type` is `task_event` or `pull_event`; `event` says what."""
+
+    type: str
+    event: str
+    task_id: str
+    timestamp: int
+    status: str = ""
+    generation: int = 0
+    agent_id: str = ""
+    reason: str = ""
+    url: str = ""
+
+
+class HubEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """`seq` is the next `after`. With `gap` some of what happened is not in `events`: look at the whole state again."""
+
+    seq: int
+    gap: bool
+    events: Annotated[list[HubEvent], Meta(max_length=1_000)]

@@ -1,0 +1,167 @@
+"""What dashboards are shown, from committed rows: lists of a bounded length, and the journal as events.
+
+May import: agentcom.protocol, agentcom.store.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from agentcom.protocol.dashboard import (
+    LONGEST,
+    DashboardState,
+    EventsQuery,
+    HubEvent,
+    HubEvents,
+    TaskLine,
+)
+from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Journal, Lane, Phase, PullRequest, TaskState
+from agentcom.protocol.v1_bodies import AlertShown
+from agentcom.store.reader import Snapshot
+from agentcom.store.tables import TABLES, decode_key, decode_row
+
+SHOWN = 50
+"""Lines of a list."""
+AT_ONCE = 500
+"""Journal entries that one answer tells of; who is further behind looks at the whole state again."""
+_HISTORY, _PULL = TABLES["history"], TABLES["pull"]
+
+
+class Known(NamedTuple):
+    """What the gateway and presence know by themselves."""
+
+    now_ms: int
+    uptime_ms: int
+    agents: list[dict[str, Any]]
+    agents_total: int
+    alerts: list[AlertShown]
+    parts: dict[str, dict[str, Any]]
+
+
+def _state(snap: Snapshot, query: tuple[Any, ...], _key: str) -> DashboardState:
+    known = Known(*query)
+    counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
+    return DashboardState(
+        timestamp=known.now_ms,
+        seq=snap.seq,
+        uptime_ms=known.uptime_ms,
+        status="degraded" if known.alerts else "ok",
+        agents=known.agents,
+        agents_total=known.agents_total,
+        by_status={phase: sum(counts[lane, phase] for lane in LANES) for phase in PHASES},
+        by_lane={lane: {phase: counts[lane, phase] for phase in PHASES} for lane in LANES},
+        queued=_lines(snap, _queued(snap)),
+        active=_lines(snap, _held(snap)),
+        recent=_lines(snap, _newest(snap, "completed")),
+        dead_letter=_lines(snap, _newest(snap, "dead_letter")),
+        alerts=known.alerts,
+        parts=known.parts,
+    )
+
+
+# --- lists -----------------------------------------------------------------------------------------
+
+
+def _queued(snap: Snapshot) -> Iterator[str]:
+    """The most urgent lanes first; within one, as its index has them."""
+    for lane in LANES:
+        for table in ("ready", "waiting"):
+            yield from (str(key[-1]) for key, _ in snap.scan(table, (lane,), limit=SHOWN))
+
+
+def _held(snap: Snapshot) -> Iterator[str]:
+    return (str(key[-1]) for key, _ in snap.scan("by_agent", (), limit=SHOWN))
+
+
+def _newest(snap: Snapshot, phase: Phase) -> list[str]:
+    """Ids rise with time."""
+    found = [key for lane in LANES for key in _last(snap, phase, lane)]
+    return sorted(found, reverse=True)
+
+
+def _last(snap: Snapshot, phase: Phase, lane: Lane) -> list[str]:
+    return [str(key[-1]) for key, _ in snap.scan("by_phase", (phase, lane), limit=SHOWN, reverse=True)]
+
+
+def _lines(snap: Snapshot, ids: Iterable[str]) -> list[TaskLine]:
+    lines: list[TaskLine] = []
+    for task_id in ids:
+        state: TaskState | None = snap.get("task", (task_id,))
+        if state is not None:
+            lines.append(_line(snap, state))
+        if len(lines) == SHOWN:
+            break
+    return lines
+
+
+def _line(snap: Snapshot, state: TaskState) -> TaskLine:
+    body = snap.get("body", (state.id,))
+    return TaskLine(
+        task_id=state.id,
+        description=body.description[:LONGEST] if body else "",
+        status=state.phase,
+        lane=state.lane,
+        holder=state.holder or state.last_holder,
+        submitted_by=state.submitter,
+        attempts=state.attempts + (state.phase in HELD or state.phase == "completed"),
+        generation=state.generation,
+        reason=state.reason or state.waiting,
+        tokens_used=state.tokens_used,
+        pull=_pull_of(snap, state.id),
+        created_at=state.created_ms,
+        updated_at=state.updated_ms,
+    )
+
+
+def _pull_of(snap: Snapshot, task_id: str) -> str:
+    found = snap.scan("pull_by_task", (task_id,), limit=1)
+    row: PullRequest | None = snap.get("pull", (found[0][0][1],)) if found else None
+    return f"{row.pr_id} {row.branch}" if row else ""
+
+
+# --- events ----------------------------------------------------------------------------------------
+
+
+def _events(snap: Snapshot, query: EventsQuery, _key: str) -> HubEvents:
+    """What the journal tells of tasks and pull requests since `after`."""
+    head = snap.seq
+    behind = head - query.after
+    if not 0 <= behind <= AT_ONCE:
+        return HubEvents(seq=head, gap=True, events=[])
+    found = snap.scan("journal", (), after=(query.after,), limit=AT_ONCE) if behind else []
+    events = [event for _, entry in found for event in _told(entry)]
+    return HubEvents(seq=head, gap=len(found) != behind, events=events)
+
+
+def _told(entry: Journal) -> Iterator[HubEvent]:
+    for number, key, value in entry.ops:
+        if value is not None and number == _HISTORY.number:
+            task_id = str(decode_key(_HISTORY, key)[0])
+            yield _of_task(task_id, decode_row(_HISTORY, value, key))
+        elif value is not None and number == _PULL.number:
+            yield _of_pull(decode_row(_PULL, value, key))
+
+
+def _of_task(task_id: str, line: Event) -> HubEvent:
+    return HubEvent(
+        type="task_event",
+        event=line.event,
+        task_id=task_id,
+        timestamp=line.ms,
+        status=line.phase,
+        generation=line.generation,
+        agent_id=line.agent_id,
+        reason=line.reason,
+    )
+
+
+def _of_pull(row: PullRequest) -> HubEvent:
+    event = "opened" if row.created_ms == row.updated_ms else "updated"
+    return HubEvent(
+        type="pull_event", event=event, task_id=row.task_id, timestamp=row.updated_ms, agent_id=row.author, url=row.branch
+    )
+
+
+QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
+    "dashboard.get": _state,
+    "dashboard.events": _events,
+}
