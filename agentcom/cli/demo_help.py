@@ -35,6 +35,7 @@ def how_to_look(stage: Stage) -> Text:
     steps = (
         ("for the commands below", f"export PATH={Path(sys.executable).parent}:$PATH"),
         ("", f"export AGENTCOM_HUB={stage.url} AGENTCOM_TOKEN=$(cat {stage.token_file})"),
+        ("in a browser; log in with what `echo $AGENTCOM_TOKEN` prints", f"{stage.url}/dashboard"),
         ("the supervision tree, the agents, the tasks", "agentcom-admin tree"),
         ("", "agentcom-admin agents"),
         ("", "agentcom-admin tasks"),
