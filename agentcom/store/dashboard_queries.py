@@ -157,7 +157,12 @@ def _of_task(task_id: str, line: Event) -> HubEvent:
 def _of_pull(row: PullRequest) -> HubEvent:
     event = "opened" if row.created_ms == row.updated_ms else "updated"
     return HubEvent(
-        type="pull_event", event=event, task_id=row.task_id, timestamp=row.updated_ms, agent_id=row.author, url=row.branch
+        type="pull_event",
+        event=event,
+        task_id=row.task_id,
+        timestamp=row.updated_ms,
+        agent_id=row.author,
+        url=row.branch,
     )
 
 

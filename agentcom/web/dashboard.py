@@ -1,7 +1,8 @@
 """`/ws/dashboard`: the older hub's socket for dashboards, behind a login.
 
-It only asks what HTTP offers, again and again, with the token or login it was opened with: so a revoked one ends it, and
-rates and roles are the routes' own. First a `snapshot`, then `events`; agents and alerts are compared from look to look.
+It only asks what HTTP offers, again and again, with the token or login it was opened with: so a revoked one ends it,
+and rates and roles are the routes' own. First a `snapshot`, then `events`; agents and alerts are compared from look to
+look.
 May import: agentcom.{core, protocol}, agentcom.web.
 """
 
@@ -59,10 +60,13 @@ class Dashboards:
         """One, until it ends. `ask` asks a route as whoever opened it."""
         await receive()
         await send({"type": "websocket.accept"})
+        if self._open == MOST:
+            await send(
+                {"type": "websocket.close", "code": CLOSE_TOO_MANY, "reason": "too many dashboards are open"}
+            )
+            return
         self._open += 1
         try:
-            if self._open > MOST:
-                raise Ended(CLOSE_TOO_MANY, "too many dashboards are open")
             await _Dashboard(ask, receive, send).run()
         except Ended as end:
             with contextlib.suppress(OSError, RuntimeError):  # it went away by itself meanwhile
@@ -193,5 +197,5 @@ def _alert_events(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str,
 
 
 def reader(head: Head) -> Head:
-    """As whoever opened the socket. Its page was of this host (its Origin was looked at), so that writes need no more."""
+    """As whoever opened the socket. Its page was of this host, as its Origin told, so that writes need no more."""
     return head._replace(csrf=None)

@@ -22,7 +22,10 @@ _FILES = {
 _HEADERS = [
     (b"cache-control", b"no-cache"),
     # No inline script or style, nothing from other hosts, and no other site may show it in a frame.
-    (b"content-security-policy", b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 ]
@@ -35,7 +38,9 @@ def load() -> dict[str, Page]:
 
 def _page(route: str, name: str, kind: bytes) -> Page:
     body = files("agentcom.web").joinpath("pages", name).read_bytes()
-    return Page(route, [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_HEADERS], body)
+    return Page(
+        route, [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_HEADERS], body
+    )
 
 
 async def show(send: Any, page: Page) -> None:
