@@ -13,6 +13,7 @@ from agentcom.core.leases import Leases
 from agentcom.core.messages import Claimed, Released
 from agentcom.core.policy import Policy
 from agentcom.core.retention import LaneRetention
+from agentcom.core.survey_pace import SurveyPace
 from agentcom.core.tasks import Step
 from agentcom.core.windows import Windows
 from agentcom.protocol.ops import Add, Op, Put
@@ -52,7 +53,14 @@ class LaneState:
         self._counter = ("tasks", name, "queued")
         self._incarnations: dict[str, int] = {}
         self._workers_version = -1
-        self._survey_at = 0.0
+        self._pace = SurveyPace()
+
+    def look_for_more(self, now: Now) -> None:
+        """Begin a survey when one is due."""
+        windows = self.windows
+        useful = bool(windows.emptied)
+        if self._pace.begins(now.mono, running=windows.is_surveying, wanted=windows.wanted, useful=useful):
+            windows.survey()
 
     # --- from rows ---------------------------------------------------------------------------------
 
@@ -77,7 +85,9 @@ class LaneState:
                 self.signed.add(str(op.key[2]))
         if not touches_windows:
             return ()
-        return tuple(self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed)))
+        told = self.windows.adopt(ops, self.rows, lambda task_id: self._needed(task_id, needed))
+        self.look_for_more(now)
+        return tuple(told)
 
     def _needed(self, task_id: str, at_hand: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         if task_id in at_hand:

@@ -16,8 +16,6 @@ from agentcom.protocol.rows import HELD, TaskState
 
 LATE_S = 1.0
 """A timer this late tells that the process stood still; leases are not to blame."""
-SURVEY_S = 10.0
-"""Buckets that found no place in the windows wait this long at most for one that others left."""
 
 
 class LaneTime(LaneState):
@@ -38,16 +36,11 @@ class LaneTime(LaneState):
             self.leases.renew_all(now.mono)
         self.wake_at = float("inf")
         yield from self._arrivals(now)
-        self._look_for_more(now)
+        self.look_for_more(now)
         yield from self._expire(now)
         yield from self._due(now)
         yield from self._past_deadline(now)
         self.wake_at = min(self.wake_at, self.leases.next_deadline())
-
-    def _look_for_more(self, now: Now) -> None:
-        if self.windows.emptied and now.mono >= self._survey_at and not self.windows.is_surveying:
-            self._survey_at = now.mono + SURVEY_S
-            self.windows.survey()
 
     # --- what is due -------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ The invariant: a resident window equals the first `len` keys of (rows on disk + 
 `more` is False only when that is all of them. Nothing here decides about a task; a claim is decided on its row.
 
 At most `max_signatures` buckets are resident, those with the oldest heads. `horizon` is a lower bound on the
-heads of the others: when a key at or above it is consumed, a survey looks at all signatures again, in slices.
+heads of the others: when a key at or above it is consumed, or many windows ran empty, a survey is `wanted`, which
+looks at all signatures again, in slices. Whoever owns the windows begins it, as it knows what time it is.
 May import: agentcom.core, agentcom.protocol.
 """
 
@@ -52,6 +53,7 @@ class Windows:
         self.resident: dict[Bucket, Resident] = {}
         self.horizon = NEVER
         self.emptied = 0  #: windows that ran empty since the last survey, while other buckets had no place
+        self.wanted = False  #: what is not in memory may be older than what is
         self._by_age: list[tuple[int, Bucket]] = []  #: heap, the youngest head first
         self._classes: tuple[Class, ...] = ()
         self._agents: frozenset[str] = frozenset()
@@ -101,6 +103,7 @@ class Windows:
             self._targets = [(name, None) for name in sorted(self._agents)]
         self.horizon = NEVER
         self.emptied = 0
+        self.wanted = False
 
     @property
     def is_surveying(self) -> bool:
@@ -265,5 +268,4 @@ class Windows:
             yield Output("scheduler", WindowDelta(self.lane, bucket, (task_id,), came))
         if not of.heads and self.horizon < NEVER:
             self.emptied += 1
-        if (order >= self.horizon or self.emptied > self.max_buckets // 4) and not self.is_surveying:
-            self.survey()
+        self.wanted = self.wanted or order >= self.horizon or self.emptied > self.max_buckets // 4
