@@ -11,7 +11,7 @@ import structlog
 
 from actors.durable import Durable
 from agentcom.core.alerting import Alerting, News
-from agentcom.core.decision import Decision
+from agentcom.core.decision import Decision, Output
 from agentcom.core.messages import AskAttendance, Attendance, Maintain, Reply
 from agentcom.protocol.alerts import Sample
 from agentcom.runtime import BlockingDone, BlockingFailed, run_blocking
@@ -54,7 +54,8 @@ class AlerterActor(Durable):
             return
         self._arm()
         if self.admission() is None:  # or nothing could be written, and the store has an alert of its own
-            self.say("presence", AskAttendance(reply_to=self.myAddress, request=self.look))
+            ask = AskAttendance(reply_to=self.myAddress, request=self.look)
+            self.carry_out([Decision(outputs=(Output("presence", ask),))])
 
     def on_news(self, msg: Any, sender: Any) -> None:
         match msg:
@@ -62,7 +63,7 @@ class AlerterActor(Durable):
                 here = body if isinstance(body, Attendance) else Attendance(None, frozenset())
                 reader = reader_of(self.args.folder)
                 run_blocking(self, sample, reader, self.at.ms, here.online, here.tasks, token=self.look)
-            case BlockingDone(token, Sample() as found) if token == self.look:
+            case BlockingDone(_, Sample() as found):
                 self._carry_out(self.alerting.check(found))
             case BlockingFailed(_, error, text):
                 raise SampleFailed(f"{error}: {text}")

@@ -83,7 +83,7 @@ class Trend:
 def judge(
     sample: Sample, limits: Thresholds, trend: Trend, window: Window, growing: bool
 ) -> dict[Rule, Verdict]:
-    """Of each rule. `trend` and `window` have seen this sample; `growing`: that the queue grows was told, and stands."""
+    """Of each rule. `trend` and `window` have seen this sample; `growing`: that the queue grows is an alert now."""
     late = window.of_late(Ended(sample.now_ms, sample.completed, sample.failed))
     return {
         "queue_growing": _queue_growing(sample, limits, trend, growing),
@@ -118,7 +118,11 @@ def _stuck_tasks(sample: Sample, limits: Thresholds) -> Verdict:
     ids = [task.task_id for task in stuck[:NAMED]]
     more = f" and {len(stuck) - NAMED} more" if len(stuck) > NAMED else ""
     said = f"nothing is heard of tasks that agents hold: {', '.join(ids)}{more}"
-    details: Details = {"count": len(stuck), "tasks": ids, "agents": sorted({of.holder for of in stuck[:NAMED]})}
+    details: Details = {
+        "count": len(stuck),
+        "tasks": ids,
+        "agents": sorted({of.holder for of in stuck[:NAMED]}),
+    }
     return Verdict(bool(stuck), said, details)
 
 

@@ -59,7 +59,7 @@ class Alerting:
     def condition(self) -> Condition:
         """What `/health` shows. An alert that is acknowledged is still one."""
         held = {rule: kept for rule, kept in self.kept.items() if is_shown(kept)}
-        facts = {
+        facts: dict[str, Any] = {
             rule: {"state": kept.state, "severity": SEVERITY[rule], "since_ms": kept.since_ms}
             for rule, kept in held.items()
         }

@@ -1,7 +1,7 @@
-"""Alert rules: the thresholds that an administrator may change, the figures that are looked at, what is kept of each rule.
+"""Alert rules: the thresholds that an administrator may change, the figures that are looked at, what is kept of each.
 
-What stands in the table `alerts` is a map: one row for each rule that ever fired under the rule's name, and `THRESHOLDS`
-and `WINDOW`. Times are wall-clock milliseconds since 1970.
+The table `alerts` has a row for each rule that ever fired, under the rule's name, and those of `THRESHOLDS` and
+`WINDOW`; they are maps and lists. Times are wall-clock milliseconds since 1970.
 May import: msgspec only.
 """
 
@@ -44,7 +44,7 @@ class QueueGrowing(Limits, frozen=True, kw_only=True):
 class HighFailureRate(Limits, frozen=True, kw_only=True):
     """Of what ended in the last hour more than `percent` failed, and at least `min_tasks` ended."""
 
-    percent: Annotated[float, Meta(ge=0, lt=100)] = 50.0
+    percent: Annotated[float, Meta(ge=0, le=100)] = 50.0
     min_tasks: Tasks = 1
     cooldown_ms: Cooldown = 600_000
 

@@ -1,7 +1,7 @@
 """The figures kept of each agent: counters, written in the commits of what they count, so that they survive anything.
 
-`("agent", agent_id, what)` counts for ever, `("hourly", agent_id, "HOUR.what")` by the hour, for a day. What no agent is
-to blame for is counted under `GIVEN_UP`.
+`("agent", agent_id, what)` counts for ever, `("hourly", agent_id, "HOUR.what")` by the hour, for a day. `GIVEN_UP` is
+of no agent.
 May import: agentcom.protocol.
 """
 

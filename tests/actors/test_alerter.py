@@ -41,9 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-async def raise_hub(
-    s: Stage, folder: Path, check_s: float = 0.05, without: tuple[str, ...] = ()
-) -> None:
+async def raise_hub(s: Stage, folder: Path, check_s: float = 0.05, without: tuple[str, ...] = ()) -> None:
     parts = {
         "store": ("actors.store:StoreActor", StoreArgs(Settings(str(folder)))),
         "gateway": (f"{__name__}:Gateway", Script(s.port.address)),

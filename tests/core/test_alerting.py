@@ -212,7 +212,7 @@ BAD = {
     b'{"queue_growing": {"increases": "3"}}': "queue_growing.increases",
     b'{"queue_growing": {"increases": 0}}': "queue_growing.increases",
     b'{"queue_growing": null}': "queue_growing",
-    b'{"high_failure_rate": {"percent": 100}}': "high_failure_rate.percent",
+    b'{"high_failure_rate": {"percent": 100.5}}': "high_failure_rate.percent",
     b'{"stuck_tasks": {"silent_ms": 1}}': "stuck_tasks.silent_ms",
     b'{"no_agents_online": {"cooldown_ms": -1}}': "no_agents_online.cooldown_ms",
     b'{"high_error_rate": {"failures": 1.5}}': "high_error_rate.failures",
@@ -334,7 +334,11 @@ class AlertsAgainstModel(RuleBasedStateMachine):
     @invariant()
     def a_restart_from_disk_would_see_the_same(self):
         again, now = Alerting(self.hub.rows.items()), self.hub.alerting
-        assert (again.kept, again.thresholds, again.window.marks) == (now.kept, now.thresholds, now.window.marks)
+        assert (again.kept, again.thresholds, again.window.marks) == (
+            now.kept,
+            now.thresholds,
+            now.window.marks,
+        )
         assert set(again.kept) <= set(RULES)
 
 
