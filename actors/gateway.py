@@ -67,7 +67,7 @@ def rules_of(config: Config) -> Rules:
 
 class GatewayActor(Supervised):
     needs = ("store",)
-    soft_needs = (*NEEDED_TO_SERVE, "channels", "presence", *MAINTENANCE)
+    soft_needs = (*NEEDED_TO_SERVE, "channels", "presence", "alerter", *MAINTENANCE)
 
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from agentcom.core.messages import AgentStatus, AskPresence, PresenceNews, WatchPresence
+from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, PresenceNews, WatchPresence
 from agentcom.core.presence import Presence
 from supervisors.base import Supervised
 
@@ -25,6 +25,8 @@ class PresenceActor(Supervised):
                 self._tell_later()
             case AskPresence():
                 self.send(msg.reply_to, self.presence.answer(msg))
+            case AskAttendance():
+                self.send(msg.reply_to, self.presence.attendance(msg))
             case WatchPresence(conn):
                 self._tell()
                 self.is_watched = True

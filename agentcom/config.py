@@ -115,7 +115,7 @@ class Scheduler(Section, frozen=True, kw_only=True):
 
 
 class Blocked(Section, frozen=True, kw_only=True):
-    alert_s: Seconds = 900.0  #: when a question without an answer is an alert; there are no alerts yet
+    alert_s: Seconds = 900.0  #: when a question without an answer is an alert; no alert rule looks at it yet
     max_s: Seconds = 86_400.0  #: a question without an answer fails the task
 
 
@@ -187,6 +187,10 @@ class Channels(Section, frozen=True, kw_only=True):
     max: Count = 10_000  #: channels; over it no more can be made
 
 
+class Alerts(Section, frozen=True, kw_only=True):
+    check_s: Seconds = 30.0  #: how often the alert rules are looked at; their thresholds are set at run time
+
+
 class Compat(Section, frozen=True, kw_only=True):
     v1: bool = True  #: agents' tokens may read whole lists, as old clients expect
 
@@ -217,6 +221,7 @@ class Config(Section, frozen=True, kw_only=True):
     compaction: Compaction = Compaction()
     mailbox: Mailbox = Mailbox()
     channels: Channels = Channels()
+    alerts: Alerts = Alerts()
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.agent import AgentArgs
+from actors.alerter import AlerterArgs
 from actors.archive import ArchiveArgs
 from actors.channel import ChannelArgs
 from actors.compaction import CompactionArgs
@@ -92,7 +93,7 @@ def hub_tree(
             dynamic("channels", _channels(config, folder)),
             worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
             supervisor("maintenance", _maintenance(config, Path(folder))),
-            supervisor("observability", _observability()),
+            supervisor("observability", _observability(config, folder)),
         ),
     )
 
@@ -204,8 +205,9 @@ def _compaction(config: Config, data: Path) -> CompactionArgs:
     )
 
 
-def _observability() -> SupervisorSpec:
+def _observability(config: Config, folder: str) -> SupervisorSpec:
     presence = worker("presence", "actors.presence:PresenceActor", None)
+    alerter = worker("alerter", "actors.alerter:AlerterActor", AlerterArgs(folder, config.alerts.check_s))
     return SupervisorSpec(
-        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence,)
+        strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence, alerter)
     )

@@ -17,7 +17,7 @@ from agentcom.protocol.rows import Audit
 UNRECORDED = frozenset({"pull.create"})
 """What agents do by the thousand, and its own row tells who."""
 
-_NAMES = ("token_id", "subject", "name", "task_id", "agent_id")
+_NAMES = ("token_id", "subject", "name", "task_id", "agent_id", "rule_id")
 
 
 def audited(asked: Asked, decide: Callable[[Asked], Decision]) -> Decision:

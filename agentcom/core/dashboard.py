@@ -17,17 +17,17 @@ MOST_AGENTS = 500
 """Agents in one answer; those that are here come first."""
 
 
-def on_dashboard(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
-    return _ROUTES[asked.route.name](state, asked, now)
+def on_dashboard(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
+    return _ROUTES[asked.route.name](state, asked, now, rows)
 
 
-def _state(state: State, asked: Asked, now: Now) -> list[Output]:
+def _state(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
     def answered(body: Any) -> list[Output]:
         if isinstance(body, Fault):
             return asked.refuse(body)
         agents = sorted(body["agents"], key=lambda agent: (not agent["connected_ms"], agent["agent_id"]))
         known = (
-            now.ms, now.ms - state.since_ms, agents[:MOST_AGENTS], len(agents), alerts_shown(state, now),
+            now.ms, now.ms - state.since_ms, agents[:MOST_AGENTS], len(agents), alerts_shown(state, now, rows),
             {name: said.facts for name, said in state.conditions.items()},
         )  # fmt: skip
         return [_read(asked, known)]
@@ -35,12 +35,12 @@ def _state(state: State, asked: Asked, now: Now) -> list[Output]:
     return [Output("presence", AskPresence(reply_to=state.me, request=state.asked("presence", answered)))]
 
 
-def _events(_state: State, asked: Asked, _now: Now) -> list[Output]:
+def _events(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     query = decode_query(asked.route.query, asked.msg.args)
     return asked.refuse(query) if isinstance(query, Fault) else [_read(asked, query)]
 
 
-def _page(_state: State, asked: Asked, _now: Now) -> list[Output]:
+def _page(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     """Its bytes are the edge's; whether one may have them now is said here, as for everything."""
     return asked.reply(None)
 
@@ -50,7 +50,7 @@ def _read(asked: Asked, query: Any) -> Output:
     return Output(SHELL, Read(reply_to=msg.reply_to, request=msg.request, what=msg.route, query=query))
 
 
-_ROUTES: dict[str, Callable[[State, Asked, Now], list[Output]]] = {
+_ROUTES: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "dashboard.get": _state,
     "dashboard.events": _events,
     "page.dashboard": _page,

@@ -21,7 +21,7 @@ MAX_DEPTH = 32
 MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
 
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$")
-_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]+)`")
+_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(?P<field>[^`]+)`")
 _frames: dict[str, Callable[[bytes], Any]] = {
     "json": msgspec.json.Decoder(InboundFrame).decode,
     "msgpack": msgspec.msgpack.Decoder(InboundFrame).decode,
@@ -102,10 +102,10 @@ def _refusal(message: str) -> Fault:
     at = _AT.search(message)
     path = at["path"] if at else ""
     sentence = message[: at.start()] if at else message
-    missing = _MISSING.match(message)
-    if missing:
-        path = f"{path}.{missing['field']}" if path else missing["field"]
-    if path == "type" and not missing and "Invalid value" in sentence:
+    field = _FIELD.match(message)
+    if field:
+        path = f"{path}.{field['field']}" if path else field["field"]
+    if path == "type" and not field and "Invalid value" in sentence:
         return Fault("unknown_type", sentence.replace("Invalid value", "There is no frame"), path)
     return Fault("bad_frame", sentence, path)
 

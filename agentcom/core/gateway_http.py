@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentcom.core import sending, v1_http
+from agentcom.core.alerting import NAME as ALERTER
 from agentcom.core.asked import Asked
 from agentcom.core.audit import target_of
 from agentcom.core.dashboard import on_dashboard
@@ -310,7 +311,9 @@ def _delegate(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outpu
 
 def _health(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     connected = sum(session.welcomed for session in state.sessions.values())
-    said = sorted(state.conditions.items())
+    said = sorted(
+        state.conditions.items(), key=lambda of: (of[0] == ALERTER, of[0])
+    )  # what fails comes first
     query = (
         connected,
         {name: condition.facts for name, condition in said},

@@ -610,6 +610,15 @@ class AskPresence(Ask, frozen=True, kw_only=True):
     agent_id: str = ""
 
 
+class AskAttendance(Ask, frozen=True, kw_only=True):
+    """To presence: how many are here, and on what do they work? Answered by Reply with `Attendance`."""
+
+
+class Attendance(Message, frozen=True):
+    online: int | None  #: None: nobody knows
+    tasks: frozenset[str]  #: those that a connected agent has
+
+
 class WatchPresence(Message, frozen=True):
     """Gateway to presence: a session wants to know who is here, and what changes from now on."""
 
@@ -625,8 +634,8 @@ class PresenceNews(Message, frozen=True):
 
 
 class Maintain(Ask, frozen=True, kw_only=True):
-    """For a part that looks after the data: "snapshots", "archive" or "compaction". Answered by Reply with a view,
-    or Fault.
+    """For a part that looks after the data or the hub: "snapshots", "archive", "compaction", "verifier" or "alerter".
+    Answered by Reply with a view, or Fault.
     """
 
     verb: str  #: a route's name

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agentcom.core.messages import AgentStatus, AskPresence, Fault, Reply
+from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, Attendance, Fault, Reply
 from agentcom.protocol.frames import PresenceFrame, Present
 
 T = TypeVar("T")
@@ -40,6 +40,10 @@ class Presence:
         if found is None:
             return Reply(ask.request, Fault("not_found", f"no agent {ask.agent_id} was seen"))
         return Reply(ask.request, {"agents": [_shown(found)]})
+
+    def attendance(self, ask: AskAttendance) -> Reply:
+        here = [of for of in self._seen.values() if _is_here(of)]
+        return Reply(ask.request, Attendance(len(here), frozenset(of.task_id for of in here if of.task_id)))
 
     # --- notices -----------------------------------------------------------------------------------
 
@@ -83,8 +87,12 @@ def _shown(status: AgentStatus) -> dict[str, Any]:
     return found
 
 
+def _is_here(status: AgentStatus) -> bool:
+    return status.state != "offline" and status.connected_ms != 0
+
+
 def _present(status: AgentStatus) -> Present | None:
-    if status.state == "offline" or not status.connected_ms:
+    if not _is_here(status):
         return None
     return Present(
         status.agent_id, status.state, status.status, status.capabilities, status.name, status.connected_ms

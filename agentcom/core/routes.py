@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from agentcom.core.rates import Tier
-from agentcom.protocol import bodies, dashboard, talk_views, upkeep_views, v1_bodies, views
+from agentcom.protocol import alerts, bodies, dashboard, talk_views, upkeep_views, v1_bodies, views
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
@@ -881,7 +881,30 @@ _ALL: tuple[Route, ...] = (
         how="v1",
         roles=OPERATOR,
         answer=v1_bodies.AlertAcknowledged,
-        summary="Somebody looks after it. Forgotten when it is over.",
+        summary="Somebody looks after it: it is silent until it is over.",
+    ),
+    Route(
+        name="alert.thresholds_get",
+        tier="light",
+        method="GET",
+        path="/api/config/alert-thresholds",
+        how="v1",
+        roles=OPERATOR,
+        compat=True,
+        answer=alerts.Thresholds,
+        summary="What each alert rule is held to.",
+    ),
+    Route(
+        name="alert.thresholds_put",
+        tier="heavy",
+        method="PUT",
+        path="/api/config/alert-thresholds",
+        how="maintain",
+        actor="alerter",
+        roles=ADMIN,
+        body=alerts.Thresholds,
+        answer=alerts.Thresholds,
+        summary="Hold them to this from the next check on; a rule or number that is left out is as it was at first.",
     ),
     Route(
         name="dashboard.get",

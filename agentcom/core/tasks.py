@@ -16,8 +16,9 @@ from agentcom.core.transitions import Step as Verb
 from agentcom.core.transitions import next_phase
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.figures import GIVEN_UP
 from agentcom.protocol.index import MARK, history, ops_between, ops_of_new
-from agentcom.protocol.ops import Op, Put
+from agentcom.protocol.ops import Add, Op, Put
 from agentcom.protocol.rows import Event, Lane, Past, Report, Result, Signature, TaskBody, TaskState
 
 KEEP_REPORTS = 4
@@ -249,7 +250,7 @@ def lose(task: TaskState, why: str, now_ms: int) -> Step:
     fields = _ended(task, "loss", why) | {"losses": losses}
     if losses >= task.max_losses:
         reason = f"lost {losses} of {task.max_losses} times, last: {why}"
-        return change(task, "give_up", now_ms, "dead_letter", agent=task.holder, reason=reason, **fields)
+        return _given_up(task, reason, now_ms, **fields)
     return change(task, "requeue", now_ms, "lost", agent=task.holder, reason=why, **fields)
 
 
@@ -264,17 +265,13 @@ def accept_timeout(task: TaskState, now_ms: int) -> Step:
 def give_up(task: TaskState, outcome: str, reason: str, now_ms: int) -> Step:
     """To the dead letter for a cause no agent can mend: deadline, budget, an unanswered question."""
     fields = _ended(task, outcome, reason) if task.holder else {"last_end": outcome}
-    return change(
-        task,
-        "give_up",
-        now_ms,
-        "dead_letter",
-        agent=task.holder,
-        reason=reason,
-        waiting="",
-        waiting_until_ms=0,
-        **fields,
-    )
+    return _given_up(task, reason, now_ms, waiting="", waiting_until_ms=0, **fields)
+
+
+def _given_up(task: TaskState, reason: str, now_ms: int, **fields: Any) -> Step:
+    """Counted, as no report of an agent tells of it."""
+    after, ops = change(task, "give_up", now_ms, "dead_letter", agent=task.holder, reason=reason, **fields)
+    return Step(after, (*ops, Add("counter", GIVEN_UP, 1)))
 
 
 def cancel(task: TaskState, by: str, reason: str, now_ms: int) -> Step:

@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 import msgspec
 
+from agentcom.core.alerting import NAME as ALERTER
+from agentcom.core.alerting import shown, thresholds_of
 from agentcom.core.asked import Asked
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
@@ -17,6 +19,7 @@ from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol import v1, v1_bodies, v1_views
+from agentcom.protocol.alerts import RULES, THRESHOLDS, Thresholds
 from agentcom.protocol.bodies import NewTask, Submitted
 from agentcom.protocol.upkeep_views import CompactionView, SnapshotMade
 
@@ -58,7 +61,7 @@ def schemas() -> v1_bodies.Schemas:
     http = {
         "post_task": NewTask, "post_admin_token": v1_bodies.AgentTokenFor, "post_admin_push_task": v1_bodies.PushTask,
         "put_default_repo": v1_bodies.DefaultRepoUrl, "put_heartbeat_interval": v1_bodies.HeartbeatInterval,
-        "put_mailbox_retention": v1_bodies.MailboxRetention,
+        "put_mailbox_retention": v1_bodies.MailboxRetention, "put_alert_thresholds": Thresholds,
     }  # fmt: skip
     bodies = {name: _fields(kind) for name, kind in http.items()}
     return v1_bodies.Schemas({"websocket": frames, "http": bodies, "version": "1.0"}, "1.0")
@@ -78,31 +81,42 @@ def _type_name(kind: Any) -> str:
     text = str(kind)
     if "list[" in text:
         return "array"
-    if "dict[" in text:
+    if "dict[" in text or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return "object"
     plain = kind if isinstance(kind, type) else inside[0] if inside else str
     return {int: "integer", bool: "boolean"}.get(plain, "string")
 
 
-def alerts_shown(state: State, now: Now) -> list[v1_bodies.AlertShown]:
-    return [
+def alerts_shown(state: State, now: Now, rows: Rows) -> list[v1_bodies.AlertShown]:
+    """What parts of the hub say of themselves, and what the alerter has found: its rows tell more, and outlast us."""
+    found = [
         v1_bodies.AlertShown(
             rule_id=name, severity="warning", message="; ".join(said.alerts), details=said.facts,
             fired_at=state.fired.get(name, now.ms), acknowledged=name in state.acknowledged,
         )
         for name, said in sorted(state.conditions.items())
-        if said.alerts
+        if said.alerts and name != ALERTER
     ]  # fmt: skip
+    return [*shown(rows.scan("alerts", ())), *found]
 
 
-def _alerts(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
-    return asked.reply(v1_bodies.AlertList(alerts_shown(state, now), now.ms))
+def _alerts(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
+    return asked.reply(v1_bodies.AlertList(alerts_shown(state, now, rows), now.ms))
+
+
+def _thresholds(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
+    return asked.reply(thresholds_of(rows.get("alerts", (THRESHOLDS,))))
 
 
 def _acknowledge(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
-    rule = asked.msg.args["rule_id"]
+    msg, rule = asked.msg, asked.msg.args["rule_id"]
+    if rule in RULES:
+        ask = Maintain(
+            reply_to=msg.reply_to, request=msg.request, verb=msg.route, by=asked.subject, args=msg.args
+        )
+        return [Output(ALERTER, ask)]
     said = state.conditions.get(rule)
-    if said is None or not said.alerts:
+    if said is None or not said.alerts or rule == ALERTER:
         return asked.refuse(Fault("not_found", "there is no such alert now", "rule_id"))
     state.acknowledged.add(rule)
     return asked.reply(v1_bodies.AlertAcknowledged("acknowledged", rule))
@@ -254,6 +268,7 @@ _ROUTES: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "schema.show": _schemas,
     "alert.list": _alerts,
     "alert.acknowledge": _acknowledge,
+    "alert.thresholds_get": _thresholds,
     "limits.whitelist": _whitelist,
     "retention.get": _retention,
     "heartbeat.get": _heartbeat,

@@ -1,6 +1,7 @@
 """The figures kept of each agent: counters, written in the commits of what they count, so that they survive anything.
 
-`("agent", agent_id, what)` counts for ever, `("hourly", agent_id, "HOUR.what")` by the hour, for a day.
+`("agent", agent_id, what)` counts for ever, `("hourly", agent_id, "HOUR.what")` by the hour, for a day. `GIVEN_UP` is
+of no agent.
 May import: agentcom.protocol.
 """
 
@@ -10,6 +11,8 @@ from agentcom.protocol.ops import Add, Delete, Key, Op
 
 HOUR_MS = 3_600_000
 HOURS = 24
+GIVEN_UP: Key = ("given_up", "", "")
+"""Tasks that the hub itself sent to the dead letter: lost too often, past their deadline, over their budget."""
 TOTALS = ("sent", "completed", "failed", "rejected", "tokens")
 
 

@@ -393,6 +393,31 @@ def test_metrics_and_alerts(place, token):
     assert place.http("POST", "/api/alerts/nonsense/acknowledge", {}, place.admin)[0] == 404
 
 
+def test_alert_thresholds_are_one_map_and_a_bad_one_is_refused_by_name(place, token):
+    path = "/api/config/alert-thresholds"
+    status, first = place.http("GET", path, token=token)
+    assert status == 200
+    assert keys(first) == {
+        "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate"
+    }  # fmt: skip
+    assert first["queue_growing"] == {"increases": 3, "stable_checks": 3, "cooldown_ms": 300_000}
+    changed = {**first, "high_error_rate": {"failures": 99, "cooldown_ms": 1}}
+    assert place.http("PUT", path, changed, place.admin) == (200, changed)
+    assert place.http("GET", path, token=token) == (200, changed)
+    for bad, field in (
+        ({"nonsense": {}}, "nonsense"),
+        ({"high_error_rate": {"failures": "9"}}, "high_error_rate.failures"),
+        ({"high_error_rate": {"failures": -1}}, "high_error_rate.failures"),
+        ({"high_error_rate": {"threshold": 9}}, "high_error_rate.threshold"),
+    ):
+        status, body = place.http("PUT", path, bad, place.admin)
+        assert (status, body["errors"][0]["field"]) == (422, field)
+    assert place.http("GET", path, token=token) == (200, changed)
+    assert place.http("PUT", path, {}, place.admin) == (200, first)
+    _, body = place.http("GET", "/api/audit?limit=1", token=place.admin)
+    assert body["records"][0]["act"] == "alert.thresholds_put"
+
+
 def test_the_log_level_changes_at_once(place, process):
     path = "/api/admin/log-level"
     for level in ("debug", "notice", "warning", "error", "info"):

@@ -1,7 +1,14 @@
 """The figures of agents: counted where things happen, by the hour, for a day."""
 
-from agentcom.protocol.figures import HOUR_MS, agent_figures, hour_of, old_hours, sent_figures
+import msgspec
+import pytest
+
+from agentcom.core import tasks
+from agentcom.protocol.figures import GIVEN_UP, HOUR_MS, agent_figures, hour_of, old_hours, sent_figures
 from agentcom.protocol.ops import Add, Delete
+from tests.store.helpers import task
+
+HELD = task("t", phase="working", holder="ada", last_holder="ada", generation=1)
 
 
 def test_a_tasks_end_counts_for_its_agent():
@@ -9,6 +16,21 @@ def test_a_tasks_end_counts_for_its_agent():
         Add("counter", ("agent", "ada", "completed"), 1),
         Add("counter", ("agent", "ada", "tokens"), 7),
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "counted"),
+    [
+        (lambda: tasks.give_up(HELD, "deadline", "its deadline has passed", 9), True),
+        (lambda: tasks.lose(msgspec.structs.replace(HELD, losses=2), "no news", 9), True),
+        (lambda: tasks.lose(HELD, "no news", 9), False),
+        (lambda: tasks.cancel(HELD, "olga", "", 9), False),
+    ],
+)
+def test_what_the_hub_gives_up_by_itself_is_counted_for_no_agent(step, counted):
+    state, ops = step()
+    assert (state.phase == "dead_letter") == counted
+    assert (Add("counter", GIVEN_UP, 1) in ops) == counted
 
 
 def test_a_message_counts_in_total_and_by_its_hour():

@@ -2,7 +2,16 @@
 
 from agentcom.core import gateway
 from agentcom.core.gateway_sessions import PRESENCE
-from agentcom.core.messages import AgentStatus, FrameOut, PresenceNews, ToSession, WatchPresence
+from agentcom.core.messages import (
+    AgentStatus,
+    AskAttendance,
+    Attendance,
+    FrameOut,
+    PresenceNews,
+    Reply,
+    ToSession,
+    WatchPresence,
+)
 from agentcom.core.presence import MOST, Presence
 from agentcom.protocol.frames import PresenceFrame, Present
 from tests.core.test_gateway_sessions import EDGE, Stage, a_welcome
@@ -21,6 +30,14 @@ def test_who_comes_changes_and_leaves_is_told_once_each():
     presence.note(status(state="offline", connected_ms=0))
     assert presence.news() == [PresenceFrame(left=["ada"])]
     assert presence.news() == []
+
+
+def test_who_is_connected_and_what_they_have_is_told_as_one():
+    presence, ask = Presence(), AskAttendance(reply_to="alerter", request=3)
+    for who in (status(), status("bob", "working", task_id="t1"), status("gone", "offline", task_id="t2"),
+                status("asleep", connected_ms=0)):  # fmt: skip
+        presence.note(who)
+    assert presence.attendance(ask) == Reply(3, Attendance(2, frozenset({"t1"})))
 
 
 def test_what_comes_and_goes_between_two_looks_is_not_told():
