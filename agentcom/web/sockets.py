@@ -6,6 +6,7 @@ the transport. May import: agentcom.{core, protocol}, agentcom.web.{proxies, rea
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -30,6 +31,12 @@ MOST_AT_ONCE = 8
 """Frames of one read that go to the gateway as one message; more would keep its other mail waiting."""
 CROWDED = 2_000
 """Mail that waits for the gateway; above it nothing more is read from sockets."""
+
+
+AGAIN_S = 0.005
+"""How long a crowded gateway is left alone before its sockets are read again."""
+READ_AT_ONCE = 64
+"""Sockets that are then read again together, before it is looked again."""
 
 
 class Wire(Protocol):
@@ -107,6 +114,8 @@ class Sockets:
         self._origins: frozenset[str] = frozenset()
         self._most = 1 << 30
         self._takes_v1 = False
+        self._paused: deque[Callable[[], None]] = deque()  #: how to read on, the longest paused first
+        self._looking = False
 
     def admit(self, proxies: Proxies, origins: str, most: int, *, v1: bool) -> None:
         """Whose word on others is believed, which sites' pages may connect, how many sockets there may be, and whether
@@ -128,6 +137,24 @@ class Sockets:
     def is_crowded(self) -> bool:
         """The gateway is behind: peers had better wait in their own sockets."""
         return self._mail() > CROWDED
+
+    def once_quiet(self, read_on: Callable[[], None]) -> None:
+        """Call it when the gateway has caught up. One timer for all: under load those that wait are many."""
+        self._paused.append(read_on)
+        if not self._looking:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._looking = True
+        asyncio.get_running_loop().call_later(AGAIN_S, self._read_on)
+
+    def _read_on(self) -> None:
+        self._looking = False
+        if not self.is_crowded:
+            for _ in range(min(READ_AT_ONCE, len(self._paused))):
+                self._paused.popleft()()
+        if self._paused and not self._looking:
+            self._look_again()
 
     # --- connections come and go ---------------------------------------------------------------------
 

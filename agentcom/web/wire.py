@@ -17,8 +17,6 @@ from agentcom.web.reading import Head, read_head
 from agentcom.web.sockets import Refusal, Socket, Sockets
 
 PATH = "/ws"
-AGAIN_S = 0.005
-"""How long a crowded gateway is left alone before its sockets are read again."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -74,11 +72,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.socket is None:
             return
         self.socket.pass_on()
-        crowded = not self.read_paused and self.sockets is not None and self.sockets.is_crowded
-        if crowded and not self.transport.is_closing():
+        if self.sockets is None or self.read_paused or self.transport.is_closing():
+            return
+        if self.sockets.is_crowded:
             self.read_paused = True
             self.transport.pause_reading()
-            self.loop.call_later(AGAIN_S, self._read_again)
+            self.sockets.once_quiet(self._read_again)
 
     def send_receive_event_to_app(self) -> None:
         """A whole message. Text need not be decoded here: whoever decodes the JSON sees that it is none."""
@@ -90,11 +89,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.socket.received(data)
 
     def _read_again(self) -> None:
-        if self.transport.is_closing():
-            return
-        if self.sockets is not None and self.sockets.is_crowded:
-            self.loop.call_later(AGAIN_S, self._read_again)
-        else:
+        if not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
 

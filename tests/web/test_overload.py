@@ -6,6 +6,7 @@ import pytest
 import websockets
 
 from agentcom.config import Config, Limits
+from agentcom.web.sockets import AGAIN_S, CROWDED, READ_AT_ONCE, Sockets
 from tests.web.test_sockets import connect, session
 
 
@@ -42,6 +43,28 @@ def test_sessions_over_the_bound_are_refused_before_they_open(play):
         )
 
     play(scene, Config(limits=Limits(max_sessions=2)))
+
+
+def test_sockets_that_wait_for_a_crowded_gateway_are_read_again_some_at_a_time_the_longest_paused_first():
+    async def scene():
+        depth, read = [CROWDED + 1], []
+        sockets = Sockets(None, 1, lambda message: None, lambda: depth[0])
+        for n in range(READ_AT_ONCE + 2):
+            sockets.once_quiet(lambda n=n: read.append(n))
+        await asyncio.sleep(3 * AGAIN_S)
+        assert read == []
+        depth[0] = 0
+        async with asyncio.timeout(10):
+            while len(read) < READ_AT_ONCE + 2:
+                assert len(read) in (0, READ_AT_ONCE)
+                await asyncio.sleep(0)
+        assert read == list(range(READ_AT_ONCE + 2))
+        sockets.once_quiet(lambda: read.append("again"))
+        async with asyncio.timeout(10):
+            while read[-1] != "again":
+                await asyncio.sleep(0)
+
+    asyncio.run(scene())
 
 
 def test_a_burst_of_connections_is_served(play):
