@@ -67,7 +67,9 @@ class Limits(Section, frozen=True, kw_only=True):
     max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
     max_waiting_requests: Count = 10_000  #: HTTP requests in work; over it callers get `overloaded`
     max_waiting_per_client: Count = 1_000  #: as above, of one token, or of one address without one
-    max_sessions: Count = 20_000  #: open WebSockets; over it new ones get `overloaded`
+    max_sessions: Count = (
+        20_000  #: open WebSockets; over it new ones get `overloaded`; fewer if fewer files may be open
+    )
     max_bad_frames: Count = (
         10  #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
     )

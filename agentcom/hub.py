@@ -18,12 +18,14 @@ from typing import Any
 
 import structlog
 import uvloop
+from msgspec.structs import replace
 from thespian.actors import ActorSystem
 
 from agentcom import exit_codes, logging, starting
 from agentcom.config import Config
 from agentcom.core.messages import Administer, Fault, Reply
 from agentcom.keeper import Leash
+from agentcom.open_files import room_for
 from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
 from agentcom.systemd import Notifier
@@ -52,6 +54,7 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
     check_tls(config.tls)
+    config = _within_files(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
@@ -73,6 +76,18 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
         except Exception:  # the root that gives up is told apart in there; this is a bug beside it
             log.exception("hub.crashed")
             return exit_codes.ROOT_GAVE_UP
+
+
+def _within_files(config: Config) -> Config:
+    """A session more than there are files would not be refused, but hang."""
+    wanted = config.limits.max_sessions
+    room = room_for(wanted)
+    if room == wanted:
+        return config
+    log.warning(
+        "hub.few_files", sessions=room, wanted=wanted, remedy="raise the limit of open files (ulimit -n)"
+    )
+    return replace(config, limits=replace(config.limits, max_sessions=room))
 
 
 class Hub:

@@ -1,0 +1,37 @@
+"""How many sessions there may be under the limits that a system sets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from agentcom.open_files import SPARE
+from tests.system.hub_process import ROOT, clean_env
+
+ASK = """
+import resource, sys
+from agentcom.open_files import room_for
+soft, hard, sessions = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(room_for(sessions), *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def asked(soft: int, hard: int, sessions: int) -> tuple[int, ...]:
+    """(room, soft, hard) of a process that was started with these limits."""
+    argv = [sys.executable, "-c", ASK, str(soft), str(hard), str(sessions)]
+    done = subprocess.run(argv, cwd=ROOT, env=clean_env(), capture_output=True, text=True, check=True)
+    return tuple(map(int, done.stdout.split()))
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "sessions", "room", "soft_after"),
+    [
+        (1_024, 4_096, 2_000, 2_000, 2_000 + SPARE),
+        (1_024, 2_048, 20_000, 2_048 - SPARE, 2_048),
+        (4_096, 4_096, 2_000, 2_000, 4_096),
+        (300, 300, 2_000, 1, 300),
+    ],
+)
+def test_the_soft_limit_follows_the_sessions_up_to_the_hard_one(soft, hard, sessions, room, soft_after):
+    assert asked(soft, hard, sessions) == (room, soft_after, hard)
