@@ -20,6 +20,7 @@ def opening(stage: Stage) -> Panel:
     grid.add_column(style="bright_black")
     grid.add_column(overflow="fold")
     grid.add_row("hub", stage.url)
+    grid.add_row("dashboard", f"{stage.url}/dashboard")
     for agent, able in CAPABILITIES.items():
         grid.add_row("agent", Text.assemble((agent, "bold"), f"  {', '.join(able)}"))
     grid.add_row("remote", f"{stage.remote} (bare, branch main)")
