@@ -34,7 +34,10 @@ class Hub:
         self._command, self._sets = tuple(command), tuple(sets)
         self._process: subprocess.Popen[bytes] | None = None
         self.host, self.port, self.pid, self.token = "127.0.0.1", free_port(), 0, ""
-        self.http = httpx.Client(base_url=f"http://{self.host}:{self.port}", timeout=30.0, trust_env=False)
+        # With 64 threads the pool would close what it holds too much of, seen once: under another thread's request.
+        kept = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        at = f"http://{self.host}:{self.port}"
+        self.http = httpx.Client(base_url=at, timeout=30.0, trust_env=False, limits=kept)
 
     def start(self, ready_s: float = READY_S) -> float:
         """Seconds from the start of the process to the first 200 of /ready."""
