@@ -1,21 +1,19 @@
-"""Removes what is old and rewrites the store's file when that is worth it: a shell around `agentcom.core.compaction`.
+"""Removes what is old, then has the store's file rewritten if that is worth it: a shell around
+`agentcom.core.compaction`.
 
 It asks the writers of the rows, one after the other and a slice at a time, with a pause in between: their own requests
-wait behind one slice at most. The rewrite is described in `agentcom.store.rewriting` and `agentcom.store.switching`.
-May import: agentcom.{core, runtime, store}, actors.maintainer.
+wait behind one slice at most.
+May import: agentcom.{core, runtime, store}, actors.file_rewriter.
 """
 
-import random
-import shutil
 from typing import Any, ClassVar
 
 import msgspec
 import structlog
 
-from actors.maintainer import Maintainer
-from agentcom.backoff import delay_s
+from actors.file_rewriter import FileRewriter
 from agentcom.core.clock_trust import DAY_MS, ClockTrust, longest_leap_ms
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules
+from agentcom.core.compaction import JOURNAL, STOPS, RewriteRules
 from agentcom.core.messages import (
     Archived,
     AskArchived,
@@ -27,11 +25,7 @@ from agentcom.core.messages import (
     Reply,
     Snapshotted,
 )
-from agentcom.protocol.upkeep_views import RewriteView
-from agentcom.runtime import clock_of
-from agentcom.store.child import Tool
-from agentcom.store.messages import Place, PlaceStore, Switched, SwitchStore, Trim, Trimmed
-from agentcom.store.rewriting import Order
+from agentcom.store.messages import Place, Switched, Trim, Trimmed
 from agentcom.store.tidying import leap_of, look, trimmable_of
 
 log = structlog.get_logger()
@@ -39,7 +33,6 @@ log = structlog.get_logger()
 PAUSE_S = 0.05
 """Between two slices."""
 ANSWER_S = 60.0
-RETRY_BASE_S, RETRY_CAP_S = 60.0, 3_600.0
 
 
 class CompactionArgs(msgspec.Struct, frozen=True):
@@ -51,24 +44,15 @@ class CompactionArgs(msgspec.Struct, frozen=True):
     slice: int
 
 
-class CompactionActor(Maintainer):
+class CompactionActor(FileRewriter):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "archive", "snapshots", *STOPS[:-1])
-    tool: Tool | None = None  #: of the class, as it may crash before it was started
 
     def on_start(self, args: CompactionArgs) -> None:
-        self.tool: Tool | None = None
-        self.progress = Progress()
-        self.clock = clock_of(self)
-        self.rng = random.Random()  # noqa: S311  # jitter of a pause
-        self.not_before_s = 0.0  #: a rewrite that failed is not tried again by itself before
+        self.begin_rewriter(args.rules)
         self.archived = 0
-        self.place: Place | None = None
         self.ready()
         self.trust: ClockTrust | None = None
         self._look_at_the_clock()
-
-    def _now_ms(self) -> int:
-        return int(self.clock.now() * 1000)
 
     def _look_at_the_clock(self) -> None:
         self.work("leap", leap_of, self.args.folder, self._now_ms(), DAY_MS)
@@ -81,10 +65,6 @@ class CompactionActor(Maintainer):
     def on_stop(self) -> None:
         self.on_crash()
         self.stopped()
-
-    def on_crash(self) -> None:
-        if self.tool is not None:
-            self.tool.stop()
 
     def on_time(self, payload: Any) -> None:
         kind, number = payload
@@ -123,10 +103,8 @@ class CompactionActor(Maintainer):
                 self._answered(msg.gone, more=bool(msg.left and msg.gone))
             case Reply(number, _) if number == self.progress.number:
                 self._skip()  # whom it asks is just restarting
-            case Place() if self.progress.state == "rewriting":
-                self._copy(msg)
-            case Switched() if self.progress.state == "rewriting":
-                self._switched(msg)
+            case Place() | Switched():
+                self.placed(msg)
 
     # --- a round -------------------------------------------------------------------------------------
 
@@ -174,77 +152,20 @@ class CompactionActor(Maintainer):
     def after_trim(self, upto_seq: int) -> None:
         self.tell("store", Trim(upto_seq, self.args.slice * 5))
 
-    # --- the file ------------------------------------------------------------------------------------
-
-    def after_look(self, told: tuple[int, int, int]) -> None:
-        rested = self.clock.monotonic() >= self.not_before_s
-        match self.progress.judge(Found(*told), self.args.rules, rested=rested):
-            case ("rest", _):
-                self._end_round()
-            case ("fail", why):
-                self._failed(why)
-            case ("rewrite", _):
-                self.progress.state = "rewriting"
-                self.begun_s = self.clock.monotonic()
-                self.tell("store", PlaceStore())
-
-    def _copy(self, place: Place) -> None:
-        if place.problem:
-            self._failed(place.problem)
-            return
-        self.place, self.tool = place, Tool("rewriting")
-        self.work("copy", self.tool.run, Order(place.store, place.into))
-
-    def after_copy(self, told: dict[str, int]) -> None:
-        assert self.place is not None
-        self.tool = None
-        self.tell("store", SwitchStore(self.place.into, told["seq"]))
-
-    def _switched(self, done: Switched) -> None:
-        if done.problem:
-            self._failed(done.problem)
-            return
-        last = RewriteView(
-            at=self._now_ms(),
-            bytes_before=done.bytes_before,
-            bytes_after=done.bytes_after,
-            seconds=round(self.clock.monotonic() - self.begun_s, 3),
-            pause_ms=round(done.took_ms, 1),
-        )
-        log.info("compaction.rewritten", bytes_before=last.bytes_before, bytes_after=last.bytes_after,
-                 seconds=last.seconds, pause_ms=last.pause_ms)  # fmt: skip
-        self.progress.rewritten(last)
-        self.work("look", look, self.args.folder)
-
     def on_failure(self, step: str, error: str, why: str) -> None:
-        """A copy that failed is removed at once: it may be what fills the disk."""
         if step == "copy" and self.place is not None:
-            self.tool = None
-            self.why = why
-            self.work("drop", shutil.rmtree, self.place.into, True)
+            self.copy_failed(why)
         elif step == "trim":  # a row that cannot be read is verify's to report
             log.error("compaction.untrimmed", reason=why)
             self._skip(silent=True)
         elif step == "leap" and error == "CorruptRow":  # likewise
             self.after_leap(0)
         elif error == "StoreClosed":
-            self._end_round()
+            self.on_rest()
         else:
             raise RuntimeError(f"{step}: {error}: {why}")
 
-    def after_drop(self, _: None) -> None:
-        self._failed(self.why)
-
-    def _failed(self, why: str) -> None:
-        log.error("compaction.failed", reason=why)
-        pause = delay_s(
-            self.progress.failures, self.rng, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, at_least_s=30.0
-        )
-        self.not_before_s = self.clock.monotonic() + pause
-        self.progress.failed(why)
-        self._end_round()
-
-    def _end_round(self) -> None:
+    def on_rest(self) -> None:
         self.progress.state = "idle"
         view = self.progress.view()
         self.say(msgspec.to_builtins(view), *self.progress.alerts())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors import compaction
+from actors import compaction, file_rewriter
 from actors.compaction import CompactionArgs
 from actors.store import StoreArgs
 from agentcom.core.clock_trust import DAY_MS
@@ -187,7 +187,7 @@ def test_a_copy_that_fails_is_removed_and_said_and_nothing_else_has_changed(tmp_
         await stage.build()
         await stage.fill()
         before = stage.reader.scan("task")
-        monkeypatch.setattr(compaction, "Tool", Broken)
+        monkeypatch.setattr(file_rewriter, "Tool", Broken)
         view = await stage.compacted()
         assert view.problem == "rewriting: it was ended by SIGKILL"
         assert stores(tmp_path) == ["store"]
@@ -203,7 +203,8 @@ def test_a_copy_that_fails_is_removed_and_said_and_nothing_else_has_changed(tmp_
 def test_without_room_for_a_copy_none_is_begun(tmp_path, monkeypatch):
     async def scene(stage: Stage) -> None:
         await stage.build()
-        monkeypatch.setattr(compaction, "look", lambda _: tuple(Found(1 << 30, 0, 1 << 20)))
+        for module in (compaction, file_rewriter):
+            monkeypatch.setattr(module, "look", lambda _: tuple(Found(1 << 30, 0, 1 << 20)))
         view = await stage.compacted()
         assert "the disk has 1 MB left" in view.problem
         assert stores(tmp_path) == ["store"]
