@@ -254,7 +254,7 @@ class StatusUpdated(Frame, frozen=True, kw_only=True, tag="status_updated"):
 
 
 class Draining(Frame, frozen=True, kw_only=True, tag="draining"):
-    re: str = ""
+    re: str = ""  #: the `drain` it answers; "" when it was an operator who drained the agent
 
 
 class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
