@@ -1,9 +1,9 @@
 """The commands of `agentcom-admin` that stop and resume the handing out of work: of a lane, to an agent, of all.
 
-May import: click, agentcom.cli.
+May import: click, agentcom.cli, agentcom.protocol.
 """
 
-from urllib.parse import quote
+import re
 
 import click
 
@@ -11,6 +11,14 @@ from agentcom.cli.connect import Link, on_hub
 from agentcom.protocol.rows import LANES
 
 lane_name = click.argument("lane", type=click.Choice(LANES))
+_AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _checked(_ctx: click.Context, _param: click.Parameter, name: str | None) -> str | None:
+    """A name of dots would be part of the path: `..` names the whole hub."""
+    if name is not None and not _AGENT_ID.fullmatch(name):
+        raise click.BadParameter(f"expected an agent's id, got: {name}")
+    return name
 
 
 def _post(link: Link, path: str, sentence: str) -> None:
@@ -19,7 +27,7 @@ def _post(link: Link, path: str, sentence: str) -> None:
 
 
 def _agent(agent_id: str, verb: str) -> str:
-    return f"/api/agents/{quote(agent_id, safe='')}/{verb}"
+    return f"/api/agents/{agent_id}/{verb}"
 
 
 @click.group("pause")
@@ -36,7 +44,7 @@ def pause_lane_command(link: Link, lane: str) -> None:
 
 
 @pause_group.command("agent")
-@click.argument("agent_id")
+@click.argument("agent_id", callback=_checked)
 @on_hub
 def pause_agent_command(link: Link, agent_id: str) -> None:
     """Pause an agent, be it here or not. It keeps what it has."""
@@ -57,7 +65,7 @@ def resume_lane_command(link: Link, lane: str) -> None:
 
 
 @resume_group.command("agent")
-@click.argument("agent_id")
+@click.argument("agent_id", callback=_checked)
 @on_hub
 def resume_agent_command(link: Link, agent_id: str) -> None:
     """Let an agent have tasks again, whether you paused or drained it."""
@@ -72,7 +80,7 @@ def resume_hub_command(link: Link) -> None:
 
 
 @click.command("drain")
-@click.argument("agent_id", required=False)
+@click.argument("agent_id", required=False, callback=_checked)
 @on_hub
 def drain_command(link: Link, agent_id: str | None) -> None:
     """Hand out nothing to AGENT_ID until it connects anew; without it: nothing at all, until `resume hub`.

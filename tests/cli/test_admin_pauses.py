@@ -34,6 +34,13 @@ def test_an_agent_that_nobody_knows_is_a_refusal(run, hub):
     assert (done.exit_code, "no agent 'eve'" in done.output) == (exits.REFUSED, True)
 
 
+@pytest.mark.parametrize("command", [("drain",), ("pause", "agent"), ("resume", "agent")])
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a b"])
+def test_what_is_no_agents_name_is_bad_usage_and_never_the_whole_hub(run, hub, command, name):
+    assert run(main, *command, name).exit_code == exits.USAGE
+    assert hub.asked == []
+
+
 def test_a_lane_that_does_not_exist_is_bad_usage(run, hub):
     assert run(main, "pause", "lane", "middle").exit_code == exits.USAGE
     assert hub.asked == []
