@@ -30,15 +30,16 @@ def _queued(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Ite
     elif not any(agent.get("state") == "idle" for agent in online):
         yield f"Agents that can do it are busy: {_names(online)}."
     else:
-        when = "and would get it now" if task.get("waiting") else "it is assigned when its turn comes"
-        yield f"{_names(online)} can do it; {when}."
+        turn = "" if task.get("waiting") else "; it is assigned when its turn comes"
+        yield f"{_names(online)} can do it{turn}."
 
 
 def _nobody(task: Json, fitting: Sequence[Json]) -> str:
     wanted = ", ".join(task.get("needed_capabilities") or []) or "nothing special"
     held_back = [agent for agent in fitting if agent.get("withheld")]
     if held_back:
-        return f"Agents that can do it get no new work: {_names(held_back)}. See `agentcom-admin resume`."
+        names = ", ".join(f"{agent['agent_id']} ({agent['withheld']})" for agent in held_back)
+        return f"Agents that can do it get no new work: {names}. To undo it: agentcom-admin resume agent ID"
     if task.get("target"):
         return f"It is aimed at {task['target']}, which is not online: start its sidecar."
     if fitting:
