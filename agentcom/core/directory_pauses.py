@@ -42,7 +42,8 @@ def condition(pauses: Iterable[Pause]) -> Condition:
 
 def _set(asked: Asked, kind: Kind, name: str, paused: bool, tell: tuple[Output, ...]) -> Decision:
     """`tell` goes out in any case: whoever is told looks at its row, and does nothing if it knew."""
-    said = views.Acknowledged("paused" if paused else "resumed")
+    word = "drained" if kind == "hub" else "paused"
+    said = views.Acknowledged(word if paused else "resumed")
     if is_paused(asked.rows, kind, name) == paused:
         return done(asked, (), said, tell=tell)
     pause = Pause(kind, name, asked.msg.by, asked.now_ms)
