@@ -13,11 +13,13 @@ from actors.durable import Durable
 from agentcom.config import Config
 from agentcom.core.audit import record
 from agentcom.core.directory import decide
+from agentcom.core.directory_pauses import condition
 from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.inbox import MailRules
-from agentcom.core.messages import Administer, Expire, Recorded, SendMessage
+from agentcom.core.messages import Administer, Expire, PauseChanged, Recorded, SendMessage
 from agentcom.core.posting import Sender, answer_to, post
 from agentcom.entropy import SystemEntropy
+from agentcom.protocol.pauses import every_pause
 from agentcom.protocol.rows import LANES
 
 
@@ -51,6 +53,13 @@ class DirectoryActor(Durable):
         self.mail_rules = mail_rules(self.args.config)
         self.retention = DirectoryRetention()
         self.ready()
+
+    def on_peer_up(self, name: str) -> None:
+        """A lane that was starting when its pause changed has read its row too early and heard nothing."""
+        if name == "gateway":
+            self.say(name, condition(every_pause(self.rows)))
+        elif name.startswith("lane."):
+            self.say(name, PauseChanged())
 
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):

@@ -36,6 +36,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "down": ("✘", "red"),
     "terminated": ("✘", "bright_black"),
     "draining": ("◌", "yellow"),
+    "paused": ("◌", "yellow"),
     "starting": ("◔", "yellow"),
     "quarantined": ("!", "red"),
     "asleep": ("·", "bright_black"),

@@ -27,9 +27,16 @@ def agents_table(agents: Sequence[Json], now_ms: float) -> Table:
             span(now_ms - since) if since else "",
             str(agent.get("task_id") or ""),
             ", ".join(agent.get("capabilities") or []),
-            escape(str(agent.get("reason") or agent.get("status") or "")),
+            escape(_note(agent)),
         )
     return made
+
+
+def _note(agent: Json) -> str:
+    """That it gets no new work, if its state is about something else; and what it says of itself."""
+    withheld = agent.get("withheld") or ""
+    said = (withheld if withheld != agent.get("state") else "", agent.get("reason") or agent.get("status"))
+    return ", ".join(filter(None, said))
 
 
 def repos_table(repos: Sequence[Json]) -> Table:

@@ -24,17 +24,22 @@ def _queued(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Ite
     if task.get("waiting"):
         yield f"The hub says what it waits for: {task['waiting']}."
     fitting = [agent for agent in agents if _fits(task, agent)]
-    online = [agent for agent in fitting if agent.get("state") not in OFFLINE]
+    online = [agent for agent in fitting if agent.get("state") not in OFFLINE and not agent.get("withheld")]
     if not online:
         yield _nobody(task, fitting)
     elif not any(agent.get("state") == "idle" for agent in online):
         yield f"Agents that can do it are busy: {_names(online)}."
     else:
-        yield f"{_names(online)} can do it; it is assigned when its turn comes."
+        turn = "" if task.get("waiting") else "; it is assigned when its turn comes"
+        yield f"{_names(online)} can do it{turn}."
 
 
 def _nobody(task: Json, fitting: Sequence[Json]) -> str:
     wanted = ", ".join(task.get("needed_capabilities") or []) or "nothing special"
+    held_back = [agent for agent in fitting if agent.get("withheld")]
+    if held_back:
+        names = ", ".join(f"{agent['agent_id']} ({agent['withheld']})" for agent in held_back)
+        return f"Agents that can do it get no new work: {names}. To undo it: agentcom-admin resume agent ID"
     if task.get("target"):
         return f"It is aimed at {task['target']}, which is not online: start its sidecar."
     if fitting:

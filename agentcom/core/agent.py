@@ -27,6 +27,7 @@ from agentcom.core.messages import (
     Holding,
     Offer,
     OfferDone,
+    PauseChanged,
     Released,
     ReportDone,
     Reported,
@@ -56,6 +57,7 @@ from agentcom.protocol.frames import (
     TaskStopped,
     Verdict,
 )  # fmt: skip
+from agentcom.protocol.pauses import is_paused
 
 ENDS = (TaskComplete, TaskFail)
 """After these reports their sender is free for any other task; after a reject it is not for that one."""
@@ -146,6 +148,15 @@ class Agent(AgentSessions, AgentMail):
             case Drain(id=re):
                 self.draining = True
                 yield Decision(outputs=self._say(Draining(re=re)))
+
+    def _pause_changed(self, said: PauseChanged, now: Now) -> Iterator[Decision]:
+        """What it has it keeps, and an offer under way to its lane is not called back."""
+        self.paused = is_paused(self.rows, "agent", self.id)
+        if said.drained is None:
+            return
+        was, self.drained = self.drained, said.drained and self.session is not None
+        if self.drained and not was and self.session and self.session.welcomed:
+            yield Decision(outputs=self._say(Draining()))
 
     # --- reports -----------------------------------------------------------------------------------
 
@@ -360,5 +371,5 @@ class Agent(AgentSessions, AgentMail):
         SessionClosed: AgentSessions._session_closed, Offer: _offered, Claimed: _claimed, ClaimRefused: _refused,
         Holding: _holding, ReportDone: _report_done, Released: _released, Answered: _answered,
         SendMessage: AgentMail._asked_to_send, AckMailbox: AgentMail._asked_to_ack,
-        Forget: AgentMail._forget_mail,
+        Forget: AgentMail._forget_mail, PauseChanged: _pause_changed,
     }  # fmt: skip

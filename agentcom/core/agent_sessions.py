@@ -28,6 +28,7 @@ from agentcom.core.signature import normal
 from agentcom.protocol.frames import (
     CLOSE_CODES,
     Abort,
+    Draining,
     ErrorFrame,
     Heartbeat,
     HeartbeatAck,
@@ -62,7 +63,7 @@ class AgentSessions(AgentState):
         if persona is not None:
             self.status = persona.status
             self.session.silent, self.session.name, self.session.beat_at = True, persona.name, now.mono
-        self.draining = False
+        self.draining = self.drained = False
         self.verdicts, self.aborts = {}, {}
         self.finished.clear()  # what this client lists now it has either reported, or it must be told to stop
         yield self._keep(hello, now)._replace(outputs=replaced)
@@ -122,7 +123,8 @@ class AgentSessions(AgentState):
             tasks=list(self.verdicts.values()), re=session.hello_id, mailbox_pending=self.inbox.pending,
         )  # fmt: skip
         self.verdicts = {}
-        return (*self._say(frame), *self._push(now), *self.inbox.begin())
+        drained = self._say(Draining()) if self.drained else ()
+        return (*self._say(frame), *drained, *self._push(now), *self.inbox.begin())
 
     def _session_closed(self, closed: SessionClosed, now: Now) -> Iterator[Decision]:
         if self.hello and self.hello.conn == closed.conn:

@@ -23,6 +23,7 @@ from agentcom.core.messages import (
 )
 from agentcom.core.policy import Policy
 from agentcom.protocol.frames import CLOSE_CODES, Verdict
+from agentcom.protocol.pauses import is_paused
 from agentcom.protocol.rows import LANES, Lane, Seen
 
 Key = tuple[str, int]
@@ -76,7 +77,9 @@ class AgentState:
         self.reserved: Reservation | None = None
         self.stopping: Stopping | None = None
         self.asking: set[Lane] = set(LANES)  #: lanes that have not said yet what we hold
-        self.draining = False
+        self.draining = False  #: its client said so
+        self.drained = False  #: an operator said so, of this session
+        self.paused = is_paused(rows, "agent", agent_id)
         self.strikes = 0
         self.rests_until = 0.0
         self.status = ""
@@ -101,6 +104,13 @@ class AgentState:
         """Nothing held and nothing on its way."""
         return not (self.hold or self.reserved or self.stopping or self.asking)
 
+    @property
+    def withheld(self) -> str:
+        """Why it gets no new work, whatever it does now: "paused", "draining", or "" when neither."""
+        if self.paused:
+            return "paused"
+        return "draining" if self.draining or self.drained else ""
+
     def is_free(self, now: Now) -> bool:
         return self.is_idle and self._takes_work(now)
 
@@ -115,7 +125,7 @@ class AgentState:
     def _takes_work(self, now: Now) -> bool:
         session = self.session
         ready = session is not None and session.welcomed and session.proven
-        return ready and not self.draining and self.rests_until <= now.mono
+        return ready and not self.withheld and self.rests_until <= now.mono
 
     def state(self, now: Now) -> str:
         if self.session is None:  # nobody is there who could stop, or fail to
@@ -124,8 +134,8 @@ class AgentState:
             return "unresponsive" if self.stopping.is_late(now.mono, self.policy) else "stopping"
         if self.hold:
             return self.hold.phase
-        if self.draining:
-            return "draining"
+        if self.withheld:
+            return self.withheld
         if self.rests_until > now.mono:
             return "resting"
         if self.reserved and not self.reserved.reclaim:
@@ -153,7 +163,7 @@ class AgentState:
     def _kind(self, state: str) -> type[AgentGone | AgentPresent | AgentReady]:
         """What the scheduler should take it for."""
         session = self.session
-        if session is None or not session.welcomed or self.draining or state == "unresponsive":
+        if session is None or not session.welcomed or self.withheld or state == "unresponsive":
             return AgentGone
         return AgentReady if state == "idle" and self.reserved is None else AgentPresent
 
@@ -164,7 +174,7 @@ class AgentState:
         hold, session = self.hold or self.stopping, self.session
         task = (hold.task_id, hold.generation) if hold else ("", 0)
         since, name = (session.since_ms, session.name) if session else (0, "")
-        shown = (state, *task, self.row.capabilities, since, self.status, name)
+        shown = (state, *task, self.row.capabilities, since, self.status, name, self.withheld)
         if shown == self.shown:
             self.show_at = float("inf")
             return ()
@@ -176,10 +186,10 @@ class AgentState:
         return (Output("presence", self._for_presence(shown, now)),)
 
     def _for_presence(self, shown: tuple[Any, ...], now: Now) -> AgentStatus:
-        state, task_id, generation, capabilities, since_ms, status, name = shown
+        state, task_id, generation, capabilities, since_ms, status, name, withheld = shown
         return AgentStatus(
             agent_id=self.id, state=state, task_id=task_id, generation=generation, capabilities=capabilities,
-            connected_ms=since_ms, since_ms=now.ms, status=status, name=name,
+            connected_ms=since_ms, since_ms=now.ms, status=status, name=name, withheld=withheld,
         )  # fmt: skip
 
     def _say(self, *frames: Any) -> tuple[Output, ...]:

@@ -17,13 +17,17 @@ from agentcom.protocol.rows import Audit
 UNRECORDED = frozenset({"pull.create"})
 """What agents do by the thousand, and its own row tells who."""
 
-_NAMES = ("token_id", "subject", "name", "task_id", "agent_id", "rule_id")
+ASKED = frozenset({"agent.drain", "agent.resume"})
+"""What an agent's actor does: recorded when it is told to, whatever becomes of it."""
+
+_NAMES = ("lane", "token_id", "subject", "name", "task_id", "agent_id", "rule_id")
 
 
 def audited(asked: Asked, decide: Callable[[Asked], Decision]) -> Decision:
-    """The decision, with its record if it changes anything."""
+    """The decision, with its record if it changes anything, or has it changed."""
     decision, msg = decide(asked), asked.msg
-    if not decision.ops or msg.verb in UNRECORDED:
+    is_told = msg.verb in ASKED and len(decision.outputs) > 1
+    if msg.verb in UNRECORDED or not (decision.ops or is_told):
         return decision
     row = Audit(asked.now_ms, msg.by, msg.role, msg.verb, target_of(msg.args, msg.body), msg.peer)
     return decision._replace(ops=(*decision.ops, _put(row, asked.rows)))

@@ -22,6 +22,7 @@ from agentcom.core.directory_base import (
     refused,
 )
 from agentcom.core.directory_limits import LIMIT_VERBS
+from agentcom.core.directory_pauses import PAUSE_VERBS
 from agentcom.core.directory_tokens import TOKEN_VERBS, agent_row
 from agentcom.core.directory_v1 import V1_VERBS
 from agentcom.core.messages import Administer, Fault, RepoChanged
@@ -227,6 +228,7 @@ _VERBS: dict[str, Callable[[Asked], Decision]] = {
     "repo.default": _set_default_repo,
     "pull.create": _save_pull,
     **LIMIT_VERBS,
+    **PAUSE_VERBS,
     **TOKEN_VERBS,
     **V1_VERBS,
 }

@@ -333,7 +333,7 @@ def _maintain(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outpu
     ask = Maintain(
         reply_to=msg.reply_to,
         request=msg.request,
-        verb=route.name,
+        verb=route.verb or route.name,
         by=asked.subject,
         args=msg.args,
         body=body,

@@ -22,9 +22,11 @@ from agentcom.core.messages import (
     HolderAway,
     HolderBack,
     Holding,
+    LanePaused,
     MoreHeads,
     Operate,
     Park,
+    PauseChanged,
     Reclaim,
     Released,
     Renew,
@@ -36,6 +38,7 @@ from agentcom.core.messages import (
     Workers,
 )  # fmt: skip
 from agentcom.protocol.frames import TaskAck
+from agentcom.protocol.pauses import why_not
 from agentcom.protocol.rows import TaskBody, TaskState
 
 __all__ = ["Lane", "Now"]
@@ -86,6 +89,8 @@ class Lane(LaneTime):
         task = self._mine(claim.task_id)
         if task is None:
             return None, "it is not in this lane"
+        if self.paused:
+            return task, self.paused
         if not self._is_current(claim.agent_id, claim.incarnation):
             return task, "the claim comes from an older life of its agent"
         if claim.after and self._still_holds(claim.agent_id, claim.after):
@@ -203,12 +208,20 @@ class Lane(LaneTime):
         if news.version <= self._workers_version:  # a scheduler that started again
             outputs = [*outputs, *self.windows.resend()]
         self._workers_version = news.version
-        yield Decision(outputs=tuple(outputs))
+        yield Decision(outputs=(self._paused_news(), *outputs))
         yield from self._unpark_fitting(now)
 
     def scheduler_up(self) -> None:
         """It has forgotten every window; its next `Workers` is answered with all of them."""
         self._workers_version = 1 << 62
+
+    def _paused_news(self) -> Output:
+        return Output("scheduler", LanePaused(self.name, bool(self.paused)))
+
+    def _pause_changed(self, said: PauseChanged, now: Now) -> Iterator[Decision]:
+        before, self.paused = self.paused, why_not(self.rows, self.name)
+        if bool(before) != bool(self.paused):
+            yield Decision(outputs=(self._paused_news(),))
 
     def survey_step(self) -> Decision:
         return Decision(outputs=tuple(self.windows.survey_step(self.rows)))
@@ -262,5 +275,5 @@ class Lane(LaneTime):
         Submit: _submit, Claim: _claim, Reclaim: _reclaim, WhatDoIHold: _what_do_i_hold, Reported: _reported,
         Absent: _absent, Renew: _renew, HolderAway: _away, HolderBack: _back, Workers: _workers, MoreHeads: _more_heads,
         Park: _park, RepoChanged: _repo_changed, Operate: _operate, Adopt: _adopt_task,
-        Expire: _expire_old,
+        Expire: _expire_old, PauseChanged: _pause_changed,
     }  # fmt: skip

@@ -47,6 +47,7 @@ class LaneState:
         self.retention = LaneRetention(name)
         self.windows = Windows(name, policy.window, policy.max_signatures)
         self.wake_at = float("inf")
+        self.paused = ""  #: why it hands out nothing, if it does not
         self.queued = 0  #: how many tasks are, within what other lanes just moved here
         self.signed: set[str] = set()  #: signatures whose row is written
         self._order = 0

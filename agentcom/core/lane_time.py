@@ -12,6 +12,7 @@ from agentcom.core.decision import Decision
 from agentcom.core.lane_state import SLICE, LaneState, Now, to_agent
 from agentcom.protocol.index import entries
 from agentcom.protocol.ops import Delete, Op, Put
+from agentcom.protocol.pauses import why_not
 from agentcom.protocol.rows import HELD, TaskState
 
 LATE_S = 1.0
@@ -24,6 +25,7 @@ class LaneTime(LaneState):
     def start(self, now: Now) -> Iterator[Decision]:
         """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in."""
         self.queued = self.rows.get("counter", self._counter) or 0
+        self.paused = why_not(self.rows, self.name)
         for key, held in self._all("by_agent", ()):
             if held.lane == self.name:
                 self.leases.adopt(self.rows.get("task", (key[1],)), now.mono, self.policy.renewal_s)

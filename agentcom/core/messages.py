@@ -425,7 +425,9 @@ class MoreHeads(Message, frozen=True):
 
 
 class LanePaused(Message, frozen=True):
-    """Lane (or directory) to scheduler."""
+    """Lane to scheduler, when that changes; and before the windows with which it answers `Workers`, since either of the
+    two may have started again.
+    """
 
     lane: Lane
     paused: bool
@@ -464,6 +466,14 @@ class RepoChanged(Message, frozen=True):
     """Directory to lanes and gateway: a repo (or the default) was paused, resumed, changed or removed."""
 
     name: str
+
+
+class PauseChanged(Message, frozen=True):
+    """Directory to lanes and agents: look again at whether you are paused. `drained`, for an agent: its live session is
+    to get nothing new, or may again; None changes nothing of that.
+    """
+
+    drained: bool | None = None
 
 
 # --- directory, from the gateway -------------------------------------------------------------------
@@ -602,6 +612,7 @@ class AgentStatus(Message, frozen=True, kw_only=True):
     status: str = ""
     name: str = ""  #: what its client calls it; "" is the same as its id
     reason: str = ""
+    withheld: str = ""  #: why it gets no new work: "paused", "draining", or "" when neither
 
 
 class AskPresence(Ask, frozen=True, kw_only=True):

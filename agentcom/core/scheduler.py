@@ -217,7 +217,7 @@ class Scheduler:
         if msg.taken:
             shelf.change((msg.task_id,), ())
             yield from self._looked_over(shelf)
-        else:
+        elif shelf.rank not in self._paused:  # else it may well take it when the lane goes on
             shelf.refused(msg.task_id, msg.agent_id)
 
     def _land(self, flight: Flight) -> Iterator[Output]:

@@ -27,9 +27,8 @@ Capabilities = Annotated[list[Capability], Meta(max_length=1_000)]
 Generation = Annotated[int, Meta(ge=0, le=2**53)]
 Tokens = Annotated[int, Meta(ge=0, le=2**53)]
 FrameId = Annotated[str, Meta(max_length=64)]
-KeyText = Annotated[
-    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")
-]  #: fits a key on disk in any script
+KeyText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")]
+"""Fits a key on disk in any script."""
 ChannelName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$(?!\n)")]
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$(?!\n)")]
 MessageType = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")]
@@ -254,6 +253,8 @@ class StatusUpdated(Frame, frozen=True, kw_only=True, tag="status_updated"):
 
 
 class Draining(Frame, frozen=True, kw_only=True, tag="draining"):
+    """No new task for this session: it asked for that by `drain` (`re`), or, unasked, an operator drained its agent."""
+
     re: str = ""
 
 

@@ -52,11 +52,25 @@ def _tasks(found: views.TaskList) -> dict[str, Any]:
     return {**msgspec.structs.asdict(found), "tasks": [_task(view) for view in found.tasks]}
 
 
-def _stats(found: views.TaskStats) -> views.TaskStats:
+class OldTaskStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing was paused then."""
+
+    by_status: dict[str, int]
+    by_priority: dict[str, int]
+    dead_letter: int
+    queued_index_size: int
+
+
+def _stats(found: views.TaskStats) -> OldTaskStats:
     by_status = dict.fromkeys(SHOWN.values(), 0)
     for phase, shown in SHOWN.items():
         by_status[shown] += found.by_status.get(phase, 0)
-    return msgspec.structs.replace(found, by_status=by_status, queued_index_size=by_status["queued"])
+    return OldTaskStats(
+        by_status=by_status,
+        by_priority=found.by_priority,
+        dead_letter=found.dead_letter,
+        queued_index_size=by_status["queued"],
+    )
 
 
 _OLD: dict[type, Callable[[Any], Any]] = {

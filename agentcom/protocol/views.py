@@ -124,6 +124,8 @@ class TaskStats(msgspec.Struct, frozen=True, kw_only=True):
     by_priority: dict[str, int]
     dead_letter: int
     queued_index_size: int
+    paused: list[Lane] = []  #: lanes that hand out nothing
+    drained: bool = False  #: the whole hub hands out nothing
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):

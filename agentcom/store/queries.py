@@ -15,6 +15,7 @@ import msgspec
 from agentcom.protocol import views
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Key
+from agentcom.protocol.pauses import is_paused, paused_lanes, why_not
 from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, TaskBody, TaskState
 from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
 from agentcom.protocol.v1_views import phases
@@ -64,7 +65,9 @@ def _task(snap: Snapshot, _query: Any, task_id: str) -> views.TaskView | None:
     held = state.generation > 0  # only a holder reports
     results = [row for _, row in snap.scan("result", (task_id,), limit=SLICE)] if held else []
     told = views.Told(events, results, views.assigned_ms(reversed(events)))
-    return views.task_view(state, _body(snap, task_id), told)
+    view = views.task_view(state, _body(snap, task_id), told)
+    paused = why_not(snap, state.lane) if state.phase == "queued" else ""
+    return msgspec.structs.replace(view, waiting=paused) if paused else view
 
 
 def _body(snap: Snapshot, task_id: str) -> TaskBody:
@@ -194,6 +197,8 @@ def _stats(snap: Snapshot, _query: Any, _key: str) -> views.TaskStats:
         by_priority=waiting,
         dead_letter=by_status["dead_letter"],
         queued_index_size=by_status["queued"],
+        paused=paused_lanes(snap),
+        drained=is_paused(snap, "hub"),
     )
 
 

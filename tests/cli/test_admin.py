@@ -54,6 +54,12 @@ NODES = [
 AGENTS = [{"agent_id": "ada", "state": "idle", "capabilities": ["python"], "since_ms": 1_000, "task_id": ""}]
 
 
+def test_an_agent_that_works_but_gets_no_more_is_shown_so(run, hub):
+    working = AGENTS[0] | {"state": "working", "task_id": "t-1", "withheld": "draining", "status": "busy"}
+    hub.answers["GET", "/api/agents"] = (200, {"agents": [working]})
+    assert "draining, busy" in run(main, "agents").output
+
+
 def test_the_tree_shows_who_is_whose_child_and_what_crashed(run, hub):
     hub.answers["GET", "/api/actors"] = (200, {"actors": NODES})
     shown = run(main, "tree").output

@@ -19,6 +19,13 @@ NOW = 10_000
         ({"needed_capabilities": ["rust"]}, [ADA, GONE], "offline: eve"),
         ({"needed_capabilities": ["go"]}, [ADA], "No agent has what it needs (go)"),
         ({"target": "eve"}, [ADA, GONE], "aimed at eve, which is not online"),
+        ({}, [ADA | {"state": "working", "withheld": "paused"}], "get no new work: ada (paused)"),
+        (
+            {"needed_capabilities": ["docs"]},
+            [BUSY | {"state": "draining", "withheld": "draining"}],
+            "bob (draining)",
+        ),
+        ({"waiting": "lane high is paused"}, [ADA], "lane high is paused. ada (idle) can do it."),
         ({"waiting": "its repo is paused"}, [ADA], "its repo is paused"),
         (
             {"status": "scheduled", "not_before": 13_000, "attempts": 1, "last_error": "no net"},

@@ -14,12 +14,23 @@ from world import Clock, LaneWorld
 
 from agentcom.core.agent import Agent
 from agentcom.core.decision import Decision, Output
-from agentcom.core.messages import EndSession, SessionClosed, SessionFrame, SessionOpened, ToSession
+from agentcom.core.directory import decide
+from agentcom.core.messages import (
+    Administer,
+    EndSession,
+    PauseChanged,
+    SessionClosed,
+    SessionFrame,
+    SessionOpened,
+    ToSession,
+)
 from agentcom.core.output_commit import OutputCommit
 from agentcom.core.policy import Policy
 from agentcom.core.scheduler import Rules, Scheduler
 from agentcom.protocol.frames import Hello, Welcome
+from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES
+from agentcom.protocol.rows import Agent as AgentRow
 from agentcom.store.memory import MemoryStore
 from agentcom.store.messages import Commit, Committed, Open
 from agentcom.store.overlay import Overlay
@@ -27,6 +38,7 @@ from agentcom.store.overlay import Overlay
 LANE_NAMES = tuple(f"lane.{lane}" for lane in LANES)
 SILENCE_S, WELCOME_S, SWEEP_S = 42.5, 30.0, 30.0
 NEVER = float("inf")
+NO_SECRETS: Any = None
 MAX_SLEEP_S = 5.0
 """As in `actors.lane`, but longer: a run of the model should not spend its time on ticks."""
 
@@ -245,6 +257,35 @@ class AgentPart(Part):
             self.running, self.asleep = False, True
 
 
+class DirectoryPart(Part):
+    """It never crashes alone: whatever starts after it would start again with it."""
+
+    watches = ("gateway", *LANE_NAMES)
+
+    def boot(self) -> None:
+        self.rows = Overlay(self.fleet.store.reader)
+        self.tickets = OutputCommit(self.rows, lambda ops: (), self.release)
+        [opened] = self.fleet.store.engine.apply([Open(self.name)])
+        self.incarnation = opened.incarnation
+
+    def handle(self, message: Any) -> None:
+        self.carry_out(decide(message, self.fleet.clock.ms, self.rows, NO_SECRETS, "invite"))
+
+    def on_up(self, name: str) -> None:
+        if name in LANE_NAMES:
+            self.carry_out(Decision(outputs=(Output(name, PauseChanged()),)))
+
+    def carry_out(self, decision: Decision) -> None:
+        for due in (*self.tickets.take(decision), *self.tickets.close()):
+            self.unwritten.append(Commit(self.name, self.incarnation, *due))
+
+    def write(self, count: int) -> None:
+        while self.unwritten and count > 0:
+            count -= 1
+            answer = self.fleet.commit(self.unwritten.popleft())
+            self.tickets.committed(answer.ticket, answer.appended)
+
+
 class SchedulerPart(Part):
     watches = LANE_NAMES
 
@@ -343,13 +384,16 @@ class Fleet:
         self.replies: list[Any] = []
         self.commits: list[Commit] = []  #: since the test looked last
         self.starts: list[tuple[str, int, str]] = []  #: (task, generation, who), since the test looked last
-        parts: list[Part] = [*(LanePart(name, self) for name in LANE_NAMES), SchedulerPart("scheduler", self)]
+        parts: list[Part] = [DirectoryPart("directory", self)]
+        parts += [*(LanePart(name, self) for name in LANE_NAMES), SchedulerPart("scheduler", self)]
         parts += [AgentPart(f"agent.{name}", self) for name in agents]
         parts += [GatewayPart("gateway", self)]
         self.parts = {part.name: part for part in parts}
         self.sidecars = [Sidecar(self, name, of, caps) for name, caps in agents.items() for of in instances]
         for part in parts:
             part.start()
+        rows = tuple(Put("agent", (name,), AgentRow(name, caps)) for name, caps in agents.items())
+        self.parts["directory"].carry_out(Decision(rows))  # type: ignore[attr-defined]
 
     def agent(self, name: str) -> AgentPart:
         return self.parts[f"agent.{name}"]  # type: ignore[return-value]
@@ -388,6 +432,10 @@ class Fleet:
         """From the edge, by way of the gateway."""
         if life := self.up.get(f"lane.{lane}"):
             self.net.post("edge", f"lane.{lane}", life, message)
+
+    def administer(self, verb: str, **args: str) -> None:
+        ask = Administer(reply_to="edge", request=3, verb=verb, by="op", role="operator", args=args)
+        self.net.post("edge", "directory", self.up["directory"], ask)
 
     def deliverable(self) -> list[tuple[str, str]]:
         """Mail for an agent that is down is kept for it."""

@@ -163,6 +163,8 @@ class Model:
         self.land(task_id)
 
     def refuse(self, rank: int, of: Seen, name: str, task_id: str) -> None:
+        if rank in self.paused:
+            return
         self.refusals.append((rank, task_id, name))
         if self.refusals.count((rank, task_id, name)) >= shelves.REFUSALS:
             head = of.heads[task_id]

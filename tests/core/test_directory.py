@@ -2,11 +2,22 @@
 
 from typing import Any
 
+import pytest
+
 from agentcom.core.directory import decide, digest
 from agentcom.core.directory_tokens import BOOTSTRAP
-from agentcom.core.messages import Administer, Fault, Reply, RepoChanged, SubjectRevoked
+from agentcom.core.messages import (
+    Administer,
+    Condition,
+    Fault,
+    PauseChanged,
+    Reply,
+    RepoChanged,
+    SubjectRevoked,
+)
 from agentcom.protocol.bodies import NewInvite, NewRepo, NewToken, Register
 from agentcom.protocol.ops import Delete, Put
+from agentcom.protocol.pauses import every_pause, paused_lanes, why_not
 from agentcom.protocol.rows import Invite, Token
 
 
@@ -125,3 +136,94 @@ def test_the_same_repo_again_writes_nothing():
     stage.ask("repo.put", NewRepo(name="demo", url="u"), name="demo")
     view, told = stage.ask("repo.put", NewRepo(name="demo", url="u"), name="demo")
     assert (view.name, told) == ("demo", [])
+
+
+# --- pauses ----------------------------------------------------------------------------------------
+
+
+def acts(stage: Stage) -> list[tuple[str, str]]:
+    return [(row.act, row.target) for (table, _), row in stage.rows.rows.items() if table == "audit"]
+
+
+def test_a_paused_lane_and_health_hear_of_it_and_it_is_recorded():
+    stage = Stage()
+    answer, told = stage.ask("lane.pause", lane="high")
+    assert answer.status == "paused"
+    [(lane, news), (gateway, said)] = told
+    assert (lane, news, gateway) == ("lane.high", PauseChanged(), "gateway")
+    assert (said.name, said.facts["lanes"], len(said.alerts)) == ("pauses", ["high"], 1)
+    assert paused_lanes(stage.rows) == ["high"]
+    assert acts(stage) == [("lane.pause", "high")]
+    _, told = stage.ask("lane.resume", lane="high")
+    assert told[-1] == ("gateway", Condition("pauses", {}))
+    assert paused_lanes(stage.rows) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("lane.pause", {"lane": "low"}),
+        ("lane.resume", {"lane": "low"}),
+        ("agent.pause", {"agent_id": "ada"}),
+        ("hub.drain", {}),
+        ("hub.resume", {}),
+    ],
+)
+def test_the_same_again_is_answered_alike_and_changes_nothing(verb, args):
+    stage = Stage()
+    stage.ask("agent.register", Register(agent_id="ada"))
+    first, _ = stage.ask(verb, **args)
+    before = dict(stage.rows.rows)
+    again, told = stage.ask(verb, **args)
+    assert (again, stage.rows.rows) == (first, before)
+    assert all(type(message) is PauseChanged for _, message in told)
+
+
+def test_a_drained_hub_pauses_every_lane_and_its_end_leaves_the_pauses_of_lanes():
+    stage = Stage()
+    stage.ask("lane.pause", lane="high")
+    _, told = stage.ask("hub.drain")
+    assert [to for to, _ in told] == ["lane.urgent", "lane.high", "lane.normal", "lane.low", "gateway"]
+    assert why_not(stage.rows, "low") == "the hub is drained"
+    stage.ask("hub.resume")
+    assert paused_lanes(stage.rows) == ["high"]
+    assert why_not(stage.rows, "high") == "lane high is paused"
+
+
+def test_pauses_are_read_back_as_they_were_written_and_nothing_else_of_config_is():
+    stage = Stage()
+    stage.ask("agent.register", Register(agent_id="a.b_c"))
+    for verb, args in (
+        ("agent.pause", {"agent_id": "a.b_c"}),
+        ("lane.pause", {"lane": "low"}),
+        ("hub.drain", {}),
+    ):
+        stage.ask(verb, **args)
+    for name in ("default_repo", "limits/ada", "paused", "pausedness"):
+        stage.rows.rows["config", (name,)] = "x"
+    assert {of[:3] for of in every_pause(stage.rows)} == {
+        ("agent", "a.b_c", "x"),
+        ("lane", "low", "x"),
+        ("hub", "", "x"),
+    }
+
+
+def test_draining_an_agent_is_no_row_but_its_own_record():
+    stage = Stage()
+    stage.ask("agent.register", Register(agent_id="ada"))
+    _, told = stage.ask("agent.drain", agent_id="ada")
+    assert told == [("agents/agent.ada", PauseChanged(drained=True))]
+    _, told = stage.ask("agent.resume", agent_id="ada")
+    assert told == [("agents/agent.ada", PauseChanged(drained=False))]
+    assert list(every_pause(stage.rows)) == []
+    assert acts(stage)[-2:] == [("agent.drain", "ada"), ("agent.resume", "ada")]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "drain"])
+@pytest.mark.parametrize("name", ["eve", "", "../ada", "a\x00b", "x" * 600, "ADA"])
+def test_an_agent_or_lane_that_is_not_known_is_not_found_and_leaves_no_trace(verb, name):
+    stage = Stage()
+    kinds = ("agent",) if verb == "drain" else ("agent", "lane")
+    for kind in kinds:
+        refused, told = stage.ask(f"{kind}.{verb}", lane=name, agent_id=name)
+        assert (refused.code, told, stage.rows.rows) == ("not_found", [], {})

@@ -1,11 +1,22 @@
 """What the fleet model found, each as the shortest story that shows it."""
 
+from typing import Any
+
 import pytest
 from fleet import Fleet
-from world import new
+from world import SeededEntropy, new
 
-from agentcom.core.messages import Claim, ClaimRefused, EndSession, Operate, SessionFrame, Submit, WhatDoIHold
-from agentcom.protocol.frames import Heartbeat
+from agentcom.core.messages import (
+    Claim,
+    ClaimRefused,
+    EndSession,
+    Operate,
+    PauseChanged,
+    SessionFrame,
+    Submit,
+    WhatDoIHold,
+)
+from agentcom.protocol.frames import Draining, Heartbeat, Welcome
 from agentcom.protocol.rows import TaskState
 
 ADA = {"ada": ("python",)}
@@ -46,6 +57,133 @@ def move_without_word(fleet: Fleet) -> None:
     fleet.deliver(("edge", "lane.normal"))
     fleet.parts["lane.normal"].write(1)
     fleet.net.drop(src="lane.normal", dst="lane.high")
+
+
+def phases(fleet: Fleet) -> list[str]:
+    return [task.phase for _, task in fleet.store.reader.scan("task", (), limit=100)]
+
+
+def administer(fleet: Fleet, verb: str, **args: str) -> list[Any]:
+    """What the operator is answered, and then everything that follows from it."""
+    fleet.administer(verb, **args)
+    fleet.settle()
+    return [of.body for of in fleet.replies if of.request == 3]
+
+
+@pytest.mark.parametrize(
+    ("stop", "go_on", "args"),
+    [
+        ("lane.pause", "lane.resume", {"lane": "normal"}),
+        ("agent.pause", "agent.resume", {"agent_id": "ada"}),
+        ("agent.drain", "agent.resume", {"agent_id": "ada"}),
+        ("hub.drain", "hub.resume", {}),
+    ],
+)
+def test_what_is_paused_gets_nothing_and_when_resumed_gets_it_at_once(stop, go_on, args):
+    fleet = fleet_with()
+    connect(fleet)
+    administer(fleet, stop, **args)
+    submit(fleet, new())
+    assert phases(fleet) == ["queued"]
+    administer(fleet, go_on, **args)
+    assert phases(fleet) == ["assigned"]
+
+
+@pytest.mark.parametrize("stop", ["lane.pause", "agent.pause", "agent.drain", "hub.drain"])
+def test_what_is_in_work_goes_on_and_ends_though_no_more_is_handed_out(stop):
+    fleet = fleet_with(new(), new())
+    connect(fleet)
+    administer(fleet, stop, lane="normal", agent_id="ada")
+    [sidecar] = fleet.sidecars
+    sidecar.decide()
+    fleet.settle()
+    sidecar.mind("complete")
+    fleet.settle()
+    assert phases(fleet) == ["completed", "queued"]
+
+
+@pytest.mark.parametrize("stop", ["lane.pause", "agent.pause", "hub.drain"])
+@pytest.mark.parametrize("crash", ["lane.normal", "scheduler", "agent.ada", "all"])
+def test_a_pause_outlives_every_part_that_keeps_it(stop, crash):
+    fleet = fleet_with()
+    administer(fleet, stop, lane="normal", agent_id="ada")
+    parts = list(fleet.parts.values()) if crash == "all" else [fleet.parts[crash]]
+    for part in parts:
+        part.crash()
+    for part in parts:
+        part.start()
+    fleet.settle()
+    connect(fleet)
+    submit(fleet, new())
+    assert phases(fleet) == ["queued"]
+    administer(
+        fleet, stop.replace("pause", "resume").replace("drain", "resume"), lane="normal", agent_id="ada"
+    )
+    assert phases(fleet) == ["assigned"]
+
+
+def test_a_lane_that_started_while_its_pause_was_written_hears_of_it_all_the_same():
+    fleet = fleet_with(new())
+    fleet.parts["lane.normal"].crash()
+    fleet.administer("lane.pause", lane="normal")
+    fleet.deliver(("edge", "directory"))
+    fleet.parts["lane.normal"].start()  # it reads its row before that is on disk
+    fleet.parts["directory"].known.pop("lane.normal", None)
+    fleet.parts["directory"].write(1)  # and its name is not known yet to who would tell it
+    fleet.settle()
+    connect(fleet)
+    assert phases(fleet) == ["queued"]
+
+
+def test_a_paused_lane_refuses_a_claim_of_what_was_offered_before():
+    fleet = fleet_with()
+    connect(fleet)
+    fleet.ask("normal", Submit(reply_to="edge", request=1, submitter="op", items=(new(),)))
+    for pair in (("edge", "lane.normal"), ("lane.normal", "scheduler"), ("scheduler", "agent.ada")):
+        fleet.parts["lane.normal"].write(9)
+        while pair in fleet.net.queues:
+            fleet.deliver(pair)
+    assert ("agent.ada", "lane.normal") in fleet.net.queues
+    fleet.administer("lane.pause", lane="normal")
+    for part in ("directory", "lane.normal"):
+        fleet.deliver(("edge" if part == "directory" else "directory", part))
+        fleet.parts[part].write(9)
+    fleet.settle()
+    assert phases(fleet) == ["queued"]
+    administer(fleet, "lane.resume", lane="normal")
+    assert phases(fleet) == ["assigned"]
+
+
+def test_a_drained_agent_is_told_and_a_new_session_ends_it():
+    fleet = fleet_with()
+    connect(fleet)
+    [sidecar] = fleet.sidecars
+    heard: list[Any] = []
+    sidecar.receive = lambda frame, receive=sidecar.receive: (heard.append(frame), receive(frame))
+    for _ in range(2):
+        administer(fleet, "agent.drain", agent_id="ada")
+    assert heard == [Draining()]
+    assert fleet.agent("ada").core.state(fleet.clock.now()) == "draining"
+    submit(fleet, new())
+    sidecar.drop(lose=False)
+    connect(fleet)
+    assert phases(fleet) == ["assigned"]
+
+
+def test_an_agent_drained_before_its_welcome_is_welcomed_first():
+    fleet = fleet_with()
+    [sidecar] = fleet.sidecars
+    agent = fleet.agent("ada").core
+    sidecar.connect()
+    fleet.deliver((sidecar.conn, "gateway"))
+    said = [
+        output.message.frame
+        for message in (fleet.net.take(("gateway", "agent.ada")).message, PauseChanged(drained=True))
+        for decision in agent._HANDLERS[type(message)](agent, message, fleet.clock.now())
+        for output in decision.outputs
+    ]
+    said += [output.message.frame for output in agent._welcome(fleet.clock.now())]
+    assert [type(frame) for frame in said] == [Welcome, Draining]
 
 
 def test_a_task_moved_into_a_lane_that_never_saw_its_signature_is_offered():
@@ -188,8 +326,16 @@ def offer_is_claimed(fleet: Fleet) -> None:
     fleet.deliver(("scheduler", "agent.ada"))
 
 
+class Patient(SeededEntropy):
+    """A lane with its dice always waits for more to say before it closes a ticket, as in a burst of mail."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return high
+
+
 def test_the_commit_that_ends_a_task_gives_its_holder_the_next_one():
     fleet = finishing(new(), new())
+    fleet.parts["lane.normal"].world.entropy = Patient()
     fleet.deliver(("agent.ada", "lane.normal"))
     offer_is_claimed(fleet)
     fleet.deliver(("agent.ada", "lane.normal"))

@@ -16,8 +16,9 @@ from world import new
 
 from agentcom.core.messages import Operate, Submit
 from agentcom.protocol.bodies import Submitted
-from agentcom.protocol.ops import Put
-from agentcom.protocol.rows import FINAL, HELD, LANES, TaskState
+from agentcom.protocol.ops import Append, Put
+from agentcom.protocol.pauses import every_pause, paused_lanes
+from agentcom.protocol.rows import FINAL, HELD, LANES, Event, TaskState
 
 AGENTS = {"ada": ("python",), "bob": ("python", "rust"), "cy": ()}
 NEEDS = [(), (), ("python",), ("rust",), ("cobol",)]
@@ -25,6 +26,9 @@ POLICY = {
     "window": 4, "max_signatures": 3, "max_losses": 2, "max_attempts": 2, "backoff_cap_s": 30.0, "exclude_cap_s": 90.0,
     "blocked_max_s": 200.0,
 }  # fmt: skip
+PAUSING = (
+    "lane.pause", "lane.resume", "agent.pause", "agent.resume", "agent.drain", "hub.drain", "hub.resume", "hub.resume",
+)  # fmt: skip
 picks = st.integers(0, 1 << 16)
 agents = st.sampled_from(sorted(AGENTS))
 lanes = st.sampled_from(LANES)
@@ -39,6 +43,7 @@ class FleetModel(RuleBasedStateMachine):
         self.holders: dict[tuple[str, int], str] = {}
         self.generation: dict[str, int] = {}
         self.started: dict[tuple[str, int], str] = {}
+        self.paused: set[str] = set()  #: lanes and agents that have heard of it
 
     def pick(self, of: list[Any], pick: int) -> Any:
         return of[pick % len(of)] if of else None
@@ -78,6 +83,12 @@ class FleetModel(RuleBasedStateMachine):
             )
             self.fleet.ask(self.row(task_id).lane, ask)
 
+    @rule(verb=st.sampled_from(PAUSING), lane=lanes, agent=agents)
+    def an_operator_pauses_or_resumes(self, verb, lane, agent):
+        self.fleet.administer(verb, lane=lane, agent_id=agent)
+        if verb.endswith("resume"):
+            self.paused -= {lane, agent, *LANES}
+
     # --- mail, disk and time -----------------------------------------------------------------------
 
     @rule(order=st.lists(picks, min_size=1, max_size=8))
@@ -94,6 +105,9 @@ class FleetModel(RuleBasedStateMachine):
     @rule()
     def everything_arrives(self):
         self.fleet.settle()
+        self.the_promises_are_kept()
+        reader = self.fleet.store.reader
+        self.paused = {*paused_lanes(reader), *(of.name for of in every_pause(reader) if of.kind == "agent")}
 
     @rule(seconds=st.sampled_from([1.0, 16.0, 61.0]))
     def the_hub_works(self, seconds):
@@ -210,6 +224,7 @@ class FleetModel(RuleBasedStateMachine):
     @invariant()
     def the_promises_are_kept(self):
         self.what_was_acknowledged_exists()
+        self.nothing_is_handed_out_that_is_paused()
         self.a_generation_never_falls_and_has_one_holder()
         self.an_agent_holds_one_task_at_most()
         self.a_task_has_one_outcome()
@@ -231,6 +246,14 @@ class FleetModel(RuleBasedStateMachine):
         self.fleet.replies.clear()
         for task_id in self.acknowledged:
             assert self.row(task_id), "acknowledged and not there"
+
+    def nothing_is_handed_out_that_is_paused(self):
+        for commit in self.fleet.commits:
+            written = [op.row for op in commit.ops if isinstance(op, Put | Append)]
+            assigned = {row.agent_id for row in written if isinstance(row, Event) and row.event == "assigned"}
+            if assigned:
+                assert commit.actor.removeprefix("lane.") not in self.paused, "a paused lane hands out a task"
+                assert not assigned & self.paused, "a paused agent gets a task"
 
     def a_generation_never_falls_and_has_one_holder(self):
         commits, self.fleet.commits = self.fleet.commits, []
@@ -285,6 +308,7 @@ class FleetModel(RuleBasedStateMachine):
     def teardown(self):
         """Faults stop. Every Mind now finishes what it has, and the operators answer every question."""
         self.start_parts()
+        self.resume_all()
         self.fleet.settle()
         for _ in range(60):
             for sidecar in self.firsts:
@@ -300,6 +324,16 @@ class FleetModel(RuleBasedStateMachine):
             self.fleet.run(10.0, flowing=True)
         assert self.unexplained() == []
         assert self.stuck() == []
+
+    def resume_all(self) -> None:
+        self.fleet.settle()
+        self.the_promises_are_kept()
+        self.paused.clear()
+        self.fleet.administer("hub.resume")
+        for lane in LANES:
+            self.fleet.administer("lane.resume", lane=lane)
+        for agent in AGENTS:
+            self.fleet.administer("agent.resume", agent_id=agent)
 
     def do_its_work(self, sidecar: Sidecar) -> None:
         while sidecar.undecided:

@@ -210,3 +210,14 @@ def test_a_submit_asks_for_what_cannot_be_answered_by_its_own_message():
     assert isinstance(submit, Submit)
     assert submit.unavailable().body.code == "unavailable"
     assert set(LANE_NAMES) == set(LANES)
+
+
+@pytest.mark.parametrize(
+    ("name", "same_as"), [("store.verify", "verify.run"), ("store.compact", "compaction.run")]
+)
+def test_the_stores_routes_ask_the_same_under_their_other_names(name, same_as):
+    stage = Stage()
+    assert stage.fault(name).code == "forbidden"
+    to, ask = stage.ask(name, token="admin")
+    assert (to, ask.verb) == (ROUTES[same_as].actor, same_as)
+    assert ROUTES[name].roles == ROUTES[same_as].roles

@@ -3,8 +3,10 @@
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,
+    AgentReady,
     LanePaused,
     MoreHeads,
+    OfferDone,
     Window,
     WindowDelta,
     Workers,
@@ -57,6 +59,17 @@ def test_a_paused_lane_is_passed_over_until_it_goes_on() -> None:
     assert desk.ready("ada", "x") == []
     assert desk.ready("bob", "xy") == []
     assert desk.on(LanePaused("urgent", False)) == [("ada", "u1"), ("bob", "u2")]
+
+
+def test_a_claim_that_a_paused_lane_refused_does_not_count_against_its_agent() -> None:
+    desk = Desk()
+    desk.window("high", desk.head("t1"))
+    desk.ready("ada")
+    for _ in range(4):
+        desk.on(LanePaused("high", True))
+        assert desk.on(OfferDone("ada", "high", "t1", False, "lane high is paused")) == []
+        desk.on(AgentReady("ada", 1, ()))
+        assert desk.on(LanePaused("high", False)) == [("ada", "t1")]
 
 
 # --- which agent ---

@@ -37,7 +37,7 @@ function ago(ms) {
 
 const KINDS = {
   idle: "good", working: "good", completed: "good", ok: "good",
-  assigned: "warn", blocked: "warn", away: "warn", stopping: "warn", draining: "warn", resting: "warn", degraded: "warn",
+  assigned: "warn", blocked: "warn", away: "warn", stopping: "warn", draining: "warn", paused: "warn", resting: "warn", degraded: "warn",
   offline: "quiet", unresponsive: "bad", dead_letter: "bad", critical: "bad", warning: "warn",
 };
 
@@ -79,9 +79,11 @@ const TASK = [
 ];
 const REASON = { name: "reason", kind: "wide", show: (task) => task.reason };
 const PULL = { name: "pull request", kind: "wide", show: (task) => task.pull };
+// An agent that gets no new work may still do what it has.
+const stateOf = ({ state, withheld }) => withheld && withheld !== state ? `${state}, ${withheld}` : state;
 const AGENT = [
   { name: "agent", show: (agent) => agent.agent_id },
-  { name: "state", show: (agent) => agent.state, mark: (agent) => agent.state },
+  { name: "state", show: stateOf, mark: (agent) => agent.state },
   { name: "task", show: (agent) => agent.task_id },
   { name: "capabilities", kind: "wide", show: (agent) => agent.capabilities.join(", ") },
   { name: "connected", kind: "number", show: (agent) => ago(agent.connected_ms) },

@@ -9,6 +9,7 @@ from agentcom.protocol.rows import HELD, Event, Journal, Phase, Result, TaskStat
 from agentcom.store.fold import fold
 from agentcom.store.tables import BY_NUMBER, TABLES, UNFOLDED, decode_key, decode_row, encode_key
 from agentcom.store.verify import check_rows
+from hubsim.pauses import Pauses
 
 TIMED_OUT = {"no news of it for too long", "not accepted in time"}
 INDEXES = ("ready", "due", "deadline", "waiting", "by_phase", "by_agent")
@@ -55,6 +56,7 @@ class Ledger:
         self.needs: dict[str, frozenset[str]] = {}
         self._at: dict[str, tuple[int, Phase]] = {}
         self._assigned_at: dict[tuple[str, int], float] = {}
+        self.pauses = Pauses(monotonic)
         self._lane_age, self._grace_s, self._monotonic = lane_age, grace_s, monotonic
 
     def absorb(self, reader: Any) -> int:
@@ -84,7 +86,11 @@ class Ledger:
 
     def _entry(self, entry: Journal) -> None:
         results: list[tuple[str, Result]] = []
+        self.pauses.entry(entry)
         for (task_id, _), line in sorted(_lines(entry)):
+            if line.event == "assigned":
+                broken = self.pauses.forbids(entry.stream.removeprefix("lane."), line.agent_id)
+                holds(not broken, task_id, "is handed out to", line.agent_id, "in spite of", broken)
             self._line(task_id, line)
         for number, key, value in entry.ops:
             if number == _TASK and value is not None:

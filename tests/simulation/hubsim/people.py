@@ -13,7 +13,7 @@ from agentcom.protocol.rows import LANES
 from hubsim.agenda import Agenda
 from hubsim.network import Network
 from hubsim.oracle import Oracle, Violation
-from hubsim.plan import Meddling, Work
+from hubsim.plan import Meddling, Pausing, Work
 
 PATIENCE_S = 12.0
 """A client that heard nothing for so long asks again."""
@@ -36,7 +36,7 @@ class People:
 
     # --- work --------------------------------------------------------------------------------------
 
-    def begin(self, work: Sequence[Work], meddling: Sequence[Meddling]) -> None:
+    def begin(self, work: Sequence[Work], meddling: Sequence[Meddling], pausing: Sequence[Pausing]) -> None:
         at = 0.0
         for one in work:
             at += one.after
@@ -45,6 +45,10 @@ class People:
         for act in meddling:
             at += act.after
             self._agenda.after(at, self._meddle, act)
+        at = 0.0
+        for pause in pausing:
+            at += pause.after
+            self._agenda.after(at, self.pause, pause)
 
     def _submit(self, work: Work) -> None:
         self._keys += 1
@@ -102,6 +106,17 @@ class People:
         else:
             body = msgspec.json.encode(BODIES[verb](self._draw))
             self._ask(f"task.{verb}", {"task_id": task_id}, body, lambda _: None)
+
+    def pause(self, pause: Pausing) -> None:
+        """Said once: whether it was heard is not known, as when a person walks away."""
+        kind = pause.route.partition(".")[0]
+        args = {"lane": {"lane": pause.name}, "agent": {"agent_id": pause.name}}.get(kind, {})
+        self._ask(pause.route, args, b"", lambda _: None)
+
+    def resume(self, pausing: Sequence[Pausing]) -> None:
+        """Whatever any of these may have stopped."""
+        for kind, name in sorted({(of.route.partition(".")[0], of.name) for of in pausing}):
+            self.pause(Pausing(0.0, f"{kind}.resume", name))
 
     def _ask(
         self, route: str, args: dict[str, str], body: bytes, answered: Callable[[Answer | None], None]

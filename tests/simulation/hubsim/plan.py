@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from agentcom.protocol.rows import LANES
 from agentcom.runtime import ScriptedChooser
 
 FaultKind = Literal[
@@ -54,12 +55,21 @@ class Meddling(msgspec.Struct, frozen=True):
     pick: int = 0
 
 
+class Pausing(msgspec.Struct, frozen=True):
+    """An operator pauses, drains or resumes something: a route, and what it names."""
+
+    after: float
+    route: str
+    name: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True):
     seed: int
     work: tuple[Work, ...]
     faults: tuple[Fault, ...]
     meddling: tuple[Meddling, ...] = ()
     schedule: tuple[int, ...] | None = None  #: the script of a `ScriptedChooser`; None: all by the seed
+    pausing: tuple[Pausing, ...] = ()
     strict: bool = False  #: every message is pickled on its way
 
     def random(self, purpose: str) -> Random:
@@ -68,6 +78,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 NEEDS = ((), (), (), ("python",), ("python",), ("rust",), ("cobol",))
+PAUSES = (
+    "lane.pause", "lane.pause", "lane.resume", "agent.pause", "agent.pause", "agent.resume", "agent.drain", "hub.drain",
+    "hub.resume",
+)  # fmt: skip
 VERBS = ("cancel", "retry", "prioritise", "prioritise", "answer", "read", "read")
 
 
@@ -85,7 +99,22 @@ def plan_of(seed: int) -> Plan:
         )
         for _ in range(draw.randrange(16))
     )
-    return Plan(seed, tuple(work), faults, meddling, strict=draw.random() < 0.1)
+    strict = draw.random() < 0.1
+    return Plan(seed, tuple(work), faults, meddling, pausing=_pausing(seed), strict=strict)
+
+
+def _pausing(seed: int) -> tuple[Pausing, ...]:
+    """In every second run. Dice of its own, so that the rest of a seed's plan is as it was before."""
+    draw = Random(f"{seed}/pausing")
+    count = draw.choice((0, 2, 5, 9)) if draw.random() < 0.5 else 0
+    return tuple(_pause(draw) for _ in range(count))
+
+
+def _pause(draw: Random) -> Pausing:
+    route = draw.choice(PAUSES)
+    kind = route.partition(".")[0]
+    name = draw.choice({"lane": LANES, "agent": ("ada", "bob", "cy"), "hub": ("",)}[kind])
+    return Pausing(draw.choice((0.0, 0.5, 4.0)) * draw.random(), route, name)
 
 
 def _work(draw: Random) -> Work:

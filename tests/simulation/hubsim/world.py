@@ -194,7 +194,7 @@ class World:
         self.start_process()
         for sidecar in self.sidecars:
             self.agenda.after(self.outside.draw.uniform(0.0, 1.0), sidecar.dial)
-        self.people.begin(self.plan.work, self.plan.meddling)
+        self.people.begin(self.plan.work, self.plan.meddling, self.plan.pausing)
         self._storm()
         self._calm()
         self._end()
@@ -243,6 +243,7 @@ class World:
         for task in self.ledger.tasks.values():
             if task.phase == "blocked":
                 self.people.act("answer", task.id)
+        self.people.resume(self.plan.pausing)
         agents = self.actor("agents")
         for name, member in getattr(agents, "_members", {}).items():
             if member.life.phase == "quarantined":

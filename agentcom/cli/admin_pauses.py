@@ -1,0 +1,96 @@
+"""The commands of `agentcom-admin` that stop and resume the handing out of work: of a lane, to an agent, of all.
+
+May import: click, agentcom.cli, agentcom.protocol.
+"""
+
+import re
+
+import click
+
+from agentcom.cli.connect import Link, on_hub
+from agentcom.protocol.rows import LANES
+
+lane_name = click.argument("lane", type=click.Choice(LANES))
+_AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _checked(_ctx: click.Context, _param: click.Parameter, name: str | None) -> str | None:
+    """A name of dots would be part of the path: `..` names the whole hub."""
+    if name is not None and not _AGENT_ID.fullmatch(name):
+        raise click.BadParameter(f"expected an agent's id, got: {name}")
+    return name
+
+
+def _post(link: Link, path: str, sentence: str) -> None:
+    answer = link.call(lambda hub: hub.call("POST", path))
+    link.done(answer, sentence)
+
+
+def _agent(agent_id: str, verb: str) -> str:
+    return f"/api/agents/{agent_id}/{verb}"
+
+
+@click.group("pause")
+def pause_group() -> None:
+    """Hand out nothing of a lane, or nothing to an agent, until it is resumed. It survives restarts of the hub."""
+
+
+@pause_group.command("lane")
+@lane_name
+@on_hub
+def pause_lane_command(link: Link, lane: str) -> None:
+    """Pause a lane. It takes new tasks; what is in work goes on."""
+    _post(link, f"/api/lanes/{lane}/pause", f"lane {lane} is paused")
+
+
+@pause_group.command("agent")
+@click.argument("agent_id", callback=_checked)
+@on_hub
+def pause_agent_command(link: Link, agent_id: str) -> None:
+    """Pause an agent, be it here or not. It keeps what it has."""
+    _post(link, _agent(agent_id, "pause"), f"{agent_id} is paused")
+
+
+@click.group("resume")
+def resume_group() -> None:
+    """Let a lane, an agent or the whole hub go on."""
+
+
+@resume_group.command("lane")
+@lane_name
+@on_hub
+def resume_lane_command(link: Link, lane: str) -> None:
+    """Let a lane hand out tasks again."""
+    _post(link, f"/api/lanes/{lane}/resume", f"lane {lane} is resumed")
+
+
+@resume_group.command("agent")
+@click.argument("agent_id", callback=_checked)
+@on_hub
+def resume_agent_command(link: Link, agent_id: str) -> None:
+    """Let an agent have tasks again, whether you paused or drained it."""
+    _post(link, _agent(agent_id, "resume"), f"{agent_id} is resumed")
+
+
+@resume_group.command("hub")
+@on_hub
+def resume_hub_command(link: Link) -> None:
+    """End `drain`. Lanes and agents that are paused stay so."""
+    _post(link, "/api/resume", "the hub is resumed")
+
+
+@click.command("drain")
+@click.argument("agent_id", required=False, callback=_checked)
+@on_hub
+def drain_command(link: Link, agent_id: str | None) -> None:
+    """Hand out nothing to AGENT_ID until it connects anew; without it: nothing at all, until `resume hub`.
+
+    What is in work goes on, and new tasks are taken.
+    """
+    if agent_id is None:
+        _post(link, "/api/drain", "the hub is drained")
+    else:
+        _post(link, _agent(agent_id, "drain"), f"{agent_id} is drained")
+
+
+COMMANDS = (pause_group, resume_group, drain_command)
