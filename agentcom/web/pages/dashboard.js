@@ -37,7 +37,8 @@ function ago(ms) {
 
 const KINDS = {
   idle: "good", working: "good", completed: "good", ok: "good",
-  assigned: "warn", blocked: "warn", away: "warn", stopping: "warn", draining: "warn", paused: "warn", resting: "warn", degraded: "warn",
+  assigned: "warn", blocked: "warn", away: "warn", stopping: "warn", draining: "warn", paused: "warn", resting: "warn",
+  degraded: "warn",
   offline: "quiet", unresponsive: "bad", dead_letter: "bad", critical: "bad", warning: "warn",
 };
 
