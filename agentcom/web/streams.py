@@ -17,7 +17,7 @@ import structlog
 from agentcom.core.answers import Answer, failed
 from agentcom.core.messages import Fault
 from agentcom.protocol.bodies import ErrorBody
-from agentcom.protocol.events import EventsTold, Told
+from agentcom.protocol.events import EventsTold
 
 log = structlog.get_logger()
 
@@ -32,6 +32,8 @@ SLOW_S = 30.0
 """Who takes so long to read what was sent reads no more."""
 END_S = 0.5
 """Time for the last words when the hub stops."""
+PIECE_BYTES = 1 << 16
+"""Written at once: what is not read yet takes so much memory, and as much again."""
 RETRY_MS = 1_000
 """After which a reader should come back."""
 
@@ -52,10 +54,6 @@ def frame(event: str, data: Any, place: str = "") -> bytes:
     """One event. JSON has no line breaks of its own."""
     line = f"id: {place}\n".encode() if place else b""
     return line + b"event: " + event.encode() + b"\ndata: " + _encode(data) + b"\n\n"
-
-
-def _told(told: Told) -> bytes:
-    return frame(told.event.type, told.event, told.place)
 
 
 class Streams:
@@ -154,11 +152,16 @@ class _Stream:
     async def _tell(self, told: EventsTold) -> None:
         """Where it is follows also when nothing was to be told for long, so that its reader need not go back so far."""
         self._place = told.place
-        parts = [_told(one) for one in told.events]
+        piece = b""
+        for one in told.events:
+            piece += frame(one.event.type, one.event, one.place)
+            if len(piece) >= PIECE_BYTES:
+                await self._write(piece)
+                piece = b""
         if asyncio.get_running_loop().time() >= self._silent_until:
-            parts.append(f": here\nid: {self._place}\n\n".encode())
-        if parts:
-            await self._write(b"".join(parts))
+            piece += f": here\nid: {self._place}\n\n".encode()
+        if piece:
+            await self._write(piece)
 
     async def _look(self) -> EventsTold:
         answer = await self._ask(self._place)
@@ -176,7 +179,9 @@ class _Stream:
                 await self.over.wait()
 
     async def _write(self, data: bytes, *, more: bool = True) -> None:
-        """Waits until what was written before is on its way."""
+        """Waits until what was written before is on its way. Nobody hears what is said after the end."""
+        if self.over.is_set() and more:
+            return
         self._silent_until = asyncio.get_running_loop().time() + self._keep_alive_s
         try:
             async with asyncio.timeout(self._slow_s):
@@ -185,3 +190,6 @@ class _Stream:
             log.info("stream.slow", seconds=self._slow_s)
             self.over.set()
             self.abort()
+        await asyncio.sleep(
+            0
+        )  # what is written goes out at the end of the turn: only then is it seen to be too much
