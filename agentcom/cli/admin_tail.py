@@ -52,3 +52,6 @@ def _more(event: Json, of: str) -> list[str]:
     said = " ".join(str(event.get("reason") or event.get("url") or "").split())
     fresh = status if status != event["event"].replace("_", " ") else ""
     return [f"({fresh})" if fresh else "", who if who != of else "", said]
+
+
+COMMANDS = (tail_command,)
