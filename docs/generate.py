@@ -194,10 +194,10 @@ def http() -> str:
     parts = [
         NOTE.format("agentcom/core/routes.py"),
         "# HTTP API\n",
-        "JSON in and out, but where an answer says otherwise. The token is `Authorization: Bearer`. *Who*: the roles that may ask; `owner` is an agent, "
-        "for a task it submitted, holds or held last; everyone needs no token. With `compat.v1` agents may read the "
-        "lists marked `compat` too. Errors are those of [error codes](errors.md). `GET /schema` is the OpenAPI "
-        "description.\n",
+        "JSON in and out, but where an answer says otherwise. The token is `Authorization: Bearer`. *Who*: the roles "
+        "that may ask; `owner` is an agent, for a task it submitted, holds or held last; everyone needs no token. "
+        "With `compat.v1` agents may read the lists marked `compat` too. Errors are those of [error "
+        "codes](errors.md). `GET /schema` is the OpenAPI description.\n",
         table("route", "who", "what", rows=(_route_row(route) for route in routes.offered(chaos=True))),
         *(_route(route, shown) for route in routes.offered(chaos=True)),
         "## Parts\n",
