@@ -3,7 +3,7 @@
 Every refusal is raised as `Refused` (the caller acts) or `Unavailable` (try later; the outcome may be
 unknown). Requests that are safe to repeat are sent again by themselves until `retry_s` is over; submits
 always carry a key, so that the same submit sent twice is one task.
-May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, session}.
+May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, following, session}.
 """
 
 import asyncio
@@ -11,13 +11,14 @@ import inspect
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from agentcom import following
 from agentcom.answers import raise_for, retried
 from agentcom.backoff import delay_s
 from agentcom.endpoint import is_local, tls_of
@@ -247,6 +248,13 @@ class Hub:
             return False
         return True
 
+    def follow(self, after: str | int | None = None) -> AsyncIterator[Json]:
+        """Everything that changes, as it changes, from now on or after a journal seq or an event's `id`.
+
+        `async for event in hub.follow(): …`; it comes back by itself, see `agentcom.following.follow`.
+        """
+        return following.follow(self._http, None if after is None else str(after), self.retry_s)
+
     async def call(self, method: str, path: str, body: Any = None, **params: str | int | None) -> Any:
         """Any other route, sent once; `None` if it answers nothing."""
         answer = await self._once(method, path, body, params)
@@ -352,6 +360,15 @@ class SyncHub:
             return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._loop).result()
 
         return call
+
+    def follow(self, after: str | int | None = None) -> Iterator[Json]:
+        events = self._hub.follow(after)
+
+        async def one() -> Json:
+            return await anext(events)
+
+        while True:
+            yield self._blocking(one)()
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._hub.close(), self._loop).result()

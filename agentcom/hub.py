@@ -112,7 +112,7 @@ class Hub:
             loop.add_reader(self.leash, self._let_loose)
         self.base = LoopSystemBase(strict=self.config.runtime.strict, loop=loop)
         ActorSystem(systemBase=self.base, transientUnique=True)
-        watchdog = LoopWatchdog(
+        self.watchdog = watchdog = LoopWatchdog(
             loop, warn_s=self.config.runtime.warn_s, hang_s=self.config.runtime.hang_s, on_hang=_hung
         )
         watchdog.start()
@@ -128,7 +128,7 @@ class Hub:
             self.root = await Root.start(self.base, self.tree, name="hub")
         except RootGaveUpError as error:
             return _gave_up(error.gave_up)
-        edge = Edge(self.base, self.config, Tending(self.base, self.root).answer)
+        edge = Edge(self.base, self.config, Tending(self.base, self.root, self._lag_s).answer)
         self.root.watch(
             ["gateway"],
             lambda up: edge.gateway_up(up.address, up.incarnation),
@@ -147,6 +147,9 @@ class Hub:
         self.notifier.ready(url)
         self.notifier.ping_from(asyncio.get_running_loop())
         return await self._until_end(edge)
+
+    def _lag_s(self) -> float:
+        return self.watchdog.lag_s
 
     def _let_loose(self) -> None:
         """The keeper is gone: nobody would restart this hub, or find it in order to stop it."""

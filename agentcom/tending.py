@@ -1,19 +1,19 @@
-"""What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it.
+"""What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it. And its figures.
 
 The gateway allowed these requests, and only the composition root can answer them: it holds the tree.
-May import: agentcom.{logging, protocol, runtime}, supervisors.root.
+May import: agentcom.{logging, process, protocol, runtime}, supervisors.root.
 """
 
 import asyncio
 import difflib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
-from agentcom import logging
+from agentcom import logging, process
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import ActorFigures, LoopSystemBase
 from supervisors.root import RefusedError, Root, UnknownNameError
@@ -33,9 +33,11 @@ Node = dict[str, Any]
 class Tending:
     """Answers by route name; `chaos` routes do not exist without `chaos.enabled` (agentcom.core.routes)."""
 
-    def __init__(self, base: LoopSystemBase, root: Root) -> None:
+    def __init__(self, base: LoopSystemBase, root: Root, lag_s: Callable[[], float]) -> None:
+        """`lag_s` is how long the loop last took to answer."""
         self._base = base
         self._root = root
+        self._lag_s = lag_s
         self._running: set[asyncio.Task[Any]] = set()  #: the loop itself keeps no hold on them
 
     async def answer(self, route: str, args: Mapping[str, str]) -> Any:
@@ -47,6 +49,8 @@ class Tending:
                     return {"actors": await self._nodes()}
                 case "actor.get":
                     return await self._one(name)
+                case "metrics.text":
+                    return process.families(self._lag_s(), await self._root.restarts())
                 case "actor.restart":
                     await self._restart(name)
                 case "actor.crash":

@@ -194,10 +194,10 @@ def http() -> str:
     parts = [
         NOTE.format("agentcom/core/routes.py"),
         "# HTTP API\n",
-        "JSON in and out. The token is `Authorization: Bearer`. *Who*: the roles that may ask; `owner` is an agent, "
-        "for a task it submitted, holds or held last; everyone needs no token. With `compat.v1` agents may read the "
-        "lists marked `compat` too. Errors are those of [error codes](errors.md). `GET /schema` is the OpenAPI "
-        "description.\n",
+        "JSON in and out, but where an answer says otherwise. The token is `Authorization: Bearer`. *Who*: the roles "
+        "that may ask; `owner` is an agent, for a task it submitted, holds or held last; everyone needs no token. "
+        "With `compat.v1` agents may read the lists marked `compat` too. Errors are those of [error "
+        "codes](errors.md). `GET /schema` is the OpenAPI description.\n",
         table("route", "who", "what", rows=(_route_row(route) for route in routes.offered(chaos=True))),
         *(_route(route, shown) for route in routes.offered(chaos=True)),
         "## Parts\n",
@@ -216,10 +216,11 @@ def _route(route: routes.Route, shown: dict[str, Any]) -> str:
     for title, kind in (("Query", route.query), ("Body", route.body)):
         if kind is not None:
             parts += [f"{title}:\n", _fields(kind, shown)]
+    other = f" as `{route.media}`" if route.media != routes.JSON else ""
     if _is_struct(route.answer):
-        parts.append(f"Answers {route.status} with:\n\n{_fields(route.answer, shown)}")
+        parts.append(f"Answers {route.status}{other} with:\n\n{_fields(route.answer, shown)}")
     else:
-        parts.append(f"Answers {route.status}.\n")
+        parts.append(f"Answers {route.status}{other}.\n")
     return "\n".join(parts)
 
 

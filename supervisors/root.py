@@ -8,7 +8,7 @@ Everything here runs on the base's loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -40,6 +40,7 @@ from supervisors.messages import (
     Which,
 )
 from supervisors.specs import (
+    DYNAMIC,
     ChildSpec,
     InvalidSpecError,
     SupervisorSpec,
@@ -114,6 +115,7 @@ class Root:
 
     def __init__(self, base: Base, spec: SupervisorSpec, name: str) -> None:
         self.name = name
+        self._dynamic = frozenset(_dynamic_in(spec))
         self.failed: asyncio.Future[GaveUp] = asyncio.get_running_loop().create_future()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -173,6 +175,11 @@ class Root:
     async def children(self) -> dict[str, ChildInfo]:
         """Every child of the tree as its supervisor sees it, by name."""
         return {info.name: info for _, info in await self._below(self.name, self._address)}
+
+    async def restarts(self) -> dict[str, int]:
+        """Of each child, by name, but not of the many below dynamic supervisors: only listing them takes its time."""
+        found = await self._below(self.name, self._address, closed=self._dynamic)
+        return {info.name: info.restarts for _, info in found}
 
     async def where(self, name: str) -> ActorAddress | None:
         """The address of a living child, static or dynamic."""
@@ -240,8 +247,10 @@ class Root:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _below(self, name: str, address: ActorAddress) -> list[tuple[str, ChildInfo]]:
-        """Depth first, with the name of its supervisor. One that does not answer in time shows none."""
+    async def _below(
+        self, name: str, address: ActorAddress, closed: frozenset[str] = frozenset()
+    ) -> list[tuple[str, ChildInfo]]:
+        """Depth first, with the name of its supervisor. One too slow to answer shows none, nor do `closed`."""
         try:
             answer: Children = await self._ask(address, lambda n: Which(self._port.address, n))
         except TimeoutError:
@@ -249,8 +258,8 @@ class Root:
         found: list[tuple[str, ChildInfo]] = []
         for child in answer.children:
             found.append((name, child))
-            if child.kind == "supervisor" and child.address is not None:
-                found += await self._below(child.name, child.address)
+            if child.kind == "supervisor" and child.address is not None and child.name not in closed:
+                found += await self._below(child.name, child.address, closed)
         return found
 
     async def _find(self, name: str) -> tuple[ActorAddress, ChildInfo] | None:
@@ -339,6 +348,14 @@ class Root:
         for names, _, on_down in list(self._watchers):
             if name in names:
                 on_down(name)
+
+
+def _dynamic_in(spec: SupervisorSpec) -> Iterator[str]:
+    for child in spec.children:
+        if child.actor == DYNAMIC:
+            yield child.name
+        elif isinstance(child.args, SupervisorSpec):
+            yield from _dynamic_in(child.args)
 
 
 def _settle(future: asyncio.Future[Any], value: object) -> None:

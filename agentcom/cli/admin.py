@@ -14,6 +14,7 @@ from agentcom.cli import (
     admin_pauses,
     admin_snapshots,
     admin_store,
+    admin_tail,
     admin_talk,
     admin_tasks,
     admin_verify,
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 GROUPS = (
-    admin_tasks, admin_talk, admin_hub, admin_pauses, admin_limits, admin_snapshots, admin_store, admin_verify,
+    admin_tasks, admin_tail, admin_talk, admin_hub, admin_pauses, admin_limits, admin_snapshots, admin_store, admin_verify,
     admin_data, admin_migrate, admin_import,
 )  # fmt: skip
 for group in GROUPS:

@@ -1,8 +1,10 @@
-"""What a dashboard asks: the whole state, put together of what presence, the gateway and the rows know; and events.
+"""What whoever watches the hub asks: its whole state, put together of what presence, the gateway and the rows know;
+events; figures.
 
 May import: agentcom.protocol, agentcom.core.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from agentcom.core.decoding import decode_query
 from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Fault, Read
 from agentcom.core.v1_http import alerts_shown
+from agentcom.protocol.metrics import Known
 
 MOST_AGENTS = 500
 """Agents in one answer; those that are here come first."""
@@ -40,6 +43,19 @@ def _events(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]
     return asked.refuse(query) if isinstance(query, Fault) else [_read(asked, query)]
 
 
+def _figures(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
+    sessions = Counter("2" if session.v1 is None else "1" for session in state.sessions.values())
+    store = state.conditions.get("store")
+    known = Known(
+        now_ms=now.ms,
+        online=len({session.agent_id for session in state.sessions.values() if session.welcomed}),
+        sessions={protocol: sessions[protocol] for protocol in ("1", "2")},
+        alerts=sum(len(said.alerts) for said in state.conditions.values()),
+        store=store.facts if store is not None else {},
+    )
+    return [_read(asked, known)]
+
+
 def _page(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     """Its bytes are the edge's; whether one may have them now is said here, as for everything."""
     return asked.reply(None)
@@ -53,6 +69,8 @@ def _read(asked: Asked, query: Any) -> Output:
 _ROUTES: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "dashboard.get": _state,
     "dashboard.events": _events,
+    "event.stream": _events,
+    "metrics.text": _figures,
     "page.dashboard": _page,
     "page.script": _page,
     "page.style": _page,

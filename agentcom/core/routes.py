@@ -8,7 +8,16 @@ from typing import Any, Literal
 import msgspec
 
 from agentcom.core.rates import Tier
-from agentcom.protocol import alerts, bodies, dashboard, talk_views, upkeep_views, v1_bodies, views
+from agentcom.protocol import (
+    alerts,
+    bodies,
+    dashboard,
+    events,
+    talk_views,
+    upkeep_views,
+    v1_bodies,
+    views,
+)
 
 Role = Literal["agent", "operator", "admin"]
 How = Literal[
@@ -39,6 +48,7 @@ OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
 ADMIN: frozenset[Role] = frozenset({"admin"})
 AGENT: frozenset[Role] = frozenset({"agent"})
 NOBODY: frozenset[Role] = frozenset()
+JSON = "application/json"
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +71,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = None
     status: int = 200
     repeats: bool = False  #: who asks for the same again gets 200 in place of it
-    page: bool = False  #: a file for browsers, no JSON
+    media: str = (
+        JSON  #: of a good answer; what is not JSON is the edge's to write, and not in the OpenAPI document
+    )
     deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:
@@ -1024,12 +1036,35 @@ _ALL: tuple[Route, ...] = (
         summary="What happened to tasks and pull requests since.",
     ),
     Route(
+        name="event.stream",
+        tier="light",
+        method="GET",
+        path="/api/events",
+        how="dashboard",
+        roles=OPERATOR,
+        media="text/event-stream",
+        query=events.EventStreamQuery,
+        answer=dashboard.HubEvent,
+        summary="Everything that changes, as it changes (server-sent events): each `data` is one of these.",
+    ),
+    Route(
+        name="metrics.text",
+        tier="normal",
+        method="GET",
+        path="/metrics",
+        how="dashboard",
+        roles=OPERATOR,
+        media="text/plain",
+        answer=None,
+        summary="Figures for Prometheus (text format 0.0.4). It needs a token, as all figures of the hub do.",
+    ),
+    Route(
         name="page.dashboard",
         tier="light",
         method="GET",
         path="/dashboard",
         how="dashboard",
-        page=True,
+        media="text/html",
         answer=None,
         summary="The page that shows all this. It asks for a login.",
     ),
@@ -1039,7 +1074,7 @@ _ALL: tuple[Route, ...] = (
         method="GET",
         path="/dashboard.js",
         how="dashboard",
-        page=True,
+        media="text/javascript",
         answer=None,
         summary="Its script.",
     ),
@@ -1049,7 +1084,7 @@ _ALL: tuple[Route, ...] = (
         method="GET",
         path="/dashboard.css",
         how="dashboard",
-        page=True,
+        media="text/css",
         answer=None,
         summary="Its looks.",
     ),
@@ -1059,7 +1094,7 @@ _ALL: tuple[Route, ...] = (
         method="GET",
         path="/sw.js",
         how="dashboard",
-        page=True,
+        media="text/javascript",
         answer=None,
         summary="In place of the older dashboard's service worker: it takes itself away.",
     ),

@@ -61,17 +61,22 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HubEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened. `type` is `task_event` or `pull_event`; `event` says what."""
+    """One thing that happened. `event` says what, to a thing of `type`: `task_event` and so on.
+
+    Dashboards are told of `task_event` and `pull_event` only, which always have a `task_id`.
+    """
 
     type: str
     event: str
-    task_id: str
+    task_id: str = ""
     timestamp: int
-    status: str = ""
+    status: str = ""  #: how it is now
     generation: int = 0
     agent_id: str = ""
     reason: str = ""
     url: str = ""
+    name: str = ""  #: of anything but a task or an agent: its name or public id
+    subject: str = ""  #: whom a token speaks for
 
 
 class HubEvents(msgspec.Struct, frozen=True, kw_only=True):

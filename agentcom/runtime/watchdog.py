@@ -23,6 +23,7 @@ class LoopWatchdog:
         hang_s: float | None = None,
         on_hang: Callable[[], object] | None = None,
     ) -> None:
+        self.lag_s = 0.0  #: how long the loop took to answer, when it was last asked
         self._loop = loop
         self._warn_s = warn_s
         self._hang_s = hang_s
@@ -43,13 +44,14 @@ class LoopWatchdog:
         while not self._end.wait(self._warn_s / 2):
             answered = threading.Event()
             try:
-                self._loop.call_soon_threadsafe(self._answer, answered)
+                self._loop.call_soon_threadsafe(self._answer, answered, monotonic())
             except RuntimeError:  # the loop was closed: nothing left to watch
                 return
             if not answered.wait(self._warn_s):
                 self._blocked(answered, monotonic() - self._warn_s)
 
-    def _answer(self, answered: threading.Event) -> None:
+    def _answer(self, answered: threading.Event, asked: float) -> None:
+        self.lag_s = monotonic() - asked
         self._loop_thread = threading.get_ident()
         answered.set()
 

@@ -10,20 +10,20 @@ from agentcom.protocol.dashboard import (
     LONGEST,
     DashboardState,
     EventsQuery,
-    HubEvent,
     HubEvents,
     TaskLine,
 )
-from agentcom.protocol.rows import HELD, LANES, PHASES, Event, Journal, Lane, Phase, PullRequest, TaskState
+from agentcom.protocol.rows import HELD, LANES, PHASES, Lane, Phase, PullRequest, TaskState
 from agentcom.protocol.v1_bodies import AlertShown
+from agentcom.store.changes import told
 from agentcom.store.reader import Snapshot
-from agentcom.store.tables import TABLES, decode_key, decode_row
 
 SHOWN = 50
 """Lines of a list."""
 AT_ONCE = 500
 """Journal entries that one answer tells of; who is further behind looks at the whole state again."""
-_HISTORY, _PULL = TABLES["history"], TABLES["pull"]
+WATCHED = frozenset({"history", "pull"})
+"""The tables whose changes they are told of: the others they look at."""
 
 
 class Known(NamedTuple):
@@ -128,42 +128,8 @@ def _events(snap: Snapshot, query: EventsQuery, _key: str) -> HubEvents:
     if not 0 <= behind <= AT_ONCE:
         return HubEvents(seq=head, gap=True, events=[])
     found = snap.scan("journal", (), after=(query.after,), limit=AT_ONCE) if behind else []
-    events = [event for _, entry in found for event in _told(entry)]
+    events = [event for _, entry in found for event in told(entry, WATCHED)]
     return HubEvents(seq=head, gap=len(found) != behind, events=events)
-
-
-def _told(entry: Journal) -> Iterator[HubEvent]:
-    for number, key, value in entry.ops:
-        if value is not None and number == _HISTORY.number:
-            task_id = str(decode_key(_HISTORY, key)[0])
-            yield _of_task(task_id, decode_row(_HISTORY, value, key))
-        elif value is not None and number == _PULL.number:
-            yield _of_pull(decode_row(_PULL, value, key))
-
-
-def _of_task(task_id: str, line: Event) -> HubEvent:
-    return HubEvent(
-        type="task_event",
-        event=line.event,
-        task_id=task_id,
-        timestamp=line.ms,
-        status=line.phase,
-        generation=line.generation,
-        agent_id=line.agent_id,
-        reason=line.reason,
-    )
-
-
-def _of_pull(row: PullRequest) -> HubEvent:
-    event = "opened" if row.created_ms == row.updated_ms else "updated"
-    return HubEvent(
-        type="pull_event",
-        event=event,
-        task_id=row.task_id,
-        timestamp=row.updated_ms,
-        agent_id=row.author,
-        url=row.branch,
-    )
 
 
 QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {

@@ -24,7 +24,8 @@ MAX_PENDING = 5_000
 SLICE = 500
 
 
-def _summary(snap: Snapshot, _query: Any, _key: str) -> Summary:
+def summary(snap: Snapshot, _query: Any = None, _key: str = "") -> Summary:
+    """Of all agents together, ever."""
     totals: Counter[str] = Counter()
     for key, count in _counters(snap, ("agent",)):
         totals[str(key[2])] += count
@@ -88,7 +89,7 @@ def _hours(snap: Snapshot, agent_id: str) -> list[Hour]:
 
 
 QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
-    "analytics.summary": _summary,
+    "analytics.summary": summary,
     "analytics.agents": _agents,
     "analytics.hourly": _hourly,
 }

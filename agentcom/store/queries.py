@@ -20,7 +20,7 @@ from agentcom.protocol.rows import HELD, LANES, LISTED, PHASES, Lane, Phase, Tas
 from agentcom.protocol.v1_bodies import Metrics, TokenPrefix
 from agentcom.protocol.v1_views import phases
 from agentcom.protocol.views import AuditQuery, PullQuery, TaskQuery
-from agentcom.store import dashboard_queries, figure_queries, talk_queries
+from agentcom.store import dashboard_queries, event_queries, figure_queries, metric_queries, talk_queries
 from agentcom.store.errors import KeyRefused
 from agentcom.store.reader import Found, Reader, Snapshot
 
@@ -42,7 +42,8 @@ def answer(reader: Reader, what: str, query: Any, key: str) -> Any:
 _LONG = frozenset(
     {
         "pull.list", "token.list", "task.stats", "admin.token_list", "metrics.show", "message.list", "thread.get",
-        "thread.replies", "analytics.summary", "analytics.agents", "dashboard.get", "dashboard.events",
+        "thread.replies", "analytics.summary", "analytics.agents", "dashboard.get", "dashboard.events", "event.stream",
+        "metrics.text",
     }
 )  # fmt: skip
 
@@ -327,4 +328,6 @@ _QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {
     **talk_queries.QUESTIONS,
     **figure_queries.QUESTIONS,
     **dashboard_queries.QUESTIONS,
+    **event_queries.QUESTIONS,
+    **metric_queries.QUESTIONS,
 }

@@ -34,7 +34,7 @@ _CODE_OF_STATUS = {400: "bad_frame", 404: "not_found", 405: "not_found"}
 def make_api(edge: Any, handle: Handle) -> Litestar:
     routes = offered(chaos=edge.config.chaos.enabled)
     return Litestar(
-        [_handler(route, edge, handle) for route in routes if not route.page],
+        [_handler(route, edge, handle) for route in routes if route.media == JSON],
         openapi_config=OpenAPIConfig(
             title="AgentCom", version="2", path="/schema", render_plugins=[SchemaPlugin(routes)]
         ),
@@ -117,14 +117,13 @@ class SchemaPlugin(JsonRenderPlugin):
 
 
 def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, Any]:
+    routes = tuple(route for route in routes if route.media == JSON)
     kinds = [kind for route in routes for kind in (route.body, route.answer, route.query) if kind is not None]
     schemas, components = msgspec.json.schema_components(
         [*kinds, ErrorBody], ref_template="#/components/schemas/{name}"
     )
     named = dict(zip(map(id, [*kinds, ErrorBody]), schemas, strict=True))
     for route in routes:
-        if route.page:
-            continue
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
         _complete(document["paths"][path][route.method.lower()], route, named)
     document.setdefault("components", {})["schemas"] = components

@@ -1,11 +1,12 @@
-"""The ASGI application: three hot routes by hand, all others by Litestar. Frames of `/ws` do not come this way.
+"""The ASGI application: three hot routes and what is no JSON by hand, all others by Litestar. Frames of `/ws` do not
+come this way.
 
 The hot ones are by hand because a framework's routing, injection and response objects cost more than the gateway's own
 work on them (docs/explanation/edge.md has figures). Both ways end in `handle`, so they cannot answer differently.
 May import: agentcom.{core, protocol}, agentcom.web.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from agentcom.core.answers import Answer, failed
 from agentcom.core.messages import Fault
 from agentcom.core.routes import ROUTES, offered
+from agentcom.protocol.metrics import CONTENT_TYPE, render
 from agentcom.web import pages
 from agentcom.web.api import allowed, make_api
 from agentcom.web.dashboard import PATH, Dashboards, reader
@@ -46,6 +48,8 @@ def make_app(edge: Any) -> Asgi:
                 await (pages.show(send, page) if answer.status == 200 else respond(send, answer))
             elif hot is not None:
                 await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
+            elif (own := _OWN.get((scope["method"], scope["path"]))) is not None:
+                await own(edge, scope, receive, send)
             elif scope["method"] == "OPTIONS" and (methods := allowed(routes, scope["path"])):
                 await tell_methods(send, methods)
             else:
@@ -106,6 +110,41 @@ async def watch(edge: Any, dashboards: Dashboards, scope: Scope, receive: Any, s
         return edge.ask(route, args, reader(head), b"", via.peer)
 
     await dashboards.serve(ask, receive, send)
+
+
+async def stream(edge: Any, scope: Scope, receive: Any, send: Any) -> None:
+    """GET /api/events. A browser that comes back says by a header where it was, whatever the URL says."""
+    head = read_head(scope["headers"])
+    via = edge.proxies.via(peer_of(scope), scope["scheme"], head.forwarded_for, head.forwarded_proto)
+    query = read_query(scope["query_string"])
+    if isinstance(query, Fault):
+        return await respond(send, failed(query))
+
+    def ask(after: str | None) -> Any:
+        args = {} if after is None else {"after": after}
+        return edge.ask("event.stream", args, head, b"", via.peer)
+
+    after = dict(scope["headers"]).get(b"last-event-id", b"").decode("latin-1") or query.get("after")
+    refused = await edge.streams.serve(ask, after, receive, send, scope["abort"])
+    return None if refused is None else await respond(send, refused)
+
+
+async def figures(edge: Any, scope: Scope, receive: Any, send: Any) -> None:
+    """GET /metrics."""
+    answer = await handle(edge, "metrics.text", {}, scope, receive)
+    if answer.status != 200:
+        return await respond(send, answer)
+    body = render([*answer.body, *await edge.figures()])
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return None
+
+
+_OWN: dict[tuple[str, str], Callable[[Any, Scope, Any, Any], Awaitable[None]]] = {
+    ("GET", ROUTES["event.stream"].path): stream,
+    ("GET", ROUTES["metrics.text"].path): figures,
+}
 
 
 async def tell_methods(send: Any, methods: list[str]) -> None:

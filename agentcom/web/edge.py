@@ -27,12 +27,14 @@ from agentcom.core.messages import (
 )
 from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import AgentComError
+from agentcom.protocol.metrics import Family, gauge
 from agentcom.runtime import LoopSystemBase
 from agentcom.web.app import make_app
 from agentcom.web.proxies import Proxies
 from agentcom.web.reading import Head
 from agentcom.web.server import make_server, started
 from agentcom.web.sockets import Sockets
+from agentcom.web.streams import Streams
 
 log = structlog.get_logger()
 
@@ -79,6 +81,7 @@ class Edge:
         limits = config.limits
         self.sockets = Sockets(self._port.address, limits.max_outbox_bytes, self._tell, self._mail)
         self.sockets.admit(self.proxies, config.hub.allowed_origins, limits.max_sessions, v1=config.compat.v1)
+        self.streams = Streams()
         self._server = make_server(
             make_app(self), max_frame_bytes=limits.max_frame_bytes, sockets=self.sockets, tls=config.tls
         )
@@ -205,6 +208,13 @@ class Edge:
             body = Fault("unavailable", "this failed inside the hub; its log says why")
         self._answer(asked.request, Reply(asked.request, body))
 
+    async def figures(self) -> list[Family]:
+        """What is not in the store."""
+        mine = (("waiting_requests", "HTTP requests that wait for an answer.", len(self._waiting)),
+                ("event_streams", "Open streams of GET /api/events.", len(self.streams)))  # fmt: skip
+        found: list[Family] = await self._delegate("metrics.text", {})
+        return [*found, *(gauge(*of) for of in mine)]
+
     def _mail(self) -> int:
         return 0 if self._gateway is None else self._port.depth_of(self._gateway)
 
@@ -218,6 +228,7 @@ class Edge:
         """Refuse submits, answer who waits, say goodbye, close with 1001, stop uvicorn. Each step has its share."""
         self._tell(HubStopping())
         self.sockets.refuse()
+        await self.streams.end()
         waiting = [one.future for one in self._waiting.values() if ROUTES[one.route].deadline_s <= PATIENT_S]
         if waiting:
             await asyncio.wait(waiting, timeout=deadline_s / 2)

@@ -56,6 +56,11 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
 
+    def on_message_begin(self) -> None:
+        """What ASGI has no word for: to end a connection whose peer does not read."""
+        super().on_message_begin()
+        self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+
 
 class Server(uvicorn.Server):
     """Signals are the hub's business."""

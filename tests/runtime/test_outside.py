@@ -287,6 +287,7 @@ def test_the_watchdog_shows_what_blocks_the_loop_and_calls_for_help(system, capl
     release.set()
     system.eventually(lambda: "runs again" in caplog.text)
     watchdog.stop()
+    assert watchdog.lag_s > 0
     assert "release.wait(10)" in caplog.text
 
 

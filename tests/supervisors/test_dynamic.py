@@ -257,3 +257,17 @@ def test_an_actor_reaches_a_dynamic_child_through_its_supervisors_name() -> None
         await s.until(lambda: said(s, "agent.x") == ["called"])
 
     play(scene)
+
+
+def test_restarts_are_told_of_all_but_the_many_below_a_dynamic_supervisor() -> None:
+    async def scene(s: Stage) -> None:
+        await raise_curtain(s)
+        await to(s, "agent.x", Say("hello"))
+        await s.until(lambda: said(s, "agent.x") == ["hello"])
+        await s.root.restart("first")
+        await s.until(lambda: s.told("started", "first") == [1, 2])
+        found = await s.root.restarts()
+        assert found.keys() == {"registry", "first", "agents"}
+        assert (found["first"], found["agents"]) == ((await s.tree())["first"].restarts, 0)
+
+    play(scene)
