@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from thespian.actors import (
@@ -47,6 +47,11 @@ log = logging.getLogger("agentcom.runtime")
 
 MESSAGES_PER_ACTOR = 16  # so that no actor starves another
 TURN_S = 0.002  # so that the actors together do not starve the sockets
+LET_GO_S = 0.0001
+"""Between two turns of a thread of our own, for who waits for the interpreter. A thread that gives it up more often
+than the switch interval (5 ms) and takes it back at once, as a loop does when it looks at its sockets, is never asked
+to give it up for good: whoever else wants it must be awake in just that moment. Half a minute of waiting was seen.
+"""
 IDLE_S = 0.003  # who waits for the actors to fall idle waits no longer than this
 TIMER_SLACK_S = 0.001  # Thespian's @transient computes its own deadline after it set the wakeup
 CREATE_TIMEOUT_S = 50.0  # Thespian's
@@ -246,6 +251,8 @@ class LoopSystemBase(Facade):
                 self._tell_idle()
             self._turn_armed = bool(ready)
             if ready:
+                if self._own is not None:
+                    sleep(LET_GO_S)
                 self.loop.call_soon(self._turn)
             elif self._idle:
                 self.loop.call_soon(self._look_idle)
