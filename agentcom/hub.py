@@ -54,7 +54,6 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
     logging.configure(level=config.log.level, format=config.log.format)
     faulthandler.enable()  # a file cut under its map is SIGBUS: at least say where
     check_tls(config.tls)
-    config = _within_files(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     listener = listen(config.hub.host, config.hub.port)
     with listener:
@@ -70,6 +69,7 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
             log.warning(
                 "store.sync_interval", risk="a power cut may lose the last second of acknowledged work"
             )
+        config = _within_files(config)
         hub = Hub(config, folder, Notifier.of(environ, os.getpid()), leash, started)
         try:
             return uvloop.run(hub.serve(listener))
