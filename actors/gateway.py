@@ -36,10 +36,17 @@ class ReadFailed(RuntimeError):
     """A query raised on its thread: a bug, and so a crash."""
 
 
+def _now_ms() -> int:
+    return int(SystemClock().now() * 1000)
+
+
 class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
+    since_ms: int = msgspec.field(
+        default_factory=_now_ms
+    )  #: of the hub: a gateway that crashed is given them again
     said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
 
 
@@ -72,7 +79,7 @@ class GatewayActor(Supervised):
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
         self.state = State(rules_of(args.config), self.myAddress)
-        self.state.since_ms = self._now().ms
+        self.state.since_ms = args.since_ms
         if args.said is not None:
             self.state.conditions[args.said.name] = args.said
         self.after(TICK_S, Tick())

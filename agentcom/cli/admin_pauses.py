@@ -21,13 +21,26 @@ def _checked(_ctx: click.Context, _param: click.Parameter, name: str | None) -> 
     return name
 
 
+agent_name = click.argument("agent_id", callback=_checked)
+
+
 def _post(link: Link, path: str, sentence: str) -> None:
     answer = link.call(lambda hub: hub.call("POST", path))
     link.done(answer, sentence)
 
 
-def _agent(agent_id: str, verb: str) -> str:
-    return f"/api/agents/{agent_id}/{verb}"
+def _of_lane(verb: str, done: str, about: str) -> click.Command:
+    def command(link: Link, lane: str) -> None:
+        _post(link, f"/api/lanes/{lane}/{verb}", f"lane {lane} is {done}")
+
+    return click.command("lane", help=about)(lane_name(on_hub(command)))
+
+
+def _of_agent(verb: str, done: str, about: str) -> click.Command:
+    def command(link: Link, agent_id: str) -> None:
+        _post(link, f"/api/agents/{agent_id}/{verb}", f"{agent_id} is {done}")
+
+    return click.command("agent", help=about)(agent_name(on_hub(command)))
 
 
 @click.group("pause")
@@ -35,41 +48,21 @@ def pause_group() -> None:
     """Hand out nothing of a lane, or nothing to an agent, until it is resumed. It survives restarts of the hub."""
 
 
-@pause_group.command("lane")
-@lane_name
-@on_hub
-def pause_lane_command(link: Link, lane: str) -> None:
-    """Pause a lane. It takes new tasks; what is in work goes on."""
-    _post(link, f"/api/lanes/{lane}/pause", f"lane {lane} is paused")
-
-
-@pause_group.command("agent")
-@click.argument("agent_id", callback=_checked)
-@on_hub
-def pause_agent_command(link: Link, agent_id: str) -> None:
-    """Pause an agent, be it here or not. It keeps what it has."""
-    _post(link, _agent(agent_id, "pause"), f"{agent_id} is paused")
-
-
 @click.group("resume")
 def resume_group() -> None:
     """Let a lane, an agent or the whole hub go on."""
 
 
-@resume_group.command("lane")
-@lane_name
-@on_hub
-def resume_lane_command(link: Link, lane: str) -> None:
-    """Let a lane hand out tasks again."""
-    _post(link, f"/api/lanes/{lane}/resume", f"lane {lane} is resumed")
-
-
-@resume_group.command("agent")
-@click.argument("agent_id", callback=_checked)
-@on_hub
-def resume_agent_command(link: Link, agent_id: str) -> None:
-    """Let an agent have tasks again, whether you paused or drained it."""
-    _post(link, _agent(agent_id, "resume"), f"{agent_id} is resumed")
+pause_group.add_command(
+    _of_lane("pause", "paused", "Pause a lane. It takes new tasks; what is in work goes on.")
+)
+pause_group.add_command(
+    _of_agent("pause", "paused", "Pause an agent, be it here or not. It keeps what it has.")
+)
+resume_group.add_command(_of_lane("resume", "resumed", "Let a lane hand out tasks again."))
+resume_group.add_command(
+    _of_agent("resume", "resumed", "Let an agent have tasks again, whether you paused or drained it.")
+)
 
 
 @resume_group.command("hub")
@@ -90,7 +83,7 @@ def drain_command(link: Link, agent_id: str | None) -> None:
     if agent_id is None:
         _post(link, "/api/drain", "the hub is drained")
     else:
-        _post(link, _agent(agent_id, "drain"), f"{agent_id} is drained")
+        _post(link, f"/api/agents/{agent_id}/drain", f"{agent_id} is drained")
 
 
 COMMANDS = (pause_group, resume_group, drain_command)

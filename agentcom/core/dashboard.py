@@ -14,7 +14,7 @@ from agentcom.core.decoding import decode_query
 from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Fault, Read
 from agentcom.core.v1_http import alerts_shown
-from agentcom.protocol.metrics import Known
+from agentcom.protocol import dashboard, metrics
 
 MOST_AGENTS = 500
 """Agents in one answer; those that are here come first."""
@@ -29,10 +29,14 @@ def _state(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
         if isinstance(body, Fault):
             return asked.refuse(body)
         agents = sorted(body["agents"], key=lambda agent: (not agent["connected_ms"], agent["agent_id"]))
-        known = (
-            now.ms, now.ms - state.since_ms, agents[:MOST_AGENTS], len(agents), alerts_shown(state, now, rows),
-            {name: said.facts for name, said in state.conditions.items()},
-        )  # fmt: skip
+        known = dashboard.Known(
+            now_ms=now.ms,
+            uptime_ms=now.ms - state.since_ms,
+            agents=agents[:MOST_AGENTS],
+            agents_total=len(agents),
+            alerts=alerts_shown(state, now, rows),
+            parts={name: said.facts for name, said in state.conditions.items()},
+        )
         return [_read(asked, known)]
 
     return [Output("presence", AskPresence(reply_to=state.me, request=state.asked("presence", answered)))]
@@ -45,13 +49,12 @@ def _events(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]
 
 def _figures(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
     sessions = Counter("2" if session.v1 is None else "1" for session in state.sessions.values())
-    store = state.conditions.get("store")
-    known = Known(
+    known = metrics.Known(
         now_ms=now.ms,
         online=len({session.agent_id for session in state.sessions.values() if session.welcomed}),
         sessions={protocol: sessions[protocol] for protocol in ("1", "2")},
         alerts=sum(len(said.alerts) for said in state.conditions.values()),
-        store=store.facts if store is not None else {},
+        parts={name: said.facts for name, said in state.conditions.items()},
     )
     return [_read(asked, known)]
 

@@ -40,8 +40,11 @@ class Look(NamedTuple):
     now_ms: int
     limit: int
 
-    def found(self, limit: int) -> Found:
-        return self.rows.scan(self.table, (), after=self.after, limit=limit)
+    def found(self) -> Found:
+        return self.rows.scan(self.table, (), after=self.after, limit=self.limit)
+
+
+SliceOf = Callable[[Look], Slice]
 
 
 class DirectoryRetention:
@@ -81,9 +84,9 @@ def _keep(keep: Keep, rows: Rows) -> Keep:
 # --- rows that are looked at one by one --------------------------------------------------------------
 
 
-def _each(fits: Callable[[Key, Any, Look], bool], remove: Callable[[str, Key], tuple[Op, ...]]) -> Any:
+def _each(fits: Callable[[Key, Any, Look], bool], remove: Callable[[str, Key], tuple[Op, ...]]) -> SliceOf:
     def slice_of(look: Look) -> Slice:
-        found = look.found(look.limit)
+        found = look.found()
         old = [key for key, row in found if fits(key, row, look)]
         ops = tuple(op for key in old for op in remove(look.table, key))
         return Slice(len(old), ops, (), found[-1][0] if found else None)
@@ -127,7 +130,7 @@ def _is_old(key: Key, row: Any, look: Look) -> bool:
 def _messages(look: Look) -> Slice:
     """In order of time, with every index row. A mailbox that still has one tells its reader of the gap."""
     before = look.now_ms - look.keep.messages_ms
-    found = look.found(look.limit)
+    found = look.found()
     old = [row for _, row in found if row.ms <= before]
     ops = tuple(op for message in old for op in ops_without(message))
     is_through = not found or len(old) < len(found)
@@ -146,7 +149,7 @@ def _owners(look: Look) -> Iterator[tuple[str, int]]:
         after = (key[0], _LAST)
 
 
-def _told(path: str, kept: Callable[[Keep], int]) -> Any:
+def _told(path: str, kept: Callable[[Keep], int]) -> SliceOf:
     """Whoever keeps it removes it, as it may have it in memory. That is not counted here."""
 
     def slice_of(look: Look) -> Slice:
@@ -158,7 +161,7 @@ def _told(path: str, kept: Callable[[Keep], int]) -> Any:
     return slice_of
 
 
-_SLICES: dict[str, Callable[[Look], Slice]] = {
+_SLICES: dict[str, SliceOf] = {
     "pull_by_task": _each(_task_is_gone, _pull),
     "token": _each(_was_revoked, _row),
     "invite": _each(_has_run_out, _row),

@@ -136,7 +136,7 @@ class State:
         self.default_repo: str | None = None  #: as last read; None: read it again
         self.last_request = 0
         self.last_tick_s = 0.0
-        self.since_ms = 0  #: when this gateway started
+        self.since_ms = 0  #: when the hub started
         self.draining = False
 
     def asked(self, name: str, finish: Callable[[Any], list[Output]]) -> int:

@@ -4,7 +4,7 @@ Times are milliseconds since 1970.
 May import: msgspec, agentcom.protocol.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,10 @@ from agentcom.protocol.v1_bodies import AlertShown
 
 LONGEST = 200
 """Characters of a description that a list shows."""
+
+
+MOST_EVENTS = 1_000
+"""Of one answer, the newest."""
 
 
 class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +39,21 @@ class TaskLine(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
+class Known(NamedTuple):
+    """What the gateway and presence know by themselves."""
+
+    now_ms: int
+    uptime_ms: int
+    agents: list[dict[str, Any]]
+    agents_total: int
+    alerts: list[AlertShown]
+    parts: dict[str, dict[str, Any]]
+
+
 class DashboardState(msgspec.Struct, frozen=True, kw_only=True):
-    """GET /api/dashboard/state. Lists hold the newest 50; `seq` is where `events` goes on from here."""
+    """GET /api/dashboard/state. Lists hold at most 50 tasks, of those that ended the newest; `seq` is where `events`
+    goes on from here. In the counts `assigned` are all that agents hold.
+    """
 
     timestamp: int
     seq: int
@@ -84,4 +101,4 @@ class HubEvents(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     gap: bool
-    events: Annotated[list[HubEvent], Meta(max_length=1_000)]
+    events: Annotated[list[HubEvent], Meta(max_length=MOST_EVENTS)]

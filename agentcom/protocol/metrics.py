@@ -28,7 +28,7 @@ class Known(NamedTuple):
     online: int  #: agents
     sessions: dict[str, int]  #: by protocol
     alerts: int
-    store: dict[str, Any]  #: what the store says of itself in /health
+    parts: dict[str, dict[str, Any]]  #: what parts of the hub say of themselves in /health
 
 
 def gauge(name: str, said: str, value: float) -> Family:

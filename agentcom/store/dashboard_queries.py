@@ -4,17 +4,18 @@ May import: agentcom.protocol, agentcom.store.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from agentcom.protocol.dashboard import (
     LONGEST,
+    MOST_EVENTS,
     DashboardState,
     EventsQuery,
     HubEvents,
+    Known,
     TaskLine,
 )
 from agentcom.protocol.rows import HELD, LANES, PHASES, Lane, Phase, PullRequest, TaskState
-from agentcom.protocol.v1_bodies import AlertShown
 from agentcom.store.changes import told
 from agentcom.store.reader import Snapshot
 
@@ -26,19 +27,7 @@ WATCHED = frozenset({"history", "pull"})
 """The tables whose changes they are told of: the others they look at."""
 
 
-class Known(NamedTuple):
-    """What the gateway and presence know by themselves."""
-
-    now_ms: int
-    uptime_ms: int
-    agents: list[dict[str, Any]]
-    agents_total: int
-    alerts: list[AlertShown]
-    parts: dict[str, dict[str, Any]]
-
-
-def _state(snap: Snapshot, query: tuple[Any, ...], _key: str) -> DashboardState:
-    known = Known(*query)
+def _state(snap: Snapshot, known: Known, _key: str) -> DashboardState:
     counts = {(lane, phase): snap.count("tasks", lane, phase) for lane in LANES for phase in PHASES}
     return DashboardState(
         timestamp=known.now_ms,
@@ -129,7 +118,8 @@ def _events(snap: Snapshot, query: EventsQuery, _key: str) -> HubEvents:
         return HubEvents(seq=head, gap=True, events=[])
     found = snap.scan("journal", (), after=(query.after,), limit=AT_ONCE) if behind else []
     events = [event for _, entry in found for event in told(entry, WATCHED)]
-    return HubEvents(seq=head, gap=len(found) != behind, events=events)
+    is_whole = len(found) == behind and len(events) <= MOST_EVENTS  # one commit may be a batch of tasks
+    return HubEvents(seq=head, gap=not is_whole, events=events[-MOST_EVENTS:])
 
 
 QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {

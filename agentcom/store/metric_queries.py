@@ -27,7 +27,8 @@ GROUPS = 500
 
 
 def _metrics(snap: Snapshot, known: Known, _key: str) -> list[Family]:
-    return [*_tasks(snap, known.now_ms), *_ever(snap), *_here(snap, known), *_store(known.store)]
+    rows = (*_tasks(snap, known.now_ms), *_ever(snap), *_here(snap, known))
+    return [*rows, *_store(known.parts.get("store")), *_copies(known.parts)]
 
 
 def _tasks(snap: Snapshot, now_ms: int) -> Iterator[Family]:
@@ -89,7 +90,7 @@ def _here(snap: Snapshot, known: Known) -> Iterator[Family]:
     yield gauge("epoch", "Grows with each restore.", snap.get("meta", ("epoch",)) or 1)
 
 
-def _store(facts: dict[str, Any]) -> Iterator[Family]:
+def _store(facts: dict[str, Any] | None) -> Iterator[Family]:
     """Nothing, until the store has said something."""
     if not facts:
         return
@@ -106,6 +107,20 @@ def _store(facts: dict[str, Any]) -> Iterator[Family]:
     yield gauge("store_free_bytes", "Of the store's file, what may be used again.", facts["free_bytes"])
     yield gauge("store_room_bytes", "By how much the store may grow.", facts["room_bytes"])
     yield gauge("store_full", "1: new work is refused for want of room.", int(facts["full"]))
+
+
+def _copies(parts: dict[str, dict[str, Any]]) -> Iterator[Family]:
+    """How far the archive and the snapshots are behind, as far as they have said."""
+    for part, fact, name, said in _COPIES:
+        if (value := parts.get(part, {}).get(fact)) is not None:
+            yield gauge(name, said, value)
+
+
+_COPIES = (
+    ("archive", "lag", "archive_lag_entries", "Journal entries that are not archived yet."),
+    ("archive", "lag_s", "archive_lag_seconds", "For how long the oldest of them has not been."),
+    ("snapshots", "age_s", "snapshot_age_seconds", "Age of the newest verified snapshot."),
+)
 
 
 QUESTIONS: dict[str, Callable[[Snapshot, Any, str], Any]] = {"metrics.text": _metrics}

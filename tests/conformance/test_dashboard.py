@@ -79,6 +79,22 @@ def test_the_state_shows_lanes_tasks_agents_and_alerts(place):
     place.http("POST", f"/api/tasks/{task_id}/cancel", {}, place.admin)
 
 
+def test_since_when_it_is_up_does_not_change_when_its_gateway_crashes(place, play):
+    def since():
+        status, state = place.http("GET", "/api/dashboard/state", token=place.admin)
+        return state["timestamp"] - state["uptime_ms"] if status == 200 else None
+
+    async def scene():
+        before = since()
+        assert place.http("POST", "/api/actors/gateway/crash", {}, place.admin)[0] == 200
+        async with asyncio.timeout(DEADLINE_S):
+            while (after := await asyncio.to_thread(since)) is None:
+                await asyncio.sleep(0.02)
+        assert after == before > 0
+
+    play(scene())
+
+
 def test_only_operators_see_it(place):
     agent = place.register("d-curious")
     for path in ("/api/dashboard/state", "/api/dashboard/events"):

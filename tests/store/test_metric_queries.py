@@ -27,6 +27,14 @@ def ready(lane: str, target: str, signature: str, order_ms: int) -> Put:
     return Put("ready", (lane, target, signature, order_ms * 1000, f"t-{order_ms}"), rows.Ready())
 
 
+def test_how_far_the_copies_are_behind_is_told_once_it_is_known(store):
+    names = {"archive_lag_entries", "archive_lag_seconds", "snapshot_age_seconds"}
+    assert not names & set(figures(store, parts={"archive": {"lag": None, "lag_s": None}}))
+    parts = {"archive": {"lag": 3, "lag_s": 0.5}, "snapshots": {"age_s": 60}}
+    found = figures(store, parts=parts)
+    assert [found[name].samples[()] for name in sorted(names)] == [3, 0.5, 60]
+
+
 def test_an_empty_lane_has_waited_for_nothing(store):
     assert set(ages(store).values()) == {0}
 

@@ -6,7 +6,7 @@ import pytest
 import websockets
 
 from agentcom.config import Config, Limits
-from agentcom.web.sockets import AGAIN_S, CROWDED, READ_AT_ONCE, Sockets
+from agentcom.web.sockets import CROWDED, READ_AT_ONCE, Sockets
 from tests.web.test_sockets import connect, session
 
 
@@ -47,11 +47,18 @@ def test_sessions_over_the_bound_are_refused_before_they_open(play):
 
 def test_sockets_that_wait_for_a_crowded_gateway_are_read_again_some_at_a_time_the_longest_paused_first():
     async def scene():
-        depth, read = [CROWDED + 1], []
-        sockets = Sockets(None, 1, lambda message: None, lambda: depth[0])
+        depth, read, looks = [CROWDED + 1], [], []
+
+        def mail():
+            looks.append(len(read))
+            return depth[0]
+
+        sockets = Sockets(None, 1, lambda message: None, mail)
         for n in range(READ_AT_ONCE + 2):
             sockets.once_quiet(lambda n=n: read.append(n))
-        await asyncio.sleep(3 * AGAIN_S)
+        async with asyncio.timeout(10):
+            while len(looks) < 3:
+                await asyncio.sleep(0)
         assert read == []
         depth[0] = 0
         async with asyncio.timeout(10):

@@ -128,9 +128,7 @@ class Ledger:
             holds(first == new.id, "key", key, "made two tasks:", first, "and", new.id)
         if new.holder:
             self._mint(new.id, new.generation, new.holder)
-        if (
-            old is not None and old.lane != new.lane
-        ):  # a lease goes along; what its new lane went through is past
+        if old is not None and old.lane != new.lane:  # what the new lane went through before is past
             self._assigned_at[new.id, new.generation] = self._monotonic()
         at = self._at.get(new.id)
         holds(at in (None, (new.generation, new.phase)), new.id, "is", new.phase, "and its history says", at)
