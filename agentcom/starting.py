@@ -36,8 +36,6 @@ log = structlog.get_logger()
 
 TOLD_MS = 24 * 3_600_000
 """So long after a recovery each start still says so in `/health`."""
-DAMAGE = ("SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL")
-"""How a damaged file ends who reads it. Any other signal came from somebody, and says nothing of the file."""
 
 
 class Started(NamedTuple):
@@ -184,7 +182,7 @@ def damage(layout: Layout) -> str:
 
 
 def _judged(error: ToolFailed) -> str:
-    if error.kind == "StoreUnreadable" or (error.kind == "signal" and error.why.endswith(DAMAGE)):
+    if error.kind == "StoreUnreadable" or error.damage:
         return error.why
     if error.kind != "NewerSchema":  # that is for opening it to say
         log.warning("store.unchecked", reason=error.why)

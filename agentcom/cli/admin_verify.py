@@ -18,7 +18,7 @@ from agentcom.store.layout import Layout
 from agentcom.store.manifests import DATA
 
 HELP_PAGE = "docs/how-to/when-verify-fails.md"
-UNREADABLE = frozenset({"signal", "exit", "StoreUnreadable"})
+UNREADABLE = frozenset({"exit", "StoreUnreadable"})
 
 
 @click.command("verify")
@@ -89,8 +89,9 @@ def _run(job: dict[str, Any], as_json: bool) -> Report:
     try:
         return msgspec.convert(Tool("verifying").run(job), Report)
     except ToolFailed as exc:
-        if exc.kind not in UNREADABLE:
-            raise exits.Failed(exc.why, exits.REFUSED, as_json=as_json) from exc
+        if not (exc.damage or exc.kind in UNREADABLE):
+            sentence = f"the store was not looked at to its end: {exc.why}"
+            raise exits.Failed(sentence, exits.REFUSED, as_json=as_json) from exc
         sentence = (
             f"the store {job['store']} cannot be read to its end: {exc.why}; {HELP_PAGE} says what to do"
         )

@@ -19,11 +19,14 @@ import msgspec
 
 from agentcom.store.errors import StoreError
 
+DAMAGE = ("SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL")
+"""What ends who reads a damaged file. Any other signal was sent by somebody, and says nothing of the file."""
+
 
 class ToolFailed(StoreError):
     """A tool said why it could not do its work, or ended without saying anything.
 
-    `kind` is the error's class name as the tool had it; "signal" when it was ended by one (a damaged file is SIGBUS).
+    `kind` is the error's class name as the tool had it; "signal" when it was ended by one.
     """
 
     def __init__(self, tool: str, kind: str, why: str) -> None:
@@ -32,6 +35,11 @@ class ToolFailed(StoreError):
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.why}"
+
+    @property
+    def damage(self) -> bool:
+        """It died of what it read: the file is damaged, as far as can be told from outside."""
+        return self.kind == "signal" and self.why.endswith(DAMAGE)
 
 
 class Tool:

@@ -96,7 +96,7 @@ def run(tool: child.Tool, order: Order) -> Made | Failed:
     try:
         return msgspec.convert(tool.run(order), Made)
     except child.ToolFailed as error:
-        why = f"{SUSPECT}, as copying it {error.why}" if error.kind == "signal" else error.why
+        why = f"{SUSPECT}, as copying it {error.why}" if error.damage else error.why
         return Failed(why)
 
 
@@ -251,7 +251,7 @@ def _prove(folder: Path) -> Proven:
     try:
         return msgspec.convert(child.Tool("proving").run(Proving(str(folder))), Proven)
     except child.ToolFailed as error:
-        if error.kind != "signal":
+        if not error.damage:
             raise
         return Proven(bytes=(folder / DATA).stat().st_size, digest="", problems=[f"reading it {error.why}"])
 

@@ -5,9 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from agentcom.cli import exits
+from agentcom.cli import admin_verify, exits
 from agentcom.cli.admin import main
 from agentcom.protocol.rows import Mark
+from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import SCHEMA
 from tests.store.sound import put_raw, put_row, sound_store
 
@@ -86,3 +87,17 @@ def test_a_newer_store_is_refused_and_not_called_damaged(store):
     ended = verify(store)
     assert ended.exit_code == exits.REFUSED
     assert f"has schema 99, this release knows up to {SCHEMA}" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("word", "code"), [("SIGBUS", exits.DAMAGED), ("SIGKILL", exits.REFUSED), ("SIGTERM", exits.REFUSED)]
+)
+def test_a_store_is_called_damaged_only_if_reading_it_ended_the_reader(store, monkeypatch, word, code):
+    class Ended(Tool):
+        def run(self, argument):
+            raise ToolFailed("verifying", "signal", f"it was ended by {word}")
+
+    monkeypatch.setattr(admin_verify, "Tool", Ended)
+    ended = verify(store)
+    assert ended.exit_code == code
+    assert word in ended.output

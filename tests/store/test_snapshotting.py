@@ -236,6 +236,14 @@ def test_a_store_that_ends_who_copies_it_is_an_alarm_about_the_store(tmp_path: P
     assert snapshots_in(tmp_path / "snapshots") == []
 
 
+def test_a_copy_that_somebody_ended_says_nothing_of_the_store(tmp_path: Path) -> None:
+    class Ended(child.Tool):
+        def run(self, argument: Any) -> Any:
+            raise child.ToolFailed("snapshotting", "signal", "it was ended by SIGKILL")
+
+    assert run(Ended("snapshotting"), order(tmp_path)) == Failed("it was ended by SIGKILL")
+
+
 def test_the_snapshots_there_are_outlive_a_failure(closed: Path, at_step: Any) -> None:
     kept = make(order(closed)).path
     store = LmdbStore(closed / "data")

@@ -8,9 +8,13 @@ if armed := os.environ.get("DIE_AT_THE_STEP_IN"):
     from agentcom.store import steps
 
     def act(name: str) -> None:
-        file = Path(armed)
-        if file.exists() and file.read_text() == name:
-            file.rename(f"{armed}.{os.getpid()}")
-            os.kill(os.getpid(), signal.SIGKILL)
+        """Several processes look at the same file, and whoever renames it is the one; the file may go at any moment."""
+        try:
+            if Path(armed).read_text() != name:
+                return
+            Path(armed).rename(f"{armed}.{os.getpid()}")
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
 
     steps.Hook.act = staticmethod(act)
