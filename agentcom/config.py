@@ -70,6 +70,9 @@ class Limits(Section, frozen=True, kw_only=True):
     max_sessions: Count = (
         20_000  #: open WebSockets; over it new ones get `overloaded`; fewer if fewer files may be open
     )
+    max_http_connections: Count = (
+        2_048  #: open connections that are no WebSocket; more while there are fewer sessions than may be
+    )
     max_bad_frames: Count = (
         10  #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
     )

@@ -25,7 +25,7 @@ from agentcom import exit_codes, logging, starting
 from agentcom.config import Config
 from agentcom.core.messages import Administer, Fault, Reply
 from agentcom.keeper import Leash
-from agentcom.open_files import room_for
+from agentcom.open_files import Room, room_for
 from agentcom.protocol.errors import Unavailable
 from agentcom.runtime import LoopSystemBase, LoopWatchdog
 from agentcom.systemd import Notifier
@@ -79,15 +79,17 @@ def run(config: Config, environ: Mapping[str, str], leash: Leash | None = None) 
 
 
 def _within_files(config: Config) -> Config:
-    """A session more than there are files would not be refused, but hang."""
-    wanted = config.limits.max_sessions
+    """A connection more than there are files would not be refused, but hang."""
+    limits = config.limits
+    wanted = Room(limits.max_sessions, limits.max_http_connections)
     room = room_for(wanted)
     if room == wanted:
         return config
-    log.warning(
-        "hub.few_files", sessions=room, wanted=wanted, remedy="raise the limit of open files (ulimit -n)"
-    )
-    return replace(config, limits=replace(config.limits, max_sessions=room))
+    log.warning("hub.few_files", sessions=room.sessions, http_connections=room.http,
+                wanted=f"{wanted.sessions} and {wanted.http}",
+                remedy="raise the limit of open files (ulimit -n)")  # fmt: skip
+    limits = replace(limits, max_sessions=room.sessions, max_http_connections=room.http)
+    return replace(config, limits=limits)
 
 
 class Hub:

@@ -5,17 +5,31 @@ May import: nothing of ours.
 """
 
 import resource
+from typing import NamedTuple
 
-SPARE = 512
-"""Files for all else: the store, its tools, and clients of HTTP."""
+SPARE = 256
+"""Files for all else: the store, its tools, pages."""
 
 
-def room_for(sessions: int) -> int:
-    """Raise this process' limit so that so many sessions fit beside all else; how many do, as the hard limit stays."""
+class Room(NamedTuple):
+    """For connections: the sessions' WebSockets, and those that are none."""
+
+    sessions: int
+    http: int
+
+
+def room_for(wanted: Room) -> Room:
+    """Raise this process' limit so that `wanted` fits beside all else; what fits, as the hard limit stays."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = sessions + SPARE
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return sessions
-    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = sum(wanted) + SPARE
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, soft - SPARE)
+    return _shared(max(2, soft - SPARE), wanted)
+
+
+def _shared(files: int, wanted: Room) -> Room:
+    """HTTP gets a quarter at most: sessions are what a hub is for."""
+    http = max(1, min(wanted.http, files // 4))
+    return Room(min(wanted.sessions, files - http), http)

@@ -1,21 +1,24 @@
 """The peer of a submit: the hub's own web server before an app that does nothing. `python -m benchmarks.bare`.
 
 It says its port in one line, and ends when its standard input does: it cannot outlive who started it.
-May import: asyncio, msgspec, uvloop, agentcom.protocol, agentcom.web.server.
+May import: asyncio, msgspec, uvloop, agentcom.protocol, agentcom.web.{connections, server}.
 """
 
 import asyncio
 import gc
 import sys
+import time
 from typing import Any
 
 import msgspec
 import uvloop
 
 from agentcom.protocol.bodies import Submitted
+from agentcom.web.connections import Connections
 from agentcom.web.server import listen, make_server, started
 
 MAX_FRAME_BYTES = 1 << 20
+MOST = 10_000  #: connections
 SUBMITTED = Submitted(
     task_id="task-0123456789abcdef0123", status="queued", priority=2, created_at=1_700_000_000_000
 )
@@ -35,7 +38,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 async def serve() -> None:
     with listen("127.0.0.1", 0) as listener:
-        server = make_server(app, max_frame_bytes=MAX_FRAME_BYTES)
+        server = make_server(app, Connections(lambda: MOST, time.monotonic), max_frame_bytes=MAX_FRAME_BYTES)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await started(server, serving)
         _settle_garbage()

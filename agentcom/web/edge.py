@@ -30,6 +30,7 @@ from agentcom.protocol.errors import AgentComError
 from agentcom.protocol.metrics import Family, gauge
 from agentcom.runtime import LoopSystemBase
 from agentcom.web.app import make_app
+from agentcom.web.connections import Connections
 from agentcom.web.proxies import Proxies
 from agentcom.web.reading import Head
 from agentcom.web.server import make_server, started
@@ -82,8 +83,13 @@ class Edge:
         self.sockets = Sockets(self._port.address, limits.max_outbox_bytes, self._tell, self._mail)
         self.sockets.admit(self.proxies, config.hub.allowed_origins, limits.max_sessions, v1=config.compat.v1)
         self.streams = Streams()
+        self.connections = Connections(self._room, self._loop.time)
         self._server = make_server(
-            make_app(self), max_frame_bytes=limits.max_frame_bytes, sockets=self.sockets, tls=config.tls
+            make_app(self),
+            self.connections,
+            max_frame_bytes=limits.max_frame_bytes,
+            sockets=self.sockets,
+            tls=config.tls,
         )
         self.ended: asyncio.Task[None] | None = None
         """uvicorn's own task: when it is done and `drain` was not called, the hub ends."""
@@ -151,6 +157,7 @@ class Edge:
 
     def _sweep(self) -> None:
         """Give up what waited too long."""
+        self.connections.sweep()
         now = self._loop.time()
         for number, one in [item for item in self._waiting.items() if item[1].until <= now]:
             self._take(number)
@@ -211,9 +218,15 @@ class Edge:
     async def figures(self) -> list[Family]:
         """What is not in the store."""
         mine = (("waiting_requests", "HTTP requests that wait for an answer.", len(self._waiting)),
+                ("http_connections", "Open connections that are no WebSocket.", len(self.connections)),
                 ("event_streams", "Open streams of GET /api/events.", len(self.streams)))  # fmt: skip
         found: list[Family] = await self._delegate("metrics.text", {})
         return [*found, *(gauge(*of) for of in mine)]
+
+    def _room(self) -> int:
+        """For HTTP: a share that sessions cannot take, and what they leave of theirs."""
+        limits = self.config.limits
+        return limits.max_http_connections + max(0, limits.max_sessions - len(self.sockets))
 
     def _mail(self) -> int:
         return 0 if self._gateway is None else self._port.depth_of(self._gateway)

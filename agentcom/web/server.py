@@ -1,6 +1,6 @@
 """uvicorn inside the hub's own loop: our socket, our shutdown, no signal handlers, no logs of its own.
 
-May import: uvicorn, agentcom.config, agentcom.web.{cork, wire}.
+May import: uvicorn, agentcom.config, agentcom.web.{connections, http, wire}.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agentcom.config import Tls
-from agentcom.web.cork import Corked
+from agentcom.web.connections import Connections
+from agentcom.web.http import http_protocol_for
 from agentcom.web.wire import protocol_for
 
 STOP_S = 5
@@ -50,18 +50,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, writing once a turn; a WebSocket that begins here goes on with the same transport."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
-
-    def on_message_begin(self) -> None:
-        """What ASGI has no word for: to end a connection whose peer does not read."""
-        super().on_message_begin()
-        self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
-
-
 class Server(uvicorn.Server):
     """Signals are the hub's business."""
 
@@ -90,13 +78,15 @@ def check_tls(tls: Tls) -> None:
             ) from error
 
 
-def make_server(app: Any, *, max_frame_bytes: int, sockets: Any = None, tls: Tls | None = None) -> Server:
-    """`sockets` takes the connections of `/ws`."""
+def make_server(
+    app: Any, watched: Connections, *, max_frame_bytes: int, sockets: Any = None, tls: Tls | None = None
+) -> Server:
+    """`sockets` takes the connections of `/ws`, `watched` knows all others; its owner sweeps it."""
     tls = tls or Tls()
     return Server(
         uvicorn.Config(
             app,
-            http=HttpProtocol,
+            http=http_protocol_for(watched),
             ws=protocol_for(sockets),
             ws_max_size=max_frame_bytes,
             ws_per_message_deflate=False,

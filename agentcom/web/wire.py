@@ -17,6 +17,8 @@ from agentcom.web.reading import Head, read_head
 from agentcom.web.sockets import Refusal, Socket, Sockets
 
 PATH = "/ws"
+MOST_FRAGMENTS = 1_024
+"""Of one message. Its size is bounded by itself, but fragments may be empty."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -72,6 +74,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.socket is None:
             return
         self.socket.pass_on()
+        if len(self.frames) > MOST_FRAGMENTS:
+            self.frames = []
+            self.socket.close(1009, f"a message may have {MOST_FRAGMENTS} fragments")
         if self.sockets is None or self.read_paused or self.transport.is_closing():
             return
         if self.sockets.is_crowded:

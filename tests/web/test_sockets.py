@@ -147,6 +147,17 @@ def test_too_many_bad_frames_close_the_session(play):
     play(scene, Config(limits=Limits(max_bad_frames=3)))
 
 
+def test_a_message_in_fragments_without_end_closes_with_1009_however_small_they_are(play):
+    async def scene(hub):
+        client = await session(hub)
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.ws.send("" for _ in range(1_000_000))
+        assert closed.value.rcvd.code == 1009
+        await session(hub)
+
+    play(scene)
+
+
 def test_a_frame_over_the_bound_closes_with_1009(play):
     async def scene(hub):
         client = await session(hub)
