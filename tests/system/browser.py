@@ -81,9 +81,10 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, script: str) -> None:
-        """Until that expression is true."""
+        """Until that expression is true; a page that is being loaded has none of its parts yet."""
+        patient = f"(() => {{ try {{ return {script} }} catch (missing) {{ return false }} }})()"
         async with asyncio.timeout(DEADLINE_S):
-            while not await self.run(script):
+            while not await self.run(patient):
                 await asyncio.sleep(0.05)
 
     async def picture(self, file: Path) -> None:
