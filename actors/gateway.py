@@ -12,10 +12,10 @@ from thespian.actors import ActorAddress
 from agentcom.config import Config
 from agentcom.core.decision import Output, joined
 from agentcom.core.gateway import decide, on_deliver, on_down, on_up
-from agentcom.core.gateway_sessions import TICK_S
+from agentcom.core.gateway_sessions import TICK_S, unreadable
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.limits import LimitRules
-from agentcom.core.messages import Condition, Deliver, Fault, Read, Reply, Tick
+from agentcom.core.messages import Condition, Deliver, Fault, FrameIn, Read, Reply, Several, Tick
 from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.v1_views import as_before
@@ -92,14 +92,20 @@ class GatewayActor(Supervised):
         if isinstance(msg, BlockingDone | BlockingFailed | TimedOut):
             self._read_ended(msg)
             return
+        parts = msg.messages if isinstance(msg, Several) else (msg,)
+        self._carry_out([output for part in parts for output in self._decide(part)])
+
+    def _decide(self, msg: Any) -> list[Output]:
+        """A row that cannot be read concerns who needs it, not every session."""
         try:
-            outputs = decide(self.state, msg, self._now(), self.reader)
+            return decide(self.state, msg, self._now(), self.reader)
         except StoreError:
             log.exception("gateway.unreadable", actor=self.name, message=str(msg))
+            if isinstance(msg, FrameIn):
+                return unreadable(self.state, msg)
             if not answer_unavailable(self.send, msg):
                 raise
-        else:
-            self._carry_out(outputs)
+            return []
 
     def on_wakeup(self, payload: Any) -> None:
         self.after(TICK_S, payload)

@@ -14,11 +14,11 @@ from thespian.actors import ActorAddress
 from agentcom import exit_codes
 from agentcom.core.messages import Condition
 from agentcom.runtime import BlockingDone, BlockingFailed, DaemonExecutor, run_blocking, when_idle
-from agentcom.store.commits import prepare
 from agentcom.store.desk import Desk, Item, Letter
 from agentcom.store.disk import Disk, Done, Figures
 from agentcom.store.errors import StoreError
 from agentcom.store.messages import Commit, GetStatus, Open, PlaceStore, Switched, SwitchStore, Trim, Trimmed
+from agentcom.store.preparing import prepare
 from agentcom.store.settings import Settings
 from supervisors.base import Supervised
 

@@ -269,7 +269,7 @@ class Agent(AgentSessions, AgentMail):
         """The lister keeps it, and needs no second push."""
         if self.stopping and self.stopping.key == hold.key:
             self.stopping = None
-        hold.pushed = self.session.conn if self.session else ""
+        hold.listed(self.session.conn if self.session else "")
         self.verdicts[hold.key] = Verdict(*hold.key, "continue")
 
     def _refused(self, refused: ClaimRefused, now: Now) -> Iterator[Decision]:

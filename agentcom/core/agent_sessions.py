@@ -206,7 +206,7 @@ class AgentSessions(AgentState):
         for of in listed:
             key = (of.task_id, of.generation)
             if self.hold and self.hold.key == key:
-                self.hold.pushed = self.session.conn if self.session else ""
+                self.hold.listed(self.session.conn if self.session else "")
                 self.verdicts[key] = verdict(of, "continue")
             elif key not in self.finished:
                 yield from self._unexpected(of, now, anew=anew)

@@ -78,4 +78,6 @@ _ROUTES: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {
     "page.script": _page,
     "page.style": _page,
     "page.worker": _page,
+    "page.schema": _page,
+    "page.frames": _page,
 }

@@ -6,6 +6,7 @@ May import: agentcom.protocol, agentcom.core.messages.
 
 import re
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from agentcom.core.messages import Fault
 from agentcom.protocol.bodies import NewMessage, NewPost, NewTask
 from agentcom.protocol.frames import InboundFrame, Send, TaskComplete
+from agentcom.protocol.v1_bodies import PushTask
 
 Codec = Literal["json", "msgpack"]
 T = TypeVar("T")
@@ -20,13 +22,19 @@ T = TypeVar("T")
 MAX_DEPTH = 32
 MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
 
-_AT = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>.*)`$")
 _FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(?P<field>[^`]+)`")
 _frames: dict[str, Callable[[bytes], Any]] = {
     "json": msgspec.json.Decoder(InboundFrame).decode,
     "msgpack": msgspec.msgpack.Decoder(InboundFrame).decode,
 }
-_WITH_PAYLOAD = frozenset({NewMessage, NewPost})
+_FREE: dict[type, str] = {
+    NewMessage: "payload",
+    NewPost: "payload",
+    NewTask: "metadata",
+    PushTask: "metadata",
+}
+"""Bodies with a field of any shape."""
 _bodies: dict[type, Callable[[Any], Any]] = {}
 
 
@@ -57,9 +65,7 @@ def decode_body(kind: type[T], data: bytes) -> T | Fault:
     if decode is None:
         decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
     body = _attempt(decode, data or b"{}")
-    if type(body) in _WITH_PAYLOAD and (fault := not_plain(body.payload, "payload")):
-        return fault
-    if type(body) is NewTask and body.metadata and (fault := not_plain(body.metadata, "metadata")):
+    if (free := _FREE.get(type(body))) and (fault := not_plain(getattr(body, free), free)):
         return fault
     return body  # type: ignore[no-any-return]
 
@@ -117,6 +123,8 @@ def not_plain(value: Any, path: str, depth: int = 1) -> Fault | None:
         return None
     if kind is int:
         return None if MIN_INT <= value <= MAX_INT else Fault("bad_frame", "number out of range", path)
+    if kind is float:
+        return None if isfinite(value) else Fault("bad_frame", "JSON has no such number", path)
     if depth > MAX_DEPTH:
         return Fault("bad_frame", f"nested deeper than {MAX_DEPTH}", path)
     if kind is dict:
@@ -136,4 +144,4 @@ def _not_plain_dict(value: dict[Any, Any], path: str, depth: int) -> Fault | Non
     return None
 
 
-_ALWAYS = frozenset({str, float, bool, type(None)})
+_ALWAYS = frozenset({str, bool, type(None)})

@@ -96,20 +96,19 @@ def _rotate(asked: Asked) -> Decision:
         said = "a login ends by itself; log in again" if old.parent else "delete its file and restart the hub"
         return refused(asked, Fault("invalid_state", said, "token_id"))
     secret, put, row = new_token(asked, old.subject, old.role, old.expires_ms)
-    ops, tell = (
-        _end_later(asked, key, old, body.keep_s)
-        if body.keep_s
-        else revoke(asked, [found, *_logins(asked, key)])
-    )
+    ending = [found, *_logins(asked, key)]
+    ops, tell = _end_later(asked, ending, body.keep_s) if body.keep_s else revoke(asked, ending)
     return done(asked, (put, *ops), _issued(row, secret), status=201, tell=tell)
 
 
-def _end_later(asked: Asked, key: Key, old: Token, keep_s: int) -> tuple[tuple[Op, ...], tuple[Output, ...]]:
+def _end_later(
+    asked: Asked, ending: list[tuple[Key, Token]], keep_s: int
+) -> tuple[tuple[Op, ...], tuple[Output, ...]]:
     until = asked.now_ms + keep_s * 1000
-    ends = min(until, old.expires_ms or until)
-    return (Put("token", key, replace(old, expires_ms=ends)),), (
-        Output("gateway", TokenChanged(str(key[0]))),
+    ops = (
+        Put("token", key, replace(row, expires_ms=min(until, row.expires_ms or until))) for key, row in ending
     )
+    return tuple(ops), tuple(Output("gateway", TokenChanged(str(key[0]))) for key, _ in ending)
 
 
 # --- logins ----------------------------------------------------------------------------------------
@@ -140,17 +139,14 @@ def _login(asked: Asked) -> Decision:
 
 
 def _logout(asked: Asked) -> Decision:
+    """A login ends. A token that somebody logs out with is none, and stays."""
     key = asked.msg.args["token_hash"]
     row: Token | None = asked.rows.get("token", (key,))
-    ops: tuple[Op, ...] = ()
-    if row is not None and row.parent:
-        ops = (Delete("token", (key,)),)
+    said = views.Acknowledged("logged out")
+    if row is None or not row.parent:
+        return done(asked, (), said, cookie="")
     return done(
-        asked,
-        ops,
-        views.Acknowledged("logged out"),
-        tell=(Output("gateway", SubjectRevoked(key)),),
-        cookie="",
+        asked, (Delete("token", (key,)),), said, tell=(Output("gateway", SubjectRevoked(key)),), cookie=""
     )
 
 

@@ -26,7 +26,6 @@ from agentcom.core.messages import (
     PresenceNews,
     Reply,
     RepoChanged,
-    Several,
     SubjectRevoked,
     Tick,
     TokenChanged,
@@ -36,8 +35,6 @@ from agentcom.core.messages import (
 
 def decide(state: State, message: Any, now: Now, rows: Rows) -> list[Output]:
     """What to send, in order. A message this does not know is a bug of its sender and raises."""
-    if isinstance(message, Several):
-        return [output for one in message.messages for output in decide(state, one, now, rows)]
     return _HANDLERS[type(message)](state, message, now, rows)
 
 

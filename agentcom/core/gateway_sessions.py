@@ -11,6 +11,7 @@ from agentcom.core.decision import Output
 from agentcom.core.decoding import convert_task, decode_frame, named, within_task
 from agentcom.core.directory_limits import overrides
 from agentcom.core.encoding import ENCODERS
+from agentcom.core.gateway_outputs import bad, close, error, out, tell_closed, to_agent
 from agentcom.core.gateway_state import (
     Now,
     Rows,
@@ -21,7 +22,7 @@ from agentcom.core.gateway_state import (
     standing_of,
     token_hash,
 )
-from agentcom.core.limits import SIZE_STEP, Standing, ms, over
+from agentcom.core.limits import SIZE_STEP, Standing, over
 from agentcom.core.messages import (
     CarryOn,
     CloseConn,
@@ -34,7 +35,6 @@ from agentcom.core.messages import (
     FrameOut,
     ManageChannel,
     PresenceNews,
-    SessionClosed,
     SessionFrame,
     SessionOpened,
     SubjectRevoked,
@@ -47,8 +47,6 @@ from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.core.tiers import FRAME_TIERS
 from agentcom.protocol.bodies import NewTask, Submitted
 from agentcom.protocol.frames import (
-    CLOSE_CODES,
-    ErrorFrame,
     Hello,
     RateLimitWarning,
     Subscribe,
@@ -97,12 +95,12 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
             return _too_soon(state, session, client, "light", wait, msg.data, now)
     frame = decode_frame(session.codec, msg.data)
     if isinstance(frame, Fault):
-        return _bad(state, session, frame, now, *named(session.codec, msg.data))
+        return bad(state, session, frame, now, *named(session.codec, msg.data))
     if session.agent_id:
         return _of_agent(state, session, frame, msg.data, now, rows)
     if type(frame) is Hello:
         return _hello(state, session, frame, now, rows)
-    return _bad(state, session, Fault("not_identified", "the first frame must be hello"), now, frame.id)
+    return bad(state, session, Fault("not_identified", "the first frame must be hello"), now, frame.id)
 
 
 def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now, rows: Rows) -> list[Output]:
@@ -116,7 +114,7 @@ def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now,
     if type(frame) is Subscribe or type(frame) is Unsubscribe:
         return warning + _channel(state, session, frame, now)
     if type(frame) is Hello:
-        return _bad(state, session, Fault("invalid_state", "hello was already said"), now, frame.id)
+        return bad(state, session, Fault("invalid_state", "hello was already said"), now, frame.id)
     return [*warning, to_agent(session, SessionFrame(session.conn, frame))]
 
 
@@ -127,10 +125,10 @@ def _too_soon(
     fault = over(wait, f"too many {tier} requests")
     re, task_id = named(session.codec, data) if len(data) < SIZE_STEP else ("", "")
     if not client.bucket(tier).is_lost:
-        return [_error(session, fault, re, task_id)]
+        return [error(session, fault, re, task_id)]
     fault = over(client.conduct.punish(now.s), "you went on although refused; stay away for so long")
     return [
-        _error(session, fault, re, task_id),
+        error(session, fault, re, task_id),
         *close(state, session, "rate_limited", "over its rate limit"),
     ]
 
@@ -139,21 +137,20 @@ def _warning(session: Session, client: Standing, tier: Tier, now: Now) -> list[O
     bucket = client.bucket(tier)
     if not bucket.warns(now.s):
         return []
-    return [_out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst))]
+    return [out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst))]
 
 
 def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -> list[Output]:
     if "agents" not in state.up:
-        error = _error(session, Fault("unavailable", "the hub is starting", retry_after_ms=1_000), frame.id)
-        return [error, *close(state, session, "restarted", "the hub is starting")]
+        starting = Fault("unavailable", "the hub is starting", retry_after_ms=1_000)
+        return [error(session, starting, frame.id), *close(state, session, "restarted", starting.message)]
     secret = frame.token or session.token
     token = speaks_for(state, session, frame.agent_id, secret, now, rows)
     if isinstance(token, Fault):
-        error = _error(session, token, frame.id)
-        return [error, *close(state, session, "not_authenticated", token.message)]
+        why = "rate_limited" if token.code == "rate_limited" else "not_authenticated"
+        return [error(session, token, frame.id), *close(state, session, why, token.message)]
     if fault := not_yet(state, frame.agent_id, now):
-        error = _error(session, fault, frame.id)
-        return [error, *close(state, session, "rate_limited", fault.message)]
+        return [error(session, fault, frame.id), *close(state, session, "rate_limited", fault.message)]
     begin(session, frame.agent_id, secret, token)
     session.wants = PRESENCE in frame.want
     told = msgspec.structs.replace(frame, token="")
@@ -191,13 +188,13 @@ def not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
 
 def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: Rows) -> list[Output]:
     if state.draining:
-        return [_error(session, STOPPING, frame.id)]
+        return [error(session, STOPPING, frame.id)]
     task: Any = convert_task(frame.task)
     if type(task) is NewTask:
         task = checked(state, task, "", session.agent_id, now, rows)
         task = within_task(task) if isinstance(task, Fault) else task
     if isinstance(task, Fault):
-        return _bad(state, session, task, now, frame.id)
+        return bad(state, session, task, now, frame.id)
     conn, re = session.conn, frame.id
     return send_to_lanes(state, session.agent_id, [task], lambda done: _submitted(state, conn, re, done[0]))
 
@@ -207,8 +204,8 @@ def _submitted(state: State, conn: str, re: str, answer: Submitted | Fault) -> l
     if session is None:
         return []
     if isinstance(answer, Fault):
-        return [_error(session, answer, re)]
-    return [_out(session, TaskSubmitted(task_id=answer.task_id, status=answer.status, re=re))]
+        return [error(session, answer, re)]
+    return [out(session, TaskSubmitted(task_id=answer.task_id, status=answer.status, re=re))]
 
 
 def _channel(state: State, session: Session, frame: Subscribe | Unsubscribe, now: Now) -> list[Output]:
@@ -221,9 +218,9 @@ def _channel(state: State, session: Session, frame: Subscribe | Unsubscribe, now
         if open_still is None:
             return []
         if isinstance(body, Fault):
-            return [_error(open_still, body, re)]
+            return [error(open_still, body, re)]
         made = Subscribed if verb == "subscribe" else Unsubscribed
-        return [_out(open_still, made(channel=name, re=re))]
+        return [out(open_still, made(channel=name, re=re))]
 
     ask = ManageChannel(
         reply_to=state.me, request=state.asked("channels", answered), channel=name, verb=verb, now_ms=now.ms,
@@ -242,11 +239,11 @@ def on_to_session(state: State, msg: ToSession) -> list[Output]:
     session = state.sessions.get(msg.conn)
     if session is None:
         return []
-    out = _out(session, msg.frame)
+    told = out(session, msg.frame)
     if type(msg.frame) is not Welcome:
-        return [out]
+        return [told]
     session.welcomed = True
-    return [out, Output("presence", WatchPresence(session.conn))] if session.wants else [out]
+    return [told, Output("presence", WatchPresence(session.conn))] if session.wants else [told]
 
 
 def on_presence_up(state: State) -> list[Output]:
@@ -262,7 +259,7 @@ def on_presence(state: State, news: PresenceNews) -> list[Output]:
         if session is None or session.v1 is not None:
             return []
         session.watching = True
-        return [_out(session, frame) for frame in news.frames]
+        return [out(session, frame) for frame in news.frames]
     watching = [s for s in state.sessions.values() if s.watching and s.v1 is None]
     codecs = {session.codec for session in watching}
     encoded = {codec: [ENCODERS[codec](frame) for frame in news.frames] for codec in codecs}
@@ -348,48 +345,12 @@ def on_tick(state: State, now: Now) -> list[Output]:
     return outputs
 
 
-def close(state: State, session: Session, why: str, reason: str) -> list[Output]:
-    state.sessions.pop(session.conn, None)
-    code = session.close_code(CLOSE_CODES[why])
-    closing = Output(session.edge, CloseConn(session.conn, code, reason))
-    return [closing, *tell_closed(state, session, code)]
-
-
-def tell_closed(state: State, session: Session, code: int) -> list[Output]:
-    if not session.agent_id:
+def unreadable(state: State, msg: FrameIn) -> list[Output]:
+    """A frame needs a row that the store cannot give: its sender is told, and nobody else is concerned."""
+    session = state.sessions.get(msg.conn)
+    if session is None:
         return []
-    return [to_agent(session, SessionClosed(session.conn, code, orderly=state.draining))]
-
-
-def _bad(
-    state: State, session: Session, fault: Fault, now: Now, re: str = "", task_id: str = ""
-) -> list[Output]:
-    """Say what was wrong; too many of these and the session ends, and its agent has to stay away for a while."""
-    cool_down = state.limits.violation(standing_of(state, session), now.s)
-    if not cool_down:
-        return [_error(session, fault, re, task_id)]
-    error = _error(session, msgspec.structs.replace(fault, retry_after_ms=ms(cool_down)), re, task_id)
-    return [
-        error,
-        *close(state, session, "bad_frames", f"too many bad frames; stay away for {cool_down:g} s"),
-    ]
-
-
-def _error(session: Session, fault: Fault, re: str = "", task_id: str = "") -> Output:
-    frame = ErrorFrame(
-        code=fault.code,
-        message=fault.message,
-        re=re,
-        task_id=fault.task_id or task_id,
-        path=fault.path,
-        retry_after_ms=fault.retry_after_ms,
+    fault = Fault(
+        "unavailable", "what this needs cannot be read; the hub's log says why", retry_after_ms=5_000
     )
-    return _out(session, frame)
-
-
-def _out(session: Session, frame: Any) -> Output:
-    return Output(session.edge, FrameOut(session.conn, ENCODERS[session.codec](frame)))
-
-
-def to_agent(session: Session, message: Any) -> Output:
-    return Output(f"agents/agent.{session.agent_id}", message)
+    return [error(session, fault, *named(session.codec, msg.data))]

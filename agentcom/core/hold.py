@@ -37,7 +37,7 @@ class Hold(Bond):
     pushed: str = ""  #: the connection it was sent to
     pushed_at: float = float("inf")
     acked: bool = False  #: this session was told that its accept counts
-    was_acked: bool = False  #: some session of this actor's life was
+    was_acked: bool = False  #: some session of this actor's life was, or listed it: its client knows of it
     assigned_ms: int = 0  #: wall clock; 0 until it was looked up
     is_reporting: bool = False  #: a final report is on its way: absence means nothing any more
     is_finishing: bool = False  #: it is one after which its holder may have the next task
@@ -45,6 +45,11 @@ class Hold(Bond):
     @classmethod
     def of(cls, claimed: Claimed) -> "Hold":
         return cls(claimed.task_id, claimed.generation, claimed.lane, claimed.phase, claimed.assign)
+
+    def listed(self, conn: str) -> None:
+        """Its client says that it has it: no second push, and once it was accepted, absence means that it is lost."""
+        self.pushed = conn
+        self.was_acked = self.was_acked or self.phase != "assigned"
 
     def follow(self, claimed: Claimed) -> None:
         self.lane, self.phase, self.assign = claimed.lane, claimed.phase, claimed.assign

@@ -16,6 +16,8 @@ from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.rows import Lane, Repo
 
 STOPPING = Fault("unavailable", "the hub is stopping", retry_after_ms=2_000)
+KEY_BYTES = 240
+"""Of an idempotency key in UTF-8: beside the longest name of a submitter it fits the 511 bytes of a key on disk."""
 
 
 def checked(
@@ -29,6 +31,8 @@ def checked(
         task = keyed
     if task.max_retries is not None:
         task = replace(task, max_attempts=task.max_attempts or max(1, task.max_retries), max_retries=None)
+    if len(task.idempotency_key.encode()) > KEY_BYTES:
+        return Fault("bad_frame", f"a key may have {KEY_BYTES} bytes", "idempotency_key")
     # A repeat is answered as the first time, even when its deadline or its repo has gone since.
     if task.idempotency_key and rows.get("idempotency", (submitter, task.idempotency_key)) is not None:
         return _with_repo(state, task, rows, strict=False)

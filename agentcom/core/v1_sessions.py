@@ -11,7 +11,8 @@ from typing import Any
 
 from agentcom.core import v1_talk
 from agentcom.core.decision import Output
-from agentcom.core.gateway_sessions import begin, close, speaks_for, tell_closed, to_agent
+from agentcom.core.gateway_outputs import close, tell_closed, to_agent
+from agentcom.core.gateway_sessions import begin, speaks_for
 from agentcom.core.gateway_state import Now, Rows, Session, State, standing_of
 from agentcom.core.limits import Standing, ms
 from agentcom.core.messages import (

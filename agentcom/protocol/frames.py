@@ -28,7 +28,7 @@ Generation = Annotated[int, Meta(ge=0, le=2**53)]
 Tokens = Annotated[int, Meta(ge=0, le=2**53)]
 FrameId = Annotated[str, Meta(max_length=64)]
 KeyText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}$(?!\n)")]
-"""Fits a key on disk in any script."""
+"""By its characters; beside another name on disk a key of 120 may be too long in some scripts."""
 ChannelName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$(?!\n)")]
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$(?!\n)")]
 MessageType = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")]
@@ -224,7 +224,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
+class Welcome(Frame, frozen=True, kw_only=True, tag="welcome", omit_defaults=False):
     session: str
     agent_id: str
     epoch: int
@@ -243,7 +243,7 @@ class Abort(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
 
 
-class HeartbeatAck(Frame, frozen=True, kw_only=True, tag="heartbeat_ack"):
+class HeartbeatAck(Frame, frozen=True, kw_only=True, tag="heartbeat_ack", omit_defaults=False):
     abort: list[Abort] = []
     re: str = ""
 

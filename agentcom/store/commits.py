@@ -4,31 +4,27 @@
 way to disk. `apply` runs on one dedicated thread, one call at a time, and answers item by item. Within it each commit
 sees the earlier ones of its batch; one whose `Must` fails is left out alone; nothing is written if the transaction
 fails, and then the caches of counters, append heads and journal seq are as before.
-May import: agentcom.protocol, agentcom.store.{errors,messages,segments,tables}.
+May import: agentcom.protocol, agentcom.store.{errors,messages,preparing,segments,tables}.
 """
 
-import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
-from agentcom.protocol.ops import Add, Append, AppendMany, Delete, Must, Op, Put
 from agentcom.protocol.rows import Journal
-from agentcom.store.errors import CorruptRow, KeyRefused, StorageFull, SupersededStore
+from agentcom.store.errors import CorruptRow, StorageFull, SupersededStore
 from agentcom.store.messages import Commit, Committed, Failed, Open, Opened, Reason
+from agentcom.store.preparing import Prepared, Write, prepare
 from agentcom.store.segments import RAISE
 from agentcom.store.tables import TABLES, Table, decode_key, decode_row, encode_key, encode_row
 
 Item = tuple[bytes, bytes]
-Write = tuple[int, bytes, bytes | None]
-Appending = tuple[int, bytes, bytes, bytes]  #: table, the key without its sequence, its head's key, row
 Answer = Committed | Failed | Opened
 
 _COUNTER = TABLES["counter"]
 _HEAD = TABLES["head"]
+MOST_COUNTED = 2**63 - 1
 _JOURNAL = TABLES["journal"]
 _META = TABLES["meta"]
 _MAX_CACHED = 200_000
@@ -60,107 +56,6 @@ class Backend(Protocol):
     def writing(self) -> Transaction: ...
     def reading(self) -> Any: ...
     def room(self) -> int: ...
-
-
-class Prepared(msgspec.Struct):
-    """A commit in bytes; `problem` says why it can never be written."""
-
-    actor: str
-    incarnation: int
-    ticket: int
-    event: str
-    writes: list[Write] = []
-    adds: list[tuple[bytes, int]] = []
-    appends: list[Appending] = []
-    must: list[tuple[Table, bytes, Must]] = []
-    problem: str = ""
-
-
-def prepare(commit: Commit) -> Prepared:
-    """Check and encode one commit."""
-    ready = Prepared(commit.actor, commit.incarnation, commit.ticket, commit.event)
-    actor, writes = commit.actor, ready.writes
-    try:
-        for op in commit.ops:
-            kind, table = type(op), _writable(op.table, actor)
-            if (
-                kind is Put and not table.counter
-            ):  # nearly all: written out, as it is the dearest part of a commit
-                writes.append((table.number, encode_key(table, op.key), encode_row(op.row)))  # type: ignore[attr-defined]
-            else:
-                _OPS[kind](ready, table, op)
-        for must in commit.must:
-            table = _table(must.table)
-            ready.must.append((table, encode_key(table, must.key), must))
-    except (KeyRefused, _UnwritableError) as error:
-        ready.problem = str(error)
-    except (TypeError, ValueError, OverflowError, KeyError) as error:
-        ready.problem = f"does not encode: {type(error).__name__}: {error}"
-    return ready
-
-
-class _UnwritableError(Exception):
-    """An op that its table does not take."""
-
-
-def _table(name: str) -> Table:
-    table = TABLES.get(name)
-    if table is None:
-        raise _UnwritableError(f"unknown table {name!r}")
-    return table
-
-
-@functools.lru_cache(maxsize=4096)
-def _writable(name: str, actor: str) -> Table:
-    table = _table(name)
-    if not table.may_write(actor):
-        raise _UnwritableError(f"{actor!r} may not write table {name!r}")
-    return table
-
-
-def _refuse_put(ready: Prepared, table: Table, op: Put) -> None:
-    raise _UnwritableError(f"table {table.name!r} takes Add only")
-
-
-def _prepare_delete(ready: Prepared, table: Table, op: Delete) -> None:
-    ready.writes.append((table.number, encode_key(table, op.key), None))
-
-
-def _prepare_add(ready: Prepared, table: Table, op: Add) -> None:
-    if not table.counter:
-        raise _UnwritableError(f"table {table.name!r} does not count")
-    if not isinstance(op.delta, int):
-        raise _UnwritableError(f"table {table.name!r} adds whole numbers, not {op.delta!r}")
-    ready.adds.append((encode_key(table, op.key), op.delta))
-
-
-def _prepare_append(ready: Prepared, table: Table, op: Append) -> None:
-    if len(op.key) != 1:
-        raise _UnwritableError(f"table {table.name!r} does not append at {op.key!r}")
-    _prepare_appends(ready, table, op)
-
-
-def _prepare_appends(ready: Prepared, table: Table, op: Append | AppendMany) -> None:
-    if not table.append:
-        raise _UnwritableError(f"table {table.name!r} does not append")
-    row, number, name = encode_row(op.row), table.number, table.name
-    ready.appends += [(number, *_place(name, text), row) for text in op.key]
-
-
-@functools.lru_cache(maxsize=16_384)
-def _place(name: str, text: Any) -> tuple[bytes, bytes]:
-    """What every key appended at `text` begins with, and the key of its head."""
-    key = encode_key(TABLES[name], (text, 0))  # as long as any key there will be
-    return key[:-8], encode_key(_HEAD, (name, text))
-
-
-_OPS: dict[type[Op], Callable[[Prepared, Table, Any], None]] = {
-    Put: _refuse_put,
-    Delete: _prepare_delete,
-    Add: _prepare_add,
-    Append: _prepare_append,
-    AppendMany: _prepare_appends,
-}
 
 
 class Batch:
@@ -368,13 +263,18 @@ def _resolve(batch: Batch, commit: Prepared) -> tuple[list[Write], tuple[int, ..
         return commit.writes, ()
     ops, appended = list(commit.writes), []
     for key, delta in commit.adds:
-        ops.append(batch.set_number(_COUNTER, key, batch.number(_COUNTER, key) + delta))
+        ops.append(batch.set_number(_COUNTER, key, _saturated(batch.number(_COUNTER, key) + delta)))
     for number, place, head, row in commit.appends:
         seq = batch.number(_HEAD, head) + 1
         ops.append(batch.set_number(_HEAD, head, seq))
         ops.append((number, place + seq.to_bytes(8, "big"), row))
         appended.append(seq)
     return ops, tuple(appended)
+
+
+def _saturated(number: int) -> int:
+    """A counter stays at the end of what a row can hold: what clients say must not end the store."""
+    return max(-MOST_COUNTED, min(number, MOST_COUNTED))
 
 
 def _only_deletes(commit: Prepared) -> bool:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentcom.store import telling
-from agentcom.store.commits import Answer, Prepared
+from agentcom.store.commits import Answer
 from agentcom.store.disk import Done, Figures, Space
 from agentcom.store.messages import Answers, Committed, Open, StoreStatus
+from agentcom.store.preparing import Prepared
 
 Item = Prepared | Open
 Letter = tuple[Any, Any]

@@ -14,12 +14,13 @@ import msgspec
 
 from agentcom.store import switching
 from agentcom.store.ballast import Ballast
-from agentcom.store.commits import Answer, Engine, Prepared
+from agentcom.store.commits import Answer, Engine
 from agentcom.store.env import Environment
 from agentcom.store.errors import StorageFull, SupersededStore
 from agentcom.store.layout import Layout
 from agentcom.store.messages import Open, Place, PlaceStore, Switched, SwitchStore, Trimmed
 from agentcom.store.opening import open_store
+from agentcom.store.preparing import Prepared
 from agentcom.store.settings import Settings
 from agentcom.store.trimming import trim
 

@@ -50,6 +50,9 @@ def make_app(edge: Any) -> Asgi:
                 await respond(send, await handle(edge, hot[0], hot[1], scope, receive))
             elif (own := _OWN.get((scope["method"], scope["path"]))) is not None:
                 await own(edge, scope, receive, send)
+            elif scope["method"] == "GET" and (document := _DOCUMENTS.get(scope["path"].rstrip("/"))):
+                answer = await handle(edge, document, {}, scope, receive)
+                await (api(scope, receive, send) if answer.status == 200 else respond(send, answer))
             elif scope["method"] == "OPTIONS" and (methods := allowed(routes, scope["path"])):
                 await tell_methods(send, methods)
             else:
@@ -145,6 +148,14 @@ _OWN: dict[tuple[str, str], Callable[[Any, Scope, Any, Any], Awaitable[None]]] =
     ("GET", ROUTES["event.stream"].path): stream,
     ("GET", ROUTES["metrics.text"].path): figures,
 }
+
+
+_DOCUMENTS = {
+    "/schema": "page.schema",
+    "/schema/openapi.json": "page.schema",
+    "/schema/frames.json": "page.frames",
+}
+"""Litestar's own paths, which cost their reader what the route table says."""
 
 
 async def tell_methods(send: Any, methods: list[str]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from agentcom.core.agent import Agent
 from agentcom.core.lane import Now
 from agentcom.core.messages import (
+    Absent,
     AgentGone,
     AgentReady,
     Claimed,
@@ -177,6 +178,26 @@ def test_what_the_restore_forgot_is_assigned_anew_to_the_agent_that_lists_it():
     told = said(agent, hello(1))
     assert [m for m in told if isinstance(m, Reclaim)] == [Reclaim("ada", 1, "t1", 5, anew=True)]
     assert verdicts(said(agent, claimed(5 + RAISED))) == [Verdict("t1", 5 + RAISED, "continue")]
+
+
+def absent(messages):
+    return [m for m in messages if isinstance(m, Absent)]
+
+
+def test_a_task_that_was_given_back_and_is_then_missing_is_lost_at_once():
+    agent = restored(OneTask(generation=5, last_holder="ada"))
+    said(agent, hello(2))
+    assert verdicts(said(agent, claimed(5))) == [Verdict("t1", 5, "continue")]
+    assert absent(said(agent, SessionFrame("c1", Heartbeat()))) == [Absent("ada", 1, "t1", 5)]
+
+
+def test_a_held_task_that_was_listed_and_is_then_missing_is_lost_at_once_and_one_never_listed_is_not():
+    rows = OneTask(generation=5, holder="ada")
+    listing, silent = restored(rows, claimed(5)), restored(rows, claimed(5))
+    said(listing, hello(2))
+    assert absent(said(listing, SessionFrame("c1", Heartbeat()))) == [Absent("ada", 1, "t1", 5)]
+    said(silent, SessionOpened("c1", Hello(agent_id="ada", instance="i", epoch=2)))
+    assert absent(said(silent, SessionFrame("c1", Heartbeat()))) == []
 
 
 def test_what_several_messages_changed_is_announced_once():

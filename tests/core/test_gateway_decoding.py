@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agentcom.core.decoding import MAX_DEPTH, decode_body, decode_frame, decode_query, named, not_plain
 from agentcom.core.messages import Fault
 from agentcom.protocol.bodies import NewTask
+from agentcom.protocol.v1_bodies import PushTask
 from agentcom.protocol.views import TaskQuery
 
 TEXT = st.text(alphabet="ab\u00e9\0 \n1", max_size=6)
@@ -68,3 +69,30 @@ def test_nesting_is_bounded():
 @given(args=st.dictionaries(st.sampled_from(["status", "limit", "cursor", "submitter", "other"]), TEXT))
 def test_any_query_is_a_query_or_a_fault(args):
     assert isinstance(decode_query(TaskQuery, args), TaskQuery | Fault)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_has_no_word_for_is_refused_where_it_stands(value):
+    data = msgspec.msgpack.encode({"type": "send", "to": "bob", "payload": {"x": [1.5, value]}})
+    fault = decode_frame("msgpack", data)
+    assert isinstance(fault, Fault)
+    assert (fault.code, fault.path) == ("bad_frame", "payload.x[1]")
+
+
+def test_a_key_that_is_no_text_is_refused_where_it_stands():
+    fault = decode_frame("msgpack", msgspec.msgpack.encode({"type": "send", "to": "bob", "payload": {1: 2}}))
+    assert isinstance(fault, Fault)
+    assert (fault.code, fault.path) == ("bad_frame", "payload")
+
+
+@pytest.mark.parametrize("value", [2**70, [[[]]] * 2])
+def test_free_values_are_held_to_the_same_in_every_body_that_has_some(value):
+    deep: Any = value
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    body = json.dumps({"agent_id": "ada", "description": "x", "metadata": {"v": deep}}).encode()
+    for kind in (NewTask, PushTask):
+        without = body if kind is PushTask else body.replace(b'"agent_id": "ada", ', b"")
+        fault = decode_body(kind, without)
+        assert isinstance(fault, Fault)
+        assert fault.path.startswith("metadata.v")

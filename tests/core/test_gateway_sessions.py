@@ -8,7 +8,7 @@ import pytest
 
 from agentcom.core import gateway
 from agentcom.core.directory import digest
-from agentcom.core.gateway_sessions import HELLO_S, TICK_S, WELCOME_S
+from agentcom.core.gateway_sessions import HELLO_S, TICK_S, WELCOME_S, unreadable
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, Now, Rules, State
 from agentcom.core.messages import (
     CloseConn,
@@ -88,6 +88,18 @@ def a_welcome(conn: str) -> Welcome:
     return Welcome(session=conn, agent_id="ada", epoch=0, heartbeat_ms=1, lease_ms=1, grace_ms=1, time_ms=1)
 
 
+def test_a_frame_whose_rows_cannot_be_read_is_answered_and_ends_no_session():
+    stage = Stage()
+    stage.welcomed()
+    frame = FrameIn(
+        "1.1", json.dumps({"type": "task_submit", "id": "9", "task": {"description": "x"}}).encode()
+    )
+    [(to, out)] = unreadable(stage.state, frame)
+    said = json.loads(out.data)
+    assert (to, said["type"], said["code"], said["re"]) == (EDGE, "error", "unavailable", "9")
+    assert unreadable(stage.state, FrameIn("1.2", b"{}")) == []
+
+
 def closes(outputs: list[Any]) -> list[int]:
     return [message.code for _, message in outputs if isinstance(message, CloseConn)]
 
@@ -113,7 +125,7 @@ def test_what_the_agent_says_is_encoded_in_the_sessions_codec():
     stage.open(codec="msgpack")
     [(to, out)] = stage.tell(ToSession("1.1", HeartbeatAck(re="7")))
     assert (to, type(out)) == (EDGE, FrameOut)
-    assert msgspec.msgpack.decode(out.data) == {"type": "heartbeat_ack", "re": "7"}
+    assert msgspec.msgpack.decode(out.data) == {"type": "heartbeat_ack", "re": "7", "abort": []}
 
 
 def test_frames_of_a_connection_of_an_earlier_gateway_are_dropped():

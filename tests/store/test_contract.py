@@ -50,6 +50,16 @@ def test_a_later_commit_of_a_batch_sees_the_earlier_ones(store, lane):
     assert store.reader.get("idempotency", ("me", "k")) == row
 
 
+def test_a_counter_stays_at_the_end_of_what_a_row_can_hold(store, lane):
+    for _ in range(3):
+        assert isinstance(lane.commit(Add("counter", ("n", "", ""), 2**62)), Committed)
+        assert isinstance(lane.commit(Add("counter", ("m", "", ""), -(2**62))), Committed)
+    assert store.reader.get("counter", ("n", "", "")) == 2**63 - 1
+    assert store.reader.get("counter", ("m", "", "")) == -(2**63 - 1)
+    assert isinstance(lane.commit(Add("counter", ("n", "", ""), -1)), Committed)
+    assert store.reader.get("counter", ("n", "", "")) == 2**63 - 2
+
+
 def test_a_refused_commit_takes_nobody_along_and_leaves_nothing(store, lane):
     row = Idempotent("t1", "digest", 1)
     lane.commit(Put("idempotency", ("me", "k"), row))

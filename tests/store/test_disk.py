@@ -3,10 +3,10 @@
 from agentcom.protocol.ops import Put
 from agentcom.runtime import DaemonExecutor
 from agentcom.store import open_environment
-from agentcom.store.commits import prepare
 from agentcom.store.disk import Disk, Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Commit, Committed, Open
+from agentcom.store.preparing import prepare
 from tests.store.helpers import task
 
 

@@ -9,11 +9,11 @@ import pytest
 from agentcom.protocol.ops import Delete, Put
 from agentcom.runtime import DaemonExecutor
 from agentcom.store import Reader, StorageFull
-from agentcom.store.commits import prepare
 from agentcom.store.disk import Disk, Settings
 from agentcom.store.env import opened
 from agentcom.store.messages import Commit, Committed, Open
 from agentcom.store.opening import open_store, patiently
+from agentcom.store.preparing import prepare
 from tests.small_disk import MIB, SmallDisk, small_disk
 from tests.store.helpers import all_rows, folded, task
 

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from agentcom.core.submitting import KEY_BYTES
 from agentcom.protocol.rows import LANES, PHASES, Mark
 from agentcom.store.errors import CorruptRow, KeyRefused
 from agentcom.store.tables import (
@@ -95,11 +96,11 @@ def test_a_key_that_does_not_fit_is_refused(table, key):
 
 
 def test_the_longest_agent_id_fits_wherever_it_is_part_of_a_key():
-    longest, task_id = "a" * 128, "t" * 40
+    longest, task_id = max("a" * 128, "@" + "\U0001f600" * 60, key=lambda name: len(name.encode())), "t" * 40
     encode_key(TABLES["ready"], ("low", longest, "0" * 16, 2**63, task_id))
     encode_key(TABLES["by_agent"], (longest, task_id))
     encode_key(TABLES["mailbox"], (longest, 2**63))
-    encode_key(TABLES["idempotency"], (longest, "k" * 200))
+    encode_key(TABLES["idempotency"], (longest, "k" * KEY_BYTES))
 
 
 @given(st.binary(max_size=40))

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from agentcom.store import telling
-from agentcom.store.commits import Prepared
 from agentcom.store.desk import Desk
 from agentcom.store.disk import Done, Figures, Space
 from agentcom.store.messages import Committed, StoreStatus
+from agentcom.store.preparing import Prepared
 
 MIB = 1 << 20
 SPACES = {

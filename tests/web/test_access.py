@@ -1,5 +1,7 @@
 """Tokens that end, logins of browsers, proxies, origins, and the record of who did what."""
 
+import asyncio
+
 import pytest
 import websockets
 
@@ -57,6 +59,21 @@ def test_a_rotated_token_may_stay_good_for_a_while(play):
     play(scene)
 
 
+def test_what_was_logged_in_with_a_rotated_token_ends_when_that_does(play):
+    async def scene(hub):
+        token_id, old = await token_of(hub, "olga", role="operator")
+        await login(hub, old)
+        cookie = hub.http.cookies[COOKIE]
+        hub.http.cookies.clear()
+        await admin(hub, "POST", f"/api/tokens/{token_id}/rotate", keep_s=1)
+        async with asyncio.timeout(20):
+            while await status(hub, old) == 200:
+                await asyncio.sleep(0.05)
+        assert await status(hub, cookie) == 401
+
+    play(scene)
+
+
 @pytest.mark.parametrize(("field", "value"), [("expires_s", -1), ("expires_s", "soon"), ("role", "king")])
 def test_a_token_that_makes_no_sense_is_refused_by_its_field(play, field, value):
     async def scene(hub):
@@ -100,6 +117,17 @@ def test_a_browser_logs_in_reads_and_writes_with_its_csrf_token_and_logs_out(pla
         assert "Max-Age=0" in ended.headers["set-cookie"]
         hub.http.cookies.clear()
         assert await status(hub, secret) == 401
+
+    play(scene)
+
+
+def test_logging_out_with_a_token_that_is_no_login_ends_nothing(play):
+    async def scene(hub):
+        client = await session(hub)
+        assert (await hub.request("POST", "/api/logout", token="agent-token")).status_code == 200
+        await client.say(type="heartbeat", id="2")
+        assert (await client.hear())["type"] == "heartbeat_ack"
+        assert await status(hub, "agent-token") == 200
 
     play(scene)
 

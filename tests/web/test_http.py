@@ -61,6 +61,7 @@ def test_a_batch_is_answered_item_by_item_in_its_own_order(play):
     play(scene)
 
 
+WIDE = "\U0001f600" * 61  #: 244 bytes
 BAD = [
     (b"{", 400, "bad_json", ""),
     (b"[]", 422, "bad_frame", ""),
@@ -81,6 +82,7 @@ BAD = [
     (b'{"description":"x","target":"Not An Id"}', 422, "bad_frame", "target"),
     (b'{"description":"x","target":"ada\\n"}', 422, "bad_frame", "target"),
     (b'{"description":"x","idempotency_key":"a\\u0000"}', 422, "bad_frame", "idempotency_key"),
+    (json.dumps({"description": "x", "idempotency_key": WIDE}).encode(), 422, "bad_frame", "idempotency_key"),
     (b'{"description":"x","metadata":{"n":' + b"1" * 40 + b"}}", 422, "bad_frame", "metadata.n"),
     (b'{"description":"x","metadata":{"a":' + b"[" * 40 + b"]" * 40 + b"}}", 422, "bad_frame", "metadata.a"),
     (b'{"description":"x","metadata":{"a":' + b"[" * 9000 + b"]" * 9000 + b"}}", 422, "bad_frame", ""),

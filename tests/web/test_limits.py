@@ -93,6 +93,18 @@ def test_a_cool_down_after_bad_frames_is_told_and_only_to_who_has_the_token(play
     play(scene, Config(limits=FEW))
 
 
+@pytest.mark.parametrize("path", ["/schema", "/schema/openapi.json", "/schema/frames.json", "/dashboard.js"])
+def test_what_anybody_may_read_costs_its_reader_too(play, path):
+    async def scene(hub):
+        stranger = {"x-forwarded-for": "203.0.113.9"}
+        answers = [await hub.request("GET", path, token="", headers=stranger) for _ in range(6)]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert answers[0].status_code == 200
+
+    limits = Limits(light_per_min=1, light_burst=30, address_factor=0.1)
+    play(scene, Config(limits=limits))
+
+
 def test_failed_logins_are_limited_by_address_and_a_good_token_still_gets_in(play):
     async def scene(hub):
         before = await seq(hub)

@@ -57,7 +57,7 @@ def test_a_session_says_hello_and_its_frames_reach_its_agent(play, codec):
     async def scene(hub):
         client = await session(hub, codec)
         await client.say(type="heartbeat", id="2", tasks=[{"task_id": "t", "generation": 1}])
-        assert await client.hear() == {"type": "heartbeat_ack", "re": "2"}
+        assert await client.hear() == {"type": "heartbeat_ack", "re": "2", "abort": []}
         await client.say(type="task_accept", id="3", task_id="t", generation=1)
         ack = await client.hear()
         assert (ack["type"], ack["re"], ack["status"]) == ("task_ack", "3", "accepted")
