@@ -10,10 +10,11 @@ from math import isfinite
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from agentcom.core.messages import Fault
 from agentcom.protocol.bodies import NewMessage, NewPost, NewTask
-from agentcom.protocol.frames import InboundFrame, Send, TaskComplete
+from agentcom.protocol.frames import InboundFrame, Send, TaskComplete, TaskSubmit
 from agentcom.protocol.v1_bodies import PushTask
 
 Codec = Literal["json", "msgpack"]
@@ -35,6 +36,7 @@ _FREE: dict[type, str] = {
     PushTask: "metadata",
 }
 """Bodies with a field of any shape."""
+_ENVELOPE = frozenset({"type", "id", "task"})
 _bodies: dict[type, Callable[[Any], Any]] = {}
 
 
@@ -54,20 +56,41 @@ def decode_frame(codec: str, data: bytes) -> Any:
     frame = _attempt(_frames[codec], data)
     if type(frame) is TaskComplete and frame.result.data:
         return not_plain(frame.result.data, "result.data") or frame
+    if type(frame) is TaskSubmit and frame.task is None:
+        return replace(frame, task=_inline(codec, data))
     if type(frame) is Send:
         return not_plain(frame.payload, "payload") or frame
     return frame
 
 
+class Inline(dict[str, Any]):
+    """The fields of a task that stand in its frame itself, and not under `task`."""
+
+
+def _inline(codec: str, data: bytes) -> Inline:
+    said: dict[str, Any] = (msgspec.json if codec == "json" else msgspec.msgpack).decode(data)
+    return Inline((name, value) for name, value in said.items() if name not in _ENVELOPE)
+
+
 def decode_body(kind: type[T], data: bytes) -> T | Fault:
-    """A JSON request body. An absent body is an empty object."""
+    """A JSON request body. An absent body is an empty object; `null` is the same as leaving a field out."""
     decode = _bodies.get(kind)
     if decode is None:
         decode = _bodies[kind] = msgspec.json.Decoder(kind).decode
     body = _attempt(decode, data or b"{}")
+    if isinstance(body, Fault) and b"null" in data:
+        body = _without_nulls(kind, data, body)
     if (free := _FREE.get(type(body))) and (fault := not_plain(getattr(body, free), free)):
         return fault
     return body  # type: ignore[no-any-return]
+
+
+def _without_nulls(kind: type[T], data: bytes, fault: Fault) -> T | Fault:
+    said = _attempt(msgspec.json.decode, data)
+    if not isinstance(said, dict) or None not in said.values():
+        return fault
+    left = {name: value for name, value in said.items() if value is not None}
+    return _attempt(lambda given: msgspec.convert(given, kind), left)  # type: ignore[no-any-return]
 
 
 def decode_query(kind: type[T], args: dict[str, str]) -> T | Fault:
@@ -75,16 +98,18 @@ def decode_query(kind: type[T], args: dict[str, str]) -> T | Fault:
 
 
 def convert_task(task: dict[str, Any]) -> NewTask | Fault:
-    """The `task` of a `task_submit` frame."""
-    made = _attempt(lambda given: msgspec.convert(given, NewTask), task)
-    if isinstance(made, Fault):
-        return within_task(made)
-    return not_plain(made.metadata, "task.metadata") or made
+    """The task of a `task_submit` frame."""
+    made = _attempt(lambda given: msgspec.convert(given, NewTask), dict(task))
+    if not isinstance(made, Fault):
+        made = not_plain(made.metadata, "metadata") or made
+    return within(task, made) if isinstance(made, Fault) else made
 
 
-def within_task(fault: Fault) -> Fault:
+def within(task: dict[str, Any], fault: Fault) -> Fault:
     """What is wrong with a task, as a fault of the frame that carries it."""
-    return msgspec.structs.replace(fault, path=f"task.{fault.path}" if fault.path else "task")
+    if isinstance(task, Inline):
+        return fault
+    return replace(fault, path=f"task.{fault.path}" if fault.path else "task")
 
 
 def named(codec: str, data: bytes) -> tuple[str, str]:

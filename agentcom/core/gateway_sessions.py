@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentcom.core.decision import Output
-from agentcom.core.decoding import convert_task, decode_frame, named, within_task
+from agentcom.core.decoding import convert_task, decode_frame, named, within
 from agentcom.core.directory_limits import overrides
 from agentcom.core.encoding import ENCODERS
 from agentcom.core.gateway_outputs import bad, close, error, out, tell_closed, to_agent
@@ -189,10 +189,11 @@ def not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
 def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: Rows) -> list[Output]:
     if state.draining:
         return [error(session, STOPPING, frame.id)]
-    task: Any = convert_task(frame.task)
+    said = frame.task or {}
+    task: Any = convert_task(said)
     if type(task) is NewTask:
         task = checked(state, task, "", session.agent_id, now, rows)
-        task = within_task(task) if isinstance(task, Fault) else task
+        task = within(said, task) if isinstance(task, Fault) else task
     if isinstance(task, Fault):
         return bad(state, session, task, now, frame.id)
     conn, re = session.conn, frame.id

@@ -15,7 +15,7 @@ from agentcom.core.posting import operator
 from agentcom.protocol.bodies import MailboxAck, NewChannel, NewMessage, NewPost
 from agentcom.protocol.frames import Send
 
-_CHANNEL = re.compile(r"[a-z0-9_-]{1,64}")
+_NO_CHANNEL = re.compile(r"[^a-z0-9_-]")
 RECIPIENT = re.compile(r"@[^\x00-\x1f\x7f]{1,60}|[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What can be the name of one."""
 TO_ALL = "broadcast"
@@ -56,9 +56,11 @@ def on_mailbox_ack(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[
 
 
 def channel_name(text: str) -> str:
-    """As channels are kept: without a leading #, in small letters. Empty for what cannot be one."""
-    name = text.removeprefix("#").lower()
-    return name if _CHANNEL.fullmatch(name) else ""
+    """As channels are kept: in small letters, without a leading # and whatever else a name does not have. Empty for
+    what cannot be one.
+    """
+    name = _NO_CHANNEL.sub("", text.lower())
+    return name if len(name) <= 64 else ""
 
 
 def on_publish(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:

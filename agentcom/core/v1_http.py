@@ -20,7 +20,7 @@ from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol import v1, v1_bodies, v1_views
 from agentcom.protocol.alerts import RULES, THRESHOLDS, Thresholds
-from agentcom.protocol.bodies import NewTask, Submitted
+from agentcom.protocol.bodies import MailboxAck, NewChannel, NewMessage, NewPost, NewTask, Register, Submitted
 from agentcom.protocol.upkeep_views import CompactionView, SnapshotMade
 
 TABLES = frozenset(
@@ -61,6 +61,8 @@ def schemas() -> v1_bodies.Schemas:
     http = {
         "post_task": NewTask, "post_admin_token": v1_bodies.AgentTokenFor, "post_admin_push_task": v1_bodies.PushTask,
         "put_default_repo": v1_bodies.DefaultRepoUrl, "put_heartbeat_interval": v1_bodies.HeartbeatInterval,
+        "post_message": NewMessage, "post_channel": NewChannel, "post_channel_publish": NewPost,
+        "post_mailbox_ack": MailboxAck, "post_onboard_register": Register,
         "put_mailbox_retention": v1_bodies.MailboxRetention, "put_alert_thresholds": Thresholds,
     }  # fmt: skip
     bodies = {name: _fields(kind) for name, kind in http.items()}

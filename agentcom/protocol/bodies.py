@@ -233,9 +233,9 @@ class MailboxAck(msgspec.Struct, frozen=True):
 
 
 class NewChannel(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /api/channels. A leading # is left out and letters are made small."""
+    """POST /api/channels. Letters are made small, and what is no letter, digit, - or _ is left out."""
 
-    name: Annotated[str, Meta(pattern=r"^#?[A-Za-z0-9_-]{1,64}$(?!\n)")]
+    name: Annotated[str, Meta(pattern=r"^(?=.*[A-Za-z0-9_-])[^\x00-\x1f\x7f]{1,64}$(?!\n)")]
     description: Short = ""
 
 

@@ -153,9 +153,9 @@ class TaskStopped(TaskReport, frozen=True, kw_only=True, tag="task_stopped"):
 
 
 class TaskSubmit(Frame, frozen=True, kw_only=True, tag="task_submit"):
-    """As POST /api/tasks; see `bodies.NewTask` for the fields."""
+    """As POST /api/tasks: its fields stand in the frame itself, or under `task`."""
 
-    task: dict[str, Any]
+    task: dict[str, Any] | None = None
     id: FrameId = ""
 
 

@@ -126,9 +126,20 @@ def completed(document: dict[str, Any], routes: tuple[Route, ...]) -> dict[str, 
     for route in routes:
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
         _complete(document["paths"][path][route.method.lower()], route, named)
+    for kind in {route.body for route in routes if route.body is not None}:
+        _with_nulls(components[kind.__name__])
     document.setdefault("components", {})["schemas"] = components
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return document
+
+
+def _with_nulls(body: dict[str, Any]) -> None:
+    """In a request `null` is the same as leaving a field out."""
+    required = body.get("required", ())
+    for name, schema in body["properties"].items():
+        if name not in required:
+            default = {"default": schema.pop("default")} if "default" in schema else {}
+            body["properties"][name] = {"anyOf": [schema, {"type": "null"}], **default}
 
 
 def _complete(operation: dict[str, Any], route: Route, named: dict[int, Any]) -> None:

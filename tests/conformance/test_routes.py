@@ -42,6 +42,10 @@ def test_schemas_tell_what_frames_and_bodies_need(place):
     assert complete["required"] == {"task_id": "string", "generation": "integer"}
     assert complete["optional"]["result"] == "object"
     assert body["schemas"]["http"]["post_task"]["required"] == {"description": "string"}
+    assert body["schemas"]["http"]["post_mailbox_ack"]["required"] == {"seq": "integer"}
+    assert keys(body["schemas"]["http"]) >= {
+        "post_message", "post_channel", "post_channel_publish", "post_onboard_register",
+    }  # fmt: skip
 
 
 def test_registering_gives_a_token_and_addresses_and_a_name_only_once(place):

@@ -185,6 +185,22 @@ def test_every_wrong_field_is_named(place, play, frame, wrong):
 # --- channels --------------------------------------------------------------------------------------
 
 
+def test_a_channels_name_loses_what_names_do_not_have_and_null_is_no_value(place, play):
+    async def scene():
+        async with await place.agent("m-odd") as odd:
+            given = {"name": "#Odd Chan!", "description": None}
+            status, made = place.http("POST", "/api/channels", given, odd.token)
+            assert (status, made["channel"]) == (201, "oddchan")
+            said = await odd.ask("channel_subscribe", channel="Odd Chan!")
+            assert said == {"type": "channel_subscribed", "channel": "oddchan"}
+            assert place.http("GET", "/api/channels/%23ODD%20chan", token=odd.token)[0] == 200
+            assert place.http("POST", "/api/channels", {"name": "!!"}, odd.token)[0] == 422
+            task = {"description": "x", "priority": None, "metadata": None}
+            assert place.http("POST", "/api/tasks", task, odd.token)[0] == 201
+
+    play(scene())
+
+
 def test_a_channel_from_its_making_to_its_history(place, play):
     async def scene():
         async with await place.agent("m-pub") as pub, await place.agent("m-sub") as sub:

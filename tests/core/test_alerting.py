@@ -211,7 +211,6 @@ BAD = {
     b'{"queue_growing": {"nonsense": 1}}': "queue_growing.nonsense",
     b'{"queue_growing": {"increases": "3"}}': "queue_growing.increases",
     b'{"queue_growing": {"increases": 0}}': "queue_growing.increases",
-    b'{"queue_growing": null}': "queue_growing",
     b'{"high_failure_rate": {"percent": 100.5}}': "high_failure_rate.percent",
     b'{"stuck_tasks": {"silent_ms": 1}}': "stuck_tasks.silent_ms",
     b'{"no_agents_online": {"cooldown_ms": -1}}': "no_agents_online.cooldown_ms",

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentcom.core.decoding import MAX_DEPTH, decode_body, decode_frame, decode_query, named, not_plain
+from agentcom.core.decoding import (
+    MAX_DEPTH,
+    convert_task,
+    decode_body,
+    decode_frame,
+    decode_query,
+    named,
+    not_plain,
+)
 from agentcom.core.messages import Fault
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.v1_bodies import PushTask
@@ -69,6 +77,32 @@ def test_nesting_is_bounded():
 @given(args=st.dictionaries(st.sampled_from(["status", "limit", "cursor", "submitter", "other"]), TEXT))
 def test_any_query_is_a_query_or_a_fault(args):
     assert isinstance(decode_query(TaskQuery, args), TaskQuery | Fault)
+
+
+def test_null_in_a_body_is_the_same_as_leaving_the_field_out():
+    task = decode_body(
+        NewTask, b'{"description":"x","priority":null,"metadata":null,"needed_capabilities":null}'
+    )
+    assert task == NewTask(description="x")
+    fault = decode_body(NewTask, b'{"description":null,"priority":null}')
+    assert isinstance(fault, Fault)
+    assert fault.path == "description"
+    fault = decode_body(NewTask, b'{"description":"null","priority":7}')
+    assert isinstance(fault, Fault)
+    assert fault.path == "priority"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_task_stands_in_its_frame_or_under_task_and_what_is_wrong_is_named_where_it_stands(codec):
+    encode = (msgspec.json if codec == "json" else msgspec.msgpack).encode
+    for fields, at in (({"task": {"description": "x"}}, "task."), ({"description": "x"}, "")):
+        frame: Any = decode_frame(codec, encode({"type": "task_submit", "id": "1", **fields}))
+        assert (frame.id, convert_task(frame.task)) == ("1", NewTask(description="x"))
+        bad = {"task": {"description": 1}} if at else {"description": 1}
+        frame = decode_frame(codec, encode({"type": "task_submit", "id": "1", **bad}))
+        fault = convert_task(frame.task)
+        assert isinstance(fault, Fault)
+        assert fault.path == f"{at}description"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
