@@ -59,6 +59,7 @@ def rules_of(config: Config) -> Rules:
         proxied=bool(config.trusted_proxies),
         login_s=config.hub.login_s,
         mailbox_ttl_ms=int(config.retention.mailbox_s * 1000),
+        blocked_alert_ms=int(config.blocked.alert_s * 1000),
         limits=LimitRules(
             enabled=limits.enabled,
             light=Rate(limits.light_per_min, limits.light_burst),

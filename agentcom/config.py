@@ -120,7 +120,7 @@ class Scheduler(Section, frozen=True, kw_only=True):
 
 
 class Blocked(Section, frozen=True, kw_only=True):
-    alert_s: Seconds = 900.0  #: when a question without an answer is an alert; no alert rule looks at it yet
+    alert_s: Seconds = 900.0  #: a question that waits so long is an alert; thresholds set at run time win
     max_s: Seconds = 86_400.0  #: a question without an answer fails the task
 
 
