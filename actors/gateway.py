@@ -44,9 +44,8 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
-    since_ms: int = msgspec.field(
-        default_factory=_now_ms
-    )  #: of the hub: a gateway that crashed is given them again
+    #: of the hub: a gateway that crashed is given them again
+    since_ms: int = msgspec.field(default_factory=_now_ms)
     said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
 
 
