@@ -90,7 +90,7 @@ def _field_notes(path: Path) -> dict[tuple[str, str], str]:
 
 def _note(lines: list[str], node: ast.AnnAssign) -> str:
     if behind := " ".join(lines[node.lineno - 1 : node.end_lineno]).partition("#:")[2]:
-        return behind.strip(" )")
+        return behind.strip()
     above = map(str.strip, reversed(lines[: node.lineno - 1]))
     notes = itertools.takewhile(lambda line: line.startswith("#:"), above)
     return " ".join(note.removeprefix("#:").strip() for note in reversed([*notes]))

@@ -35,7 +35,7 @@ def test_what_a_field_means_stands_behind_it_or_right_above_it(tmp_path):
     file = tmp_path / "fields.py"
     file.write_text(
         "class Part:\n"
-        "    one: int = 1  #: behind (PEM) it\n"
+        "    one: int = 1  #: behind it (PEM)\n"
         "    none: int = 0\n"
         "    #: above it,\n"
         "    #: in two lines\n"
@@ -44,6 +44,6 @@ def test_what_a_field_means_stands_behind_it_or_right_above_it(tmp_path):
         "    three: int = 3\n"
     )
     assert generate._field_notes(file) == {
-        ("Part", "one"): "behind (PEM) it", ("Part", "none"): "", ("Part", "two"): "above it, in two lines",
+        ("Part", "one"): "behind it (PEM)", ("Part", "none"): "", ("Part", "two"): "above it, in two lines",
         ("Part", "three"): "",
     }  # fmt: skip
