@@ -55,9 +55,8 @@ class AgentActor(Durable):
         self.on_several((msg,), sender)
 
     def on_several(self, messages: tuple[Any, ...], sender: Any) -> None:
-        if (
-            len(messages) > 1 or type(messages[0]) is not Appended
-        ):  # of which there are many, and which only deliver
+        # of which there are many, and which only deliver
+        if len(messages) > 1 or type(messages[0]) is not Appended:
             self.agent.admission = self.admission()
         self.carry_out(self.agent.handle_all(messages, self.at))
         if lost := self.agent.inbox.dropped_now:

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 class AlerterArgs(msgspec.Struct, frozen=True):
     folder: str
     check_s: float
+    blocked_alert_s: float = 900.0
 
 
 class SampleFailed(RuntimeError):
@@ -34,7 +35,8 @@ class AlerterActor(Durable):
     soft_needs: ClassVar[tuple[str, ...]] = ("gateway", "presence")
 
     def on_opened(self) -> None:
-        self.alerting = Alerting(self.rows.scan("alerts", (), limit=100))
+        kept = self.rows.scan("alerts", (), limit=100)
+        self.alerting = Alerting(kept, int(self.args.blocked_alert_s * 1000))
         self.look = 0  #: the number of the one under way; answers to earlier ones come too late
         self._arm()
         self.ready()

@@ -22,9 +22,8 @@ log = structlog.get_logger()
 class ArchiveArgs(msgspec.Struct, frozen=True):
     data: str
     folder: str  #: absolute
-    marker: str = (
-        ""  #: a file in `data` that remembers where an archive was begun, see agentcom.store.holding
-    )
+    #: a file in `data` that remembers where an archive was begun, see agentcom.store.holding
+    marker: str = ""
     every_s: float = 1.0
     segment_bytes: int = 16 << 20
     alert_s: float = 60.0

@@ -44,9 +44,8 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     config: Config
     folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
-    since_ms: int = msgspec.field(
-        default_factory=_now_ms
-    )  #: of the hub: a gateway that crashed is given them again
+    #: of the hub: a gateway that crashed is given them again
+    since_ms: int = msgspec.field(default_factory=_now_ms)
     said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
 
 
@@ -59,6 +58,7 @@ def rules_of(config: Config) -> Rules:
         proxied=bool(config.trusted_proxies),
         login_s=config.hub.login_s,
         mailbox_ttl_ms=int(config.retention.mailbox_s * 1000),
+        blocked_alert_ms=int(config.blocked.alert_s * 1000),
         limits=LimitRules(
             enabled=limits.enabled,
             light=Rate(limits.light_per_min, limits.light_burst),

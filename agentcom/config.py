@@ -36,9 +36,8 @@ class Hub(Section, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65_535)] = 4000  #: 0 takes any free port
     login_s: Seconds = 43_200.0  #: how long a browser's login lasts
     allowed_origins: str = ""  #: of pages on other hosts whose scripts may open `/ws`, comma-separated
-    keeper: Literal["auto", "on", "off"] = (
-        "auto"  #: a small parent restarts a hub that ended abnormally; `auto`: unless systemd does
-    )
+    #: a small parent restarts a hub that ended abnormally; `auto`: unless systemd does
+    keeper: Literal["auto", "on", "off"] = "auto"
 
 
 class Tls(Section, frozen=True, kw_only=True):
@@ -60,22 +59,18 @@ class Limits(Section, frozen=True, kw_only=True):
     heavy_per_min: Rate = 1_200.0  #: submits, logins and what administrators do
     heavy_burst: Count = 200  #: at once
     operator_factor: Factor = 200.0  #: operators and administrators may so many times what an agent may
-    address_factor: Factor = (
-        0.1  #: and an address of which no token is known; this machine counts as an operator
-    )
+    #: and an address of which no token is known; this machine counts as an operator
+    address_factor: Factor = 0.1
     max_frame_bytes: Bytes = 1 << 20  #: of one frame or HTTP body
     max_outbox_bytes: Bytes = 8 << 20  #: a session with more unsent bytes is closed with 4503
     max_waiting_requests: Count = 10_000  #: HTTP requests in work; over it callers get `overloaded`
     max_waiting_per_client: Count = 1_000  #: as above, of one token, or of one address without one
-    max_sessions: Count = (
-        20_000  #: open WebSockets; over it new ones get `overloaded`; fewer if fewer files may be open
-    )
-    max_http_connections: Count = (
-        2_048  #: open connections that are no WebSocket; more while there are fewer sessions than may be
-    )
-    max_bad_frames: Count = (
-        10  #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
-    )
+    #: open WebSockets; over it new ones get `overloaded`; fewer if fewer files may be open
+    max_sessions: Count = 20_000
+    #: open connections that are no WebSocket; more while there are fewer sessions than may be
+    max_http_connections: Count = 2_048
+    #: bad frames, bad bodies or failed logins within the window before 4400 or 429, and a cool-down
+    max_bad_frames: Count = 10
     bad_window_s: Seconds = 60.0  #: the window, which slides
 
 
@@ -85,19 +80,16 @@ class Lease(Section, frozen=True, kw_only=True):
     grace_s: Seconds = 60.0  #: after a disconnect
     heartbeat_s: Seconds = 15.0  #: told to clients
     reconnect_jitter_s: Seconds = 5.0  #: told to clients; added to the grace after a restart
-    max_runtime_s: Seconds = (
-        14_400.0  #: of one assignment to a client of protocol 1, which says nothing of its work
-    )
+    #: of one assignment to a client of protocol 1, which says nothing of its work
+    max_runtime_s: Seconds = 14_400.0
     stop_s: Seconds = 60.0  #: a stopping agent that still lists the task then is unresponsive
 
 
 class Tasks(Section, frozen=True, kw_only=True):
-    max_attempts: Annotated[int, Meta(ge=1, le=100)] = (
-        3  #: failures until the dead letter; a task may say otherwise
-    )
-    max_losses: Annotated[int, Meta(ge=1, le=100)] = (
-        3  #: losses until the dead letter; a task may say otherwise
-    )
+    #: failures until the dead letter; a task may say otherwise
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    #: losses until the dead letter; a task may say otherwise
+    max_losses: Annotated[int, Meta(ge=1, le=100)] = 3
     backoff_base_s: Seconds = 5.0  #: pause after the first failure; doubles with each, with jitter
     backoff_cap_s: Seconds = 600.0  #: the longest pause
     exclude_base_s: Seconds = 60.0  #: after an agent's reject; doubles with each reject of the task
@@ -106,9 +98,8 @@ class Tasks(Section, frozen=True, kw_only=True):
 
 
 class Scheduler(Section, frozen=True, kw_only=True):
-    ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = (
-        10  #: every n-th assignment of an agent goes to the longest overdue
-    )
+    #: every n-th assignment of an agent goes to the longest overdue
+    ageing_share: Annotated[int, Meta(ge=2, le=1_000)] = 10
     ageing_urgent_s: Seconds = 10.0  #: a task of this lane that waits longer is overdue
     ageing_high_s: Seconds = 60.0  #: as above
     ageing_normal_s: Seconds = 300.0  #: as above
@@ -120,21 +111,18 @@ class Scheduler(Section, frozen=True, kw_only=True):
 
 
 class Blocked(Section, frozen=True, kw_only=True):
-    alert_s: Seconds = 900.0  #: when a question without an answer is an alert; no alert rule looks at it yet
+    alert_s: Seconds = 900.0  #: a question that waits so long is an alert; thresholds set at run time win
     max_s: Seconds = 86_400.0  #: a question without an answer fails the task
 
 
 class Store(Section, frozen=True, kw_only=True):
-    sync: Literal["always", "interval"] = (
-        "always"  #: `interval` is faster, and a power cut may lose the last second of acknowledged work
-    )
+    #: `interval` is faster, and a power cut may lose the last second of acknowledged work
+    sync: Literal["always", "interval"] = "always"
     max_queue: Count = 50_000  #: commits waiting; over it callers get `overloaded`
-    max_bytes: Annotated[int, Meta(ge=0)] = (
-        0  #: of the store's file, at least 64 MiB; 0 is as large as the disk. The last 32 MiB take no new work
-    )
-    ballast_bytes: Annotated[int, Meta(ge=0)] = (
-        64 << 20
-    )  #: a file of this size is given up when the disk is full, so that it can be tidied; 0 is none
+    #: of the store's file, at least 64 MiB; 0 is as large as the disk. The last 32 MiB take no new work
+    max_bytes: Annotated[int, Meta(ge=0)] = 0
+    #: a file of this size is given up when the disk is full, so that it can be tidied; 0 is none
+    ballast_bytes: Annotated[int, Meta(ge=0)] = 64 << 20
 
     def __post_init__(self) -> None:
         if 0 < self.max_bytes < 64 << 20:
@@ -157,9 +145,8 @@ class Archive(Section, frozen=True, kw_only=True):
 
 
 class Retention(Section, frozen=True, kw_only=True):
-    finished_s: Seconds = (
-        2_592_000.0  #: completed and cancelled tasks, with their history, results and pull records
-    )
+    #: completed and cancelled tasks, with their history, results and pull records
+    finished_s: Seconds = 2_592_000.0
     dead_letter_s: Seconds = 7_776_000.0  #: tasks in the dead letter
     idempotency_s: Seconds = 604_800.0  #: keys of submits; never before their task
     mailbox_s: Seconds = 604_800.0  #: unread mail
@@ -170,19 +157,16 @@ class Retention(Section, frozen=True, kw_only=True):
 
 class Compaction(Section, frozen=True, kw_only=True):
     every_s: Seconds = 60.0  #: how often the retention is looked at
-    slice: Annotated[int, Meta(ge=1, le=10_000)] = (
-        100  #: rows or tasks of one commit, so that it holds nobody up
-    )
-    free_share: Annotated[float, Meta(gt=0, lt=1)] = (
-        0.5  #: of the file's pages; from it on the file is rewritten
-    )
+    #: rows or tasks of one commit, so that it holds nobody up
+    slice: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    #: of the file's pages; from it on the file is rewritten
+    free_share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     free_bytes: Bytes = 256 << 20  #: and only when so much can be given back
 
 
 class Mailbox(Section, frozen=True, kw_only=True):
-    max: Annotated[int, Meta(ge=1, le=100_000)] = (
-        1_000  #: unacknowledged messages of one agent; beyond it the oldest are dropped, with an alert
-    )
+    #: unacknowledged messages of one agent; beyond it the oldest are dropped, with an alert
+    max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     ahead: Annotated[int, Meta(ge=1, le=10_000)] = 256  #: messages a session is sent beyond its last ack
     ahead_bytes: Bytes = 1 << 20  #: and their bytes; one message may be larger
 
@@ -230,12 +214,10 @@ class Config(Section, frozen=True, kw_only=True):
     compat: Compat = Compat()
     runtime: Runtime = Runtime()
     chaos: Chaos = Chaos()
-    registration: Literal["invite", "loopback", "open"] = (
-        "loopback"  #: with a join code; also from this machine; anyone
-    )
-    trusted_proxies: str = (
-        ""  #: addresses or networks, comma-separated, whose X-Forwarded-For and -Proto are believed
-    )
+    #: with a join code; also from this machine; anyone
+    registration: Literal["invite", "loopback", "open"] = "loopback"
+    #: addresses or networks, comma-separated, whose X-Forwarded-For and -Proto are believed
+    trusted_proxies: str = ""
 
 
 class BadConfig(Exception):

@@ -188,9 +188,8 @@ class Hub:
         except Unavailable as full:
             if full.code != "storage_full":
                 raise
-            log.error(
-                "admin.token_not_written", file=str(path), reason=str(full)
-            )  # the next start tries again
+            # the next start tries again
+            log.error("admin.token_not_written", file=str(path), reason=str(full))
             return
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

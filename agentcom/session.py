@@ -368,9 +368,8 @@ class AgentSession(SessionMail):
         while True:
             try:
                 await outbox.save(saved)
-            except (
-                OSError
-            ) as exc:  # a full disk is a state, not the end: nothing is acted upon until it passes
+            except OSError as exc:
+                # a full disk is a state, not the end: nothing is acted upon until it passes
                 attempt += 1
                 _log.error("session.not_saved", agent_id=self.agent_id, problem=str(exc))
                 await asyncio.sleep(delay_s(attempt, self._rng, base_s=0.5, cap_s=10.0))

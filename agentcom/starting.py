@@ -170,9 +170,8 @@ def damage(layout: Layout) -> str:
     if not file.is_file():
         return f"{file} is missing"
     file.open("r+b").close()  # a file that we may not open is no damage: raises `OSError`
-    redo_format.recover(
-        layout.store
-    )  # what a power cut left is no damage either: it is looked at as opening it will see it
+    # what a power cut left is no damage either: it is looked at as opening it will see it
+    redo_format.recover(layout.store)
     try:
         found: dict[str, Any] = Tool("checking").run({"store": str(layout.store)})
     except ToolFailed as error:

@@ -4,6 +4,7 @@ Each page is a function without arguments that returns its text; `PAGES` names t
 """
 
 import ast
+import itertools
 import json
 import re
 import sys
@@ -75,18 +76,24 @@ def _literal(value: Any) -> str:
 
 
 def _field_notes(path: Path) -> dict[tuple[str, str], str]:
-    """What stands behind `#:` on the lines of each class's fields."""
+    """What stands behind `#:` on the lines of each class's fields, or right above them."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     return {
-        (cls.name, node.target.id): " ".join(lines[node.lineno - 1 : node.end_lineno])
-        .partition("#:")[2]
-        .strip(" )")
+        (cls.name, node.target.id): _note(lines, node)
         for cls in ast.walk(ast.parse(text))
         if isinstance(cls, ast.ClassDef)
         for node in cls.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
+
+
+def _note(lines: list[str], node: ast.AnnAssign) -> str:
+    if behind := " ".join(lines[node.lineno - 1 : node.end_lineno]).partition("#:")[2]:
+        return behind.strip()
+    above = map(str.strip, reversed(lines[: node.lineno - 1]))
+    notes = itertools.takewhile(lambda line: line.startswith("#:"), above)
+    return " ".join(note.removeprefix("#:").strip() for note in reversed([*notes]))
 
 
 # --- types as people read them --------------------------------------------------------------------------

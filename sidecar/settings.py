@@ -27,9 +27,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     hub: Annotated[str, Meta(pattern="^https?://")]
     agent_id: AgentId
     token: Annotated[str, Meta(min_length=1)]
-    ca_file: str = (
-        ""  #: what signed the hub's certificate (PEM), where this machine does not trust it by itself
-    )
+    #: what signed the hub's certificate (PEM), where this machine does not trust it by itself
+    ca_file: str = ""
     instance: Annotated[str, Meta(min_length=1, max_length=64)] = msgspec.field(
         default_factory=lambda: uuid.uuid4().hex
     )

@@ -125,9 +125,8 @@ class Workspace:
         start = theirs if await git.succeeds("rev-parse", "--verify", "--quiet", theirs) else _base(base)
         await git("worktree", "add", "--quiet", "--no-track", "-B", branch, str(path), start)
         if start == theirs and not await self._rebased(git.at(path), base):
-            await git.at(path)(
-                "reset", "--quiet", "--hard", _base(base)
-            )  # what was there no longer fits: anew
+            # what was there no longer fits: anew
+            await git.at(path)("reset", "--quiet", "--hard", _base(base))
 
     async def _free(self, git: Git, path: Path, branch: str) -> None:
         """Make way: an unfinished `path` goes; an earlier attempt stays as evidence, off the branch."""

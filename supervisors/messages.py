@@ -160,9 +160,8 @@ class To(Note, frozen=True):
 
     name: str
     message: Any
-    wake: bool = (
-        True  #: without it the mail is dropped for a child that is not up: it finds the news by itself
-    )
+    #: without it the mail is dropped for a child that is not up: it finds the news by itself
+    wake: bool = True
 
 
 class ToEach(Note, frozen=True):

@@ -61,9 +61,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "worker"
     significant: bool = False
     start_timeout_s: float = 30.0
-    hang_s: float | None = (
-        None  # a child that is up answers a ping within this, or is killed; None: not asked
-    )
+    # a child that is up answers a ping within this, or is killed; None: not asked
+    hang_s: float | None = None
 
     @property
     def patience_s(self) -> float | None:

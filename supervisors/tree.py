@@ -207,7 +207,8 @@ def _compaction(config: Config, data: Path) -> CompactionArgs:
 
 def _observability(config: Config, folder: str) -> SupervisorSpec:
     presence = worker("presence", "actors.presence:PresenceActor", None)
-    alerter = worker("alerter", "actors.alerter:AlerterActor", AlerterArgs(folder, config.alerts.check_s))
+    args = AlerterArgs(folder, config.alerts.check_s, config.blocked.alert_s)
+    alerter = worker("alerter", "actors.alerter:AlerterActor", args)
     return SupervisorSpec(
         strategy="one_for_one", intensity=10, period_s=60.0, backoff=BACKOFF, children=(presence, alerter)
     )

@@ -6,6 +6,7 @@ May import: click, agentcom.cli.
 import click
 
 from agentcom.cli import (
+    admin_alerts,
     admin_data,
     admin_hub,
     admin_import,
@@ -32,8 +33,8 @@ def main() -> None:
 
 
 GROUPS = (
-    admin_tasks, admin_tail, admin_talk, admin_hub, admin_pauses, admin_limits, admin_snapshots, admin_store,
-    admin_verify, admin_data, admin_migrate, admin_import,
+    admin_tasks, admin_tail, admin_talk, admin_hub, admin_alerts, admin_pauses, admin_limits, admin_snapshots,
+    admin_store, admin_verify, admin_data, admin_migrate, admin_import,
 )  # fmt: skip
 for group in GROUPS:
     for command in group.COMMANDS:

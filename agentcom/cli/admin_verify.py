@@ -79,9 +79,8 @@ def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
         "snapshots": settings.snapshots.dir or str(folder / "snapshots"),
         "archive": settings.archive.dir or str(folder / "archive"),
         "rows_only": rows_only,
-        "lock": (
-            store / "lock.mdb"
-        ).exists(),  # a hub that runs has one; a copy on a read-only disk needs none
+        # a hub that runs has one; a copy on a read-only disk needs none
+        "lock": (store / "lock.mdb").exists(),
     }
 
 

@@ -53,9 +53,8 @@ def hub_command(
         raise exits.Failed(str(exc), exits.USAGE) from exc
     leash = None
     if keeper.is_wanted(settings.hub.keeper, os.environ, os.getpid()):
-        leash = keeper.keep(
-            PlainLog(settings.log.level, settings.log.format)
-        )  # from here on this is the child
+        # from here on this is the child
+        leash = keeper.keep(PlainLog(settings.log.level, settings.log.format))
     sys.exit(serve(settings, leash))
 
 

@@ -92,9 +92,8 @@ class AgentSessions(AgentState):
         strange = bool(hello.epoch) and hello.epoch != self.epoch
         listed = [self._renumbered(of) for of in hello.resume.tasks] if strange else hello.resume.tasks
         if self.session and self.session.silent:
-            self.stopping = (
-                None  # whatever it had was lost before it came back: it would say so by a recovery
-            )
+            # whatever it had was lost before it came back: it would say so by a recovery
+            self.stopping = None
             listed = self._believed(listed)
         yield from self._missing(listed, now)
         if self.hold and self.hold.is_in(listed):

@@ -148,9 +148,8 @@ class AgentState:
         kind = AgentReady if self.is_finishing(now) else self._kind(state)
         outputs: tuple[Output, ...] = ()
         on_offer = kind is AgentPresent and self.reserved is not None and not self.reserved.reclaim
-        if (
-            self.told != (kind, self.row.capabilities) and not on_offer
-        ):  # of its own offer it need not be told
+        # of its own offer it need not be told
+        if self.told != (kind, self.row.capabilities) and not on_offer:
             self.told = (kind, self.row.capabilities)
             outputs = (Output("scheduler", self._news(kind)),)
         return (*outputs, *self._show(state, now))

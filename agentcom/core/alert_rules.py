@@ -4,15 +4,17 @@ What ended in the last hour is the difference of two totals, never a total: `Win
 May import: agentcom.protocol.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agentcom.protocol.alerts import WINDOW_MS, Ended, Rule, Sample, Thresholds
+from agentcom.protocol.alerts import WINDOW_MS, Asking, Ended, Rule, Sample, Silent, Thresholds
 
 SPACING_MS = WINDOW_MS // 60
 """Old totals are kept so far apart at least: they are written to disk, and the window is that exact."""
 NAMED = 10
-"""Tasks named in an alert."""
+"""Stuck tasks named in an alert."""
+ASKED = 3
+"""Questions named in one: each is somebody's to answer, and the next one is named once an older one is."""
 Details = dict[str, int | float | str | list[str]]
 
 
@@ -91,6 +93,7 @@ def judge(
         "stuck_tasks": _stuck_tasks(sample, limits),
         "no_agents_online": _no_agents_online(sample),
         "high_error_rate": _high_error_rate(late, limits),
+        "unanswered_questions": _unanswered_questions(sample, limits),
     }
 
 
@@ -115,15 +118,26 @@ def _stuck_tasks(sample: Sample, limits: Thresholds) -> Verdict:
         return Verdict(None)
     limit = sample.now_ms - limits.stuck_tasks.silent_ms
     stuck = sorted(task for task in sample.silent if task.updated_ms <= limit)
-    ids = [task.task_id for task in stuck[:NAMED]]
-    more = f" and {len(stuck) - NAMED} more" if len(stuck) > NAMED else ""
-    said = f"nothing is heard of tasks that agents hold: {', '.join(ids)}{more}"
+    return _of_tasks("nothing is heard of tasks that agents hold", stuck, NAMED)
+
+
+def _unanswered_questions(sample: Sample, limits: Thresholds) -> Verdict:
+    blocked_ms = limits.unanswered_questions.blocked_ms
+    assert blocked_ms is not None, "thresholds in force say how long"
+    old = [task for task in sample.asking if task.blocked_ms <= sample.now_ms - blocked_ms]
+    return _of_tasks("tasks wait for an answer", old, ASKED)
+
+
+def _of_tasks(said: str, tasks: Sequence[Silent | Asking], named: int) -> Verdict:
+    """It holds while there are any; the first ones are named."""
+    ids = [task.task_id for task in tasks[:named]]
+    more = f" and {len(tasks) - named} more" if len(tasks) > named else ""
     details: Details = {
-        "count": len(stuck),
+        "count": len(tasks),
         "tasks": ids,
-        "agents": sorted({of.holder for of in stuck[:NAMED]}),
+        "agents": sorted({task.holder for task in tasks[:named]}),
     }
-    return Verdict(bool(stuck), said, details)
+    return Verdict(bool(tasks), f"{said}: {', '.join(ids)}{more}", details)
 
 
 def _no_agents_online(sample: Sample) -> Verdict:

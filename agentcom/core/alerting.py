@@ -46,11 +46,15 @@ class News(NamedTuple):
 
 
 class Alerting:
-    """All rules, their thresholds, and what the last hour is measured by. Made from the rows of `alerts`."""
+    """All rules, their thresholds, and what the last hour is measured by. Made from the rows of `alerts`.
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    `blocked_ms`: how long a question may wait where no threshold says so.
+    """
+
+    def __init__(self, rows: Iterable[Row], blocked_ms: int = 900_000) -> None:
         found = {str(key[0]): row for key, row in rows}
-        self.thresholds = thresholds_of(found.get(THRESHOLDS))
+        self.blocked_ms = blocked_ms
+        self.thresholds = thresholds_of(found.get(THRESHOLDS), blocked_ms)
         self.kept = {rule: _kept(found[rule]) for rule in RULES if rule in found}
         self.window = Window(msgspec.convert(found.get(WINDOW, []), list[Ended]))
         self.trend = Trend()
@@ -141,9 +145,12 @@ class Alerting:
         return self._decided([_put(rule, self.kept[rule])], "alert.acknowledged", done.outputs)
 
     def _change(self, ask: Maintain) -> Decision:
-        """In force at the next check."""
-        self.thresholds = ask.body
-        return Decision((_put(THRESHOLDS, ask.body),), _reply(ask, ask.body).outputs, "alerts.thresholds")
+        """In force at the next check. What is as the settings have it follows them later too: a map that was read,
+        changed elsewhere and sent back has their word in it."""
+        self.thresholds = now = _settled(ask.body, self.blocked_ms)
+        left = now.unanswered_questions.blocked_ms == self.blocked_ms
+        kept = _with_blocked_ms(now, None) if left else now
+        return Decision((_put(THRESHOLDS, kept),), _reply(ask, now).outputs, "alerts.thresholds")
 
     def _decided(self, ops: list[Op], event: str, more: tuple[Output, ...] = ()) -> Decision:
         return Decision(tuple(ops), (Output("gateway", self.condition()), *more), event)
@@ -152,12 +159,23 @@ class Alerting:
 # --- rows ------------------------------------------------------------------------------------------
 
 
-def thresholds_of(row: Any) -> Thresholds:
+def thresholds_of(row: Any, blocked_ms: int) -> Thresholds:
     """Those in force. A row that this release would not take from anybody is no reason to go without alerts."""
     try:
-        return Thresholds() if row is None else msgspec.convert(row, Thresholds)
+        kept = Thresholds() if row is None else msgspec.convert(row, Thresholds)
     except msgspec.ValidationError:
-        return Thresholds()
+        kept = Thresholds()
+    return _settled(kept, blocked_ms)
+
+
+def _settled(asked: Thresholds, blocked_ms: int) -> Thresholds:
+    """With the settings' word for what was left to them."""
+    said = asked.unanswered_questions.blocked_ms
+    return asked if said is not None else _with_blocked_ms(asked, blocked_ms)
+
+
+def _with_blocked_ms(of: Thresholds, blocked_ms: int | None) -> Thresholds:
+    return replace(of, unanswered_questions=replace(of.unanswered_questions, blocked_ms=blocked_ms))
 
 
 def is_shown(kept: Kept | None) -> bool:

@@ -311,9 +311,8 @@ def _delegate(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outpu
 
 def _health(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     connected = sum(session.welcomed for session in state.sessions.values())
-    said = sorted(
-        state.conditions.items(), key=lambda of: (of[0] == ALERTER, of[0])
-    )  # what fails comes first
+    # what fails comes first
+    said = sorted(state.conditions.items(), key=lambda of: (of[0] == ALERTER, of[0]))
     query = (
         connected,
         {name: condition.facts for name, condition in said},

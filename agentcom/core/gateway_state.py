@@ -39,6 +39,7 @@ class Rules(NamedTuple):
     proxied: bool = False  #: `trusted_proxies` is set: nobody is taken for local
     login_s: float = 43_200.0
     mailbox_ttl_ms: int = 604_800_000
+    blocked_alert_ms: int = 900_000
 
 
 class Rows(Protocol):

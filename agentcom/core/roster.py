@@ -32,9 +32,8 @@ class Crew:
         self.capabilities = capabilities
         self.size = len(capabilities)
         self.agents: dict[str, Agent] = {}
-        self.idle: OrderedDict[str, Agent] = (
-            OrderedDict()
-        )  #: longest idle first; a dict would scan what left it
+        #: longest idle first; a dict would scan what left it
+        self.idle: OrderedDict[str, Agent] = OrderedDict()
         self.board = Board()
         self._row: Class | None = None
 

@@ -71,9 +71,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = None
     status: int = 200
     repeats: bool = False  #: who asks for the same again gets 200 in place of it
-    media: str = (
-        JSON  #: of a good answer; what is not JSON is the edge's to write, and not in the OpenAPI document
-    )
+    #: of a good answer; what is not JSON is the edge's to write, and not in the OpenAPI document
+    media: str = JSON
     deadline_s: float = 30.0  #: whoever should answer, the caller is told `unavailable` by then
 
     def __str__(self) -> str:

@@ -32,9 +32,8 @@ class Pile:
         self.shelf = shelf
         self.excluded = excluded
         self.number = number  #: decides between equal orders, so that the choice never depends on addresses
-        self.ceiling = (
-            NEVER  #: no board lists this pile above it; NEVER when some board may not list it at all
-        )
+        #: no board lists this pile above it; NEVER when some board may not list it at all
+        self.ceiling = NEVER
         self._heap: list[Head] = []
 
     def first(self) -> Head | None:
@@ -108,9 +107,8 @@ class Shelf:
 
     def change(self, gone: Collection[str], came: Collection[Head]) -> None:
         if gone and came:
-            self.more = (
-                True  # a tail gave way, or more was read: there may be more on disk, the next window tells
-            )
+            # a tail gave way, or more was read: there may be more on disk, the next window tells
+            self.more = True
         for task_id in gone:
             self.heads.pop(task_id, None)
             self._is_news(task_id)

@@ -106,8 +106,8 @@ def _alerts(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
     return asked.reply(v1_bodies.AlertList(alerts_shown(state, now, rows), now.ms))
 
 
-def _thresholds(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
-    return asked.reply(thresholds_of(rows.get("alerts", (THRESHOLDS,))))
+def _thresholds(state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]:
+    return asked.reply(thresholds_of(rows.get("alerts", (THRESHOLDS,)), state.rules.blocked_alert_ms))
 
 
 def _acknowledge(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:

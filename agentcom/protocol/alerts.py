@@ -10,14 +10,16 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-Rule = Literal["queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate"]
+Rule = Literal[
+    "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate", "unanswered_questions"
+]  # fmt: skip
 RULES: tuple[Rule, ...] = (
-    "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate",
+    "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate", "unanswered_questions",
 )  # fmt: skip
 Severity = Literal["warning", "critical"]
 SEVERITY: dict[Rule, Severity] = {
     "queue_growing": "warning", "high_failure_rate": "warning", "stuck_tasks": "critical",
-    "no_agents_online": "critical", "high_error_rate": "warning",
+    "no_agents_online": "critical", "high_error_rate": "warning", "unanswered_questions": "warning",
 }  # fmt: skip
 THRESHOLDS, WINDOW = "thresholds", "window"
 """Keys of `alerts` that are no rule's."""
@@ -69,6 +71,13 @@ class HighErrorRate(Limits, frozen=True, kw_only=True):
     cooldown_ms: Cooldown = 300_000
 
 
+class UnansweredQuestions(Limits, frozen=True, kw_only=True):
+    """A task has been blocked by a question for so long; null is `blocked.alert_s` of the settings."""
+
+    blocked_ms: Annotated[int, Meta(ge=0, le=31_536_000_000)] | None = None
+    cooldown_ms: Cooldown = 300_000
+
+
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """GET and PUT /api/config/alert-thresholds: the whole map. What a PUT leaves out is as it was at first."""
 
@@ -77,6 +86,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     stuck_tasks: StuckTasks = StuckTasks()
     no_agents_online: NoAgentsOnline = NoAgentsOnline()
     high_error_rate: HighErrorRate = HighErrorRate()
+    unanswered_questions: UnansweredQuestions = UnansweredQuestions()
 
 
 class Silent(NamedTuple):
@@ -85,6 +95,14 @@ class Silent(NamedTuple):
     task_id: str
     holder: str
     updated_ms: int  #: when its row last changed
+
+
+class Asking(NamedTuple):
+    """A blocked task. They sort by age, the oldest first."""
+
+    blocked_ms: int  #: since when
+    task_id: str
+    holder: str
 
 
 class Sample(NamedTuple):
@@ -97,6 +115,7 @@ class Sample(NamedTuple):
     known: int  #: agents with a token that is good; only counted when none is connected
     online: int | None  #: agents that are connected
     silent: tuple[Silent, ...] | None
+    asking: tuple[Asking, ...]  #: sorted
 
 
 class Ended(NamedTuple):

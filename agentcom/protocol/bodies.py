@@ -42,9 +42,8 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     not_before: Ms = 0
     complete_by: Ms = 0  #: the deadline; protocol 1's name
     max_attempts: Count | None = None
-    max_retries: Annotated[int, Meta(ge=0, le=100)] | None = (
-        None  #: protocol 1's name for max_attempts; 0 is 1
-    )
+    #: protocol 1's name for max_attempts; 0 is 1
+    max_retries: Annotated[int, Meta(ge=0, le=100)] | None = None
     max_losses: Count | None = None
     token_budget: Annotated[int, Meta(ge=0, le=2**53)] = 0
 

@@ -115,9 +115,8 @@ class Event(Row, frozen=True):
     """One line of a task's history."""
 
     ms: int
-    event: (
-        str  #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
-    )
+    #: submitted, assigned, accepted, blocked, retrying, lost, completed, dead_letter, cancelled, …
+    event: str
     phase: Phase
     generation: int
     agent_id: str = ""

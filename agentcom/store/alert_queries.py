@@ -3,18 +3,23 @@
 May import: agentcom.protocol, agentcom.store.
 """
 
+import heapq
 from collections.abc import Collection, Iterator
 
-from agentcom.protocol.alerts import Sample, Silent
+from agentcom.protocol.alerts import Asking, Sample, Silent
 from agentcom.protocol.figures import GIVEN_UP
 from agentcom.protocol.ops import Key
-from agentcom.protocol.rows import LANES, TaskState
+from agentcom.protocol.rows import LANES, Event, TaskState
 from agentcom.store.errors import StoreError
 from agentcom.store.reader import Found, Reader, Snapshot
 
 SLICE = 500
 MOST_SILENT = 1_000
 """Held tasks that nobody speaks for: more of them say no more."""
+MOST_ASKING = 1_000
+"""Blocked tasks, as above; the oldest ones."""
+MOST_LINES = 100
+"""Of a blocked task's history, looked back: of one that asks anew without end, the wait counts from there."""
 
 
 def sample(reader: Reader, now_ms: int, online: int | None, spoken_for: Collection[str]) -> Sample | None:
@@ -25,6 +30,7 @@ def sample(reader: Reader, now_ms: int, online: int | None, spoken_for: Collecti
     try:
         with reader.snapshot() as snap:
             completed, failed = _ended(snap)
+            silent, asking = _held(snap, spoken_for)
             return Sample(
                 now_ms=now_ms,
                 queued=sum(snap.count("tasks", lane, "queued") for lane in LANES),
@@ -32,7 +38,8 @@ def sample(reader: Reader, now_ms: int, online: int | None, spoken_for: Collecti
                 failed=failed + snap.count(*map(str, GIVEN_UP)),
                 known=_known(snap, now_ms) if online == 0 else 0,
                 online=online,
-                silent=None if online is None else tuple(_silent(snap, spoken_for)),
+                silent=None if online is None else tuple(silent),
+                asking=tuple(asking),
             )
     except StoreError:
         return None
@@ -61,14 +68,30 @@ def _known(snap: Snapshot, now_ms: int) -> int:
     return sum(snap.get("agent", (name,)) is not None for name in names)
 
 
-def _silent(snap: Snapshot, spoken_for: Collection[str]) -> Iterator[Silent]:
-    """Of those that are blocked a person must speak."""
-    left = MOST_SILENT
+def _held(snap: Snapshot, spoken_for: Collection[str]) -> tuple[list[Silent], list[Asking]]:
+    """Tasks that nobody speaks for, and those of which a person must: they are blocked.
+
+    Reads the row of each held task; an agent holds one at a time.
+    """
+    silent: list[Silent] = []
+    asking: list[Asking] = []
     for key, _ in _each(snap, "by_agent"):
-        task_id = str(key[1])
-        task: TaskState | None = None if task_id in spoken_for else snap.get("task", (task_id,))
-        if task is not None and task.phase in ("assigned", "working"):
-            yield Silent(task.id, task.holder, task.updated_ms)
-            left -= 1
-        if not left:
-            return
+        task: TaskState | None = snap.get("task", (str(key[1]),))
+        if task is None:
+            continue
+        if task.phase == "blocked":
+            asking.append(Asking(_blocked_ms(snap, task), task.id, task.holder))
+        elif task.id not in spoken_for and len(silent) < MOST_SILENT:
+            silent.append(Silent(task.id, task.holder, task.updated_ms))
+    return silent, heapq.nsmallest(MOST_ASKING, asking)
+
+
+def _blocked_ms(snap: Snapshot, task: TaskState) -> int:
+    """Since when it is blocked. Its row does not tell: news of the work and another lane change that too."""
+    since = task.updated_ms
+    for n in range(task.history_len - 1, max(-1, task.history_len - 1 - MOST_LINES), -1):
+        line: Event | None = snap.get("history", (task.id, n))
+        if line is None or (line.phase != "blocked" and line.event != "asked again"):
+            break
+        since = line.ms
+    return since

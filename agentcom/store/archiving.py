@@ -52,9 +52,8 @@ class Archivist:
         self._claim: Claim | None = None
         self._writer: SegmentWriter | None = None
         self._owner = Owner("", 1, [])
-        self._synced: int | None = (
-            None  #: up to here it is on the archive's disk; None before anything is known
-        )
+        #: up to here it is on the archive's disk; None before anything is known
+        self._synced: int | None = None
         self._taken = 0  #: up to here it is read from the journal
         self._segments = self._bytes = 0
         self._told: list[str] = []
@@ -217,9 +216,8 @@ class Archivist:
         self._synced = self._taken
         reached("archive.synced")
         if self._marker is not None and not is_begun(self.folder, self._marker):
-            with contextlib.suppress(
-                OSError
-            ):  # no room in the data folder is not the archive's trouble; next time
+            # no room in the data folder is not the archive's trouble; next time
+            with contextlib.suppress(OSError):
                 remember(self.folder, self._marker)
 
     # --- telling -------------------------------------------------------------------------------------

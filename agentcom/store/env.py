@@ -117,9 +117,8 @@ class Environment:
         Waits for a write transaction under way. An engine of an earlier life writes no more.
         """
         store = self.meta("store")
-        if (
-            not self.life
-        ):  # a store actor that takes over from a crashed one learns nothing of the last process
+        # a store actor that takes over from a crashed one learns nothing of the last process
+        if not self.life:
             self.was_clean, self.was_new = bool(self.meta("clean")), store is None
         with self.writing() as txn:
             self.life = (self.meta("life") or 0) + 1

@@ -28,9 +28,8 @@ class Report(msgspec.Struct, kw_only=True):
     seq: int  #: the newest journal entry
     epoch: int
     seconds: float
-    fold: str = (
-        ""  #: onto what the journal was folded and how much of it, or why it was not; "" when not asked for
-    )
+    #: onto what the journal was folded and how much of it, or why it was not; "" when not asked for
+    fold: str = ""
 
     @property
     def ok(self) -> bool:
@@ -44,9 +43,8 @@ class Findings:
         self.problems: list[Problem] = []
         self.more = 0
         self.told: dict[tuple[int, bytes], list[int]] = {}
-        self.broken: set[str] = (
-            set()
-        )  #: tables that could not be walked to their end: what is missing is no news
+        #: tables that could not be walked to their end: what is missing is no news
+        self.broken: set[str] = set()
 
     def tell(self, table: Table, key: bytes, what: str, seq: int = 0) -> None:
         if len(self.problems) >= MOST:

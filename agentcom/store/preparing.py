@@ -41,9 +41,8 @@ def prepare(commit: Commit) -> Prepared:
     try:
         for op in commit.ops:
             kind, table = type(op), _writable(op.table, actor)
-            if (
-                kind is Put and not table.counter
-            ):  # nearly all: written out, as it is the dearest part of a commit
+            # Nearly all are these: written out, as it is the dearest part of a commit.
+            if kind is Put and not table.counter:
                 writes.append((table.number, encode_key(table, op.key), encode_row(op.row)))  # type: ignore[attr-defined]
             else:
                 _OPS[kind](ready, table, op)

@@ -55,9 +55,8 @@ from agentcom.store.redo_format import (
 
 EVERY_S = 0.5
 MAX_LOG = 8 << 20  #: a log larger than this is followed by a checkpoint before its time
-_STEP = (
-    256 << 10
-)  #: logs grow by this: writing behind a file's end makes the filesystem flush its journal too
+#: logs grow by this: writing behind a file's end makes the filesystem flush its journal too
+_STEP = 256 << 10
 
 
 class Redo:

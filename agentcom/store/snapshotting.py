@@ -55,9 +55,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     hourly: int = 24
     daily: int = 14
     archive: str = ""  #: whose segments are removed once no snapshot needs them; "" leaves them
-    marker: str = (
-        ""  #: a file that remembers that `into` was begun; "" when that folder cannot be missing by mistake
-    )
+    #: a file that remembers that `into` was begun; "" when that folder cannot be missing by mistake
+    marker: str = ""
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,10 +35,8 @@ def check_rows(source: Readable) -> Report:
     try:
         with source.reading() as view:
             swept = sweep(view)
-    except (
-        Doubt,
-        lmdb.Error,
-    ):  # damage may end the whole transaction, so the careful check has one of its own
+    except (Doubt, lmdb.Error):
+        # damage may end the whole transaction, so the careful check has one of its own
         return examine(source, Findings())
     return report_of(swept, source, Findings(), begun)
 

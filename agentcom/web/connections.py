@@ -40,9 +40,8 @@ class Connections:
         self._open: set[Peer] = set()
         self._asking: OrderedDict[Peer, float] = OrderedDict()  #: whose head is due, and since when
         self._idle: OrderedDict[Peer, float] = OrderedDict()  #: between two requests
-        self._full: OrderedDict[Peer, float] = (
-            OrderedDict()
-        )  #: whose answers fill the way, as it does not take them
+        #: whose answers fill the way, as it does not take them
+        self._full: OrderedDict[Peer, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)

@@ -190,6 +190,5 @@ class _Stream:
             log.info("stream.slow", seconds=self._slow_s)
             self.over.set()
             self.abort()
-        await asyncio.sleep(
-            0
-        )  # what is written goes out at the end of the turn: only then is it seen to be too much
+        # what is written goes out at the end of the turn: only then is it seen to be too much
+        await asyncio.sleep(0)

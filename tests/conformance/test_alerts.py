@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from agentcom.client import AgentSession
+from agentcom.session_state import Accepted, Assigned
 from tests.conformance.client import DEADLINE_S
 
 RULE = "no_agents_online"
@@ -74,5 +76,38 @@ def test_thresholds_hold_from_the_next_check_on(place, play):
         await until(lambda: place.submit(needed_capabilities=["nobody"]) and "queue_growing" in found(place))
         assert place.http("PUT", path, {"queue_growing": {"stable_checks": 1}}, place.admin)[0] == 200
         await until(lambda: "queue_growing" not in found(place))
+
+    play(scene())
+
+
+async def asks(session, question):
+    """Until its first task is blocked."""
+    async for event in session:
+        if isinstance(event, Assigned):
+            await session.accept(event.assign.task_id, event.assign.generation)
+        elif isinstance(event, Accepted):
+            await session.block(event.task_id, event.generation, question)
+            return
+
+
+def test_a_question_that_nobody_answers_is_an_alert_from_a_threshold_on_and_until_it_is_answered(place, play):
+    rule, path = "unanswered_questions", "/api/config/alert-thresholds"
+
+    async def scene():
+        token = await asyncio.to_thread(place.register, "a-asks")
+        task_id = place.submit(needed_capabilities=["asking"])
+        url = f"http://{place.host}:{place.port}"
+        async with AgentSession(url, agent_id="a-asks", token=token, capabilities=["asking"]) as session:
+            await asks(session, "which colour?")
+            await place.until(task_id, "blocked")
+            assert rule not in found(place)
+            assert place.http("PUT", path, {rule: {"blocked_ms": 1}}, place.admin)[0] == 200
+            await until(lambda: rule in found(place))
+            alert = found(place)[rule]
+            assert alert["message"] == f"tasks wait for an answer: {task_id}"
+            assert alert["message"] in place.http("GET", "/health")[1]["alerts"]
+            place.http("POST", f"/api/tasks/{task_id}/answer", {"answer": "blue"}, place.admin)
+            await until(lambda: rule not in found(place))
+        assert place.http("PUT", path, {}, place.admin)[1][rule]["blocked_ms"] == 900_000
 
     play(scene())

@@ -402,8 +402,10 @@ def test_alert_thresholds_are_one_map_and_a_bad_one_is_refused_by_name(place, to
     status, first = place.http("GET", path, token=token)
     assert status == 200
     assert keys(first) == {
-        "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate"
+        "queue_growing", "high_failure_rate", "stuck_tasks", "no_agents_online", "high_error_rate",
+        "unanswered_questions",
     }  # fmt: skip
+    assert first["unanswered_questions"] == {"blocked_ms": 900_000, "cooldown_ms": 300_000}
     assert first["queue_growing"] == {"increases": 3, "stable_checks": 3, "cooldown_ms": 300_000}
     changed = {**first, "high_error_rate": {"failures": 99, "cooldown_ms": 1}}
     assert place.http("PUT", path, changed, place.admin) == (200, changed)

@@ -10,7 +10,17 @@ from agentcom.core.alert_rules import SPACING_MS, Window
 from agentcom.core.alerting import Alerting, shown
 from agentcom.core.decoding import decode_body
 from agentcom.core.messages import Condition, Fault, Maintain
-from agentcom.protocol.alerts import RULES, WINDOW_MS, Ended, NoAgentsOnline, Sample, Silent, Thresholds
+from agentcom.protocol.alerts import (
+    RULES,
+    WINDOW_MS,
+    Asking,
+    Ended,
+    NoAgentsOnline,
+    Sample,
+    Silent,
+    Thresholds,
+    UnansweredQuestions,
+)
 from agentcom.store import MemoryStore
 from tests.store.helpers import Writer
 
@@ -24,13 +34,21 @@ class Hub:
     def __init__(self, thresholds=None):
         self.rows = {}
         self.now = START
-        self.fields = {"queued": 0, "completed": 0, "failed": 0, "known": 0, "online": 1, "silent": ()}
+        self.fields = {
+            "queued": 0,
+            "completed": 0,
+            "failed": 0,
+            "known": 0,
+            "online": 1,
+            "silent": (),
+            "asking": (),
+        }
         self.restart()
         if thresholds is not None:
             self.change(thresholds)
 
-    def restart(self):
-        self.alerting = Alerting(self.rows.items())
+    def restart(self, **settings):
+        self.alerting = Alerting(self.rows.items(), **settings)
 
     def carry_out(self, decision):
         self.rows |= {op.key: msgspec.msgpack.decode(msgspec.msgpack.encode(op.row)) for op in decision.ops}
@@ -122,6 +140,44 @@ def test_nobody_is_missed_where_nobody_could_be():
     assert hub.check(online=1) == [("cleared", "no_agents_online")]
 
 
+def test_a_question_that_waits_too_long_is_told_and_is_over_when_it_is_answered():
+    hub = Hub()
+    asked = Asking(START, "t1", "ada")
+    assert hub.check(899_999, asking=(asked,)) == []
+    assert hub.check(1) == [("fired", "unanswered_questions")]
+    alert = hub.shown["unanswered_questions"]
+    assert (alert.severity, alert.message) == ("warning", "tasks wait for an answer: t1")
+    assert alert.details == {"count": 1, "tasks": ["t1"], "agents": ["ada"]}
+    assert hub.check(asking=()) == [("cleared", "unanswered_questions")]
+
+
+def test_of_many_questions_the_three_oldest_are_named_and_young_ones_do_not_count():
+    hub = Hub(thresholds(unanswered_questions={"blocked_ms": 10_000}))
+    asked = tuple(Asking(START + n, f"t{n}", "ada") for n in range(5))
+    hub.check(10_003, asking=asked)
+    alert = hub.shown["unanswered_questions"]
+    assert alert.message == "tasks wait for an answer: t0, t1, t2 and 1 more"
+    assert (alert.details["count"], alert.details["tasks"]) == (4, ["t0", "t1", "t2"])
+
+
+def test_how_long_a_question_may_wait_is_the_settings_word_until_an_administrator_says_otherwise():
+    hub = Hub()
+    hub.restart(blocked_ms=60_000)
+    asked = (Asking(START, "t1", "ada"),)
+    assert hub.check(60_000, asking=asked) == [("fired", "unanswered_questions")]
+    longer = thresholds(unanswered_questions={"blocked_ms": 600_000})
+    assert hub.change(longer) == longer
+    assert hub.check() == [("cleared", "unanswered_questions")]
+    other = hub.change(thresholds(high_error_rate={"failures": 4}))
+    assert other.unanswered_questions == UnansweredQuestions(blocked_ms=60_000)
+    assert "unanswered_questions" not in hub.shown
+    hub.check()
+    assert "unanswered_questions" in hub.shown
+    hub.change(other)  # as an administrator does who reads the map and changes a number in it
+    hub.restart(blocked_ms=30_000)
+    assert hub.alerting.thresholds.unanswered_questions.blocked_ms == 30_000
+
+
 # --- firing, acknowledging, clearing ---------------------------------------------------------------
 
 
@@ -163,7 +219,7 @@ def test_thresholds_are_in_force_at_the_next_check_and_after_a_restart():
     hub.check()
     assert hub.check(failed=5, completed=6) == []
     strict = thresholds(high_error_rate={"failures": 4})
-    assert hub.change(strict) == strict
+    assert hub.change(strict).high_error_rate == strict.high_error_rate
     hub.restart()
     assert hub.check() == [("fired", "high_error_rate")]
     hub.change(Thresholds())
@@ -201,7 +257,7 @@ def test_the_rows_are_what_the_store_takes_and_gives_back():
 
 def test_kept_thresholds_that_are_out_of_range_by_now_are_as_they_were_at_first():
     rows = [(("thresholds",), {"queue_growing": {"increases": 0}})]
-    assert Alerting(rows).thresholds == Thresholds()
+    assert Alerting(rows).thresholds == Alerting([]).thresholds
 
 
 # --- bodies ----------------------------------------------------------------------------------------
@@ -215,6 +271,7 @@ BAD = {
     b'{"stuck_tasks": {"silent_ms": 1}}': "stuck_tasks.silent_ms",
     b'{"no_agents_online": {"cooldown_ms": -1}}': "no_agents_online.cooldown_ms",
     b'{"high_error_rate": {"failures": 1.5}}': "high_error_rate.failures",
+    b'{"unanswered_questions": {"blocked_ms": -1}}': "unanswered_questions.blocked_ms",
 }
 
 

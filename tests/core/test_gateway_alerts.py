@@ -3,7 +3,8 @@
 import pytest
 
 from agentcom.core.alerting import NAME
-from agentcom.core.messages import Condition, HttpIn, Maintain, Recorded, Reply
+from agentcom.core.gateway_state import Rules
+from agentcom.core.messages import Condition, HttpIn, Maintain, Recorded
 from agentcom.protocol.alerts import HighErrorRate, Thresholds
 from tests.core.test_gateway_http import Stage
 
@@ -65,13 +66,18 @@ def test_who_acknowledges_and_who_changes_thresholds_is_recorded(stage):
 
 
 def test_thresholds_are_shown_to_operators_and_changed_by_administrators(stage):
-    assert stage.ask("alert.thresholds_get")[1] == Reply(7, Thresholds())
+    assert stage.ask("alert.thresholds_get")[1].body.high_error_rate == HighErrorRate()
     wanted = Thresholds(high_error_rate=HighErrorRate(failures=3))
     assert stage.fault("alert.thresholds_put", body={}).code == "forbidden"
     to, ask = stage.ask("alert.thresholds_put", token="admin", body={"high_error_rate": {"failures": 3}})
     assert (to, ask.verb, ask.body) == ("alerter", "alert.thresholds_put", wanted)
     stage.rows["alerts", ("thresholds",)] = {"high_error_rate": {"failures": 3}}
-    assert stage.ask("alert.thresholds_get")[1].body == wanted
+    assert stage.ask("alert.thresholds_get")[1].body.high_error_rate == HighErrorRate(failures=3)
+
+
+def test_how_long_a_question_may_wait_is_shown_as_the_settings_have_it():
+    stage = Stage(Rules(blocked_alert_ms=7_000))
+    assert stage.ask("alert.thresholds_get")[1].body.unanswered_questions.blocked_ms == 7_000
 
 
 def test_a_bad_threshold_is_refused_at_the_door_by_its_name(stage):

@@ -29,3 +29,21 @@ def test_every_page_can_be_reached_from_the_index():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"]
     assert [str(p) for p in pages if f"({p.relative_to(ROOT / 'docs')})" not in index] == []
+
+
+def test_what_a_field_means_stands_behind_it_or_right_above_it(tmp_path):
+    file = tmp_path / "fields.py"
+    file.write_text(
+        "class Part:\n"
+        "    one: int = 1  #: behind it (PEM)\n"
+        "    none: int = 0\n"
+        "    #: above it,\n"
+        "    #: in two lines\n"
+        "    two: int = 2\n"
+        "    # no note\n"
+        "    three: int = 3\n"
+    )
+    assert generate._field_notes(file) == {
+        ("Part", "one"): "behind it (PEM)", ("Part", "none"): "", ("Part", "two"): "above it, in two lines",
+        ("Part", "three"): "",
+    }  # fmt: skip

@@ -1,9 +1,9 @@
 """The figures that alert rules look at."""
 
-from agentcom.protocol.alerts import Sample, Silent
+from agentcom.protocol.alerts import Asking, Sample, Silent
 from agentcom.protocol.ops import Add, Put
-from agentcom.protocol.rows import Agent, Held, Token
-from agentcom.store import MemoryStore
+from agentcom.protocol.rows import Agent, Event, Held, Token
+from agentcom.store import MemoryStore, alert_queries
 from agentcom.store.alert_queries import sample
 from tests.store.helpers import Writer, task
 
@@ -12,7 +12,7 @@ NOW = 1_000_000
 
 def test_an_empty_hub():
     found = sample(MemoryStore().reader, NOW, 0, ())
-    assert found == Sample(NOW, queued=0, completed=0, failed=0, known=0, online=0, silent=())
+    assert found == Sample(NOW, queued=0, completed=0, failed=0, known=0, online=0, silent=(), asking=())
 
 
 def test_what_ended_is_what_agents_reported_and_what_the_hub_gave_up():
@@ -37,6 +37,42 @@ def test_held_tasks_are_silent_unless_they_are_blocked_or_a_connected_agent_has_
     found = sample(store.reader, NOW, 1, frozenset({"spoken"}))
     assert found.silent == (Silent("a", "ada", 7), Silent("w", "ada", 7))
     assert sample(store.reader, NOW, None, ()).silent is None
+
+
+def blocked(store, name, told, updated_ms, holder="ada"):
+    """A blocked task with this history: (event, phase, ms) each."""
+    row = task(
+        name, phase="blocked", holder=holder, generation=1, updated_ms=updated_ms, history_len=len(told)
+    )
+    lines = [
+        Put("history", (name, n), Event(ms, event, phase, 1)) for n, (event, phase, ms) in enumerate(told)
+    ]
+    Writer(store).commit(Put("task", (name,), row), Put("by_agent", (holder, name), Held("normal")), *lines)
+
+
+def test_blocked_tasks_ask_since_they_are_blocked_whoever_speaks_for_them_the_oldest_first():
+    store = MemoryStore()
+    begun = [("submitted", "queued", 1), ("assigned", "assigned", 2), ("accepted", "working", 3)]
+    asks, again = ("blocked", "blocked", 20), [("asked again", "working", 30), ("blocked", "blocked", 30)]
+    blocked(store, "young", [*begun, ("blocked", "blocked", 40)], 40)
+    blocked(store, "moved", [*begun, asks, ("prioritised", "blocked", 50)], 90, "bob")
+    blocked(store, "again", [*begun, ("blocked", "blocked", 10), *again], 30, "eve")
+    blocked(
+        store, "answered", [*begun, ("blocked", "blocked", 5), ("answered", "working", 6), asks], 20, "dan"
+    )
+    found = sample(store.reader, NOW, None, frozenset({"young"})).asking
+    assert found == (
+        Asking(10, "again", "eve"), Asking(20, "answered", "dan"), Asking(20, "moved", "bob"),
+        Asking(40, "young", "ada"),
+    )  # fmt: skip
+
+
+def test_of_more_blocked_tasks_than_are_told_the_oldest_are(monkeypatch):
+    store = MemoryStore()
+    monkeypatch.setattr(alert_queries, "MOST_ASKING", 2)
+    for ms, name in ((30, "c"), (10, "z"), (20, "a")):
+        blocked(store, name, [("blocked", "blocked", ms)], ms)
+    assert [task.task_id for task in sample(store.reader, NOW, 1, ()).asking] == ["z", "a"]
 
 
 def test_known_are_agents_with_a_token_that_is_good():
