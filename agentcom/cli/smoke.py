@@ -40,7 +40,7 @@ def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
     logging.configure(
         level="error", format="console"
     )  # sessions tell their troubles on stderr, and only those
-    found = link.call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
+    found = link.once_up().call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
     if link.as_json:
         link.show(found._asdict())
     else:
