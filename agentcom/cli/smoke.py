@@ -37,10 +37,11 @@ class Found(NamedTuple):
 @on_hub
 def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
     """Try a running hub: submit tasks, let built-in agents do them, check each. Needs an admin token."""
+    link = link.once_up()
     logging.configure(
         level="error", format="console"
     )  # sessions tell their troubles on stderr, and only those
-    found = link.once_up().call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
+    found = link.call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)
     if link.as_json:
         link.show(found._asdict())
     else:
