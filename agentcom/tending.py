@@ -38,7 +38,7 @@ class Tending:
         self._base = base
         self._root = root
         self._lag_s = lag_s
-        self._running: set[asyncio.Task[Any]] = set()  #: the loop itself keeps no hold on them
+        self._running: set[asyncio.Task[None]] = set()  #: the loop itself keeps no hold on them
 
     async def answer(self, route: str, args: Mapping[str, str]) -> Any:
         """Raises `Refused` with a sentence."""
@@ -93,10 +93,20 @@ class Tending:
 
     def _reset_soon(self) -> Node:
         """Everything depends on the store: what restarts with it is the whole hub but the web server."""
-        loop = asyncio.get_running_loop()
         log.warning("hub.reset", in_s=RESET_S)
-        loop.call_later(RESET_S, lambda: self._running.add(loop.create_task(self._root.restart("store"))))
+        asyncio.get_running_loop().call_later(RESET_S, self._reset)
         return {"status": "resetting"}
+
+    def _reset(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._root.restart("store"))
+        self._running.add(task)
+        task.add_done_callback(self._reset_ended)
+
+    def _reset_ended(self, task: asyncio.Task[None]) -> None:
+        """It was answered before it began, so only the log can tell that it failed."""
+        self._running.discard(task)
+        if not task.cancelled() and (why := task.exception()) is not None:
+            log.error("hub.reset_failed", exc_info=why)
 
     async def _crash(self, name: str) -> None:
         node = await self._node(name)

@@ -16,10 +16,10 @@ import click
 import msgspec
 
 from agentcom import config, exit_codes, keeping
-from agentcom.cli import admin, exits
+from agentcom.cli import admin, connect, exits
 from agentcom.cli import main as agentcom
-from agentcom.core import routes
-from agentcom.protocol import errors, frames, schema
+from agentcom.core import routes, transitions
+from agentcom.protocol import errors, frames, rows, schema
 from sidecar import cli as sidecar_cli
 
 ROOT = Path(__file__).parent.parent
@@ -262,6 +262,41 @@ def _parts(shown: dict[str, Any]) -> Iterator[str]:
             yield f"### {name}\n\n{_fields(shown[name], shown)}"
 
 
+# --- states of a task ---------------------------------------------------------------------------------
+
+
+def task_states() -> str:
+    means = ((f"`{phase}`", _kind_of(phase), said) for phase, said in transitions.MEANS.items())
+    return "\n".join(
+        (
+            NOTE.format("agentcom/core/transitions.py"),
+            "# States of a task\n",
+            "A step that is not in the tables is refused with `invalid_state`. Moving a task to another lane, setting "
+            "it apart because nobody may have it, and progress change no state. A final task is removed for its age "
+            "in the end (`retention` in the [settings](settings.md#retention)). Why this is safe when agents "
+            "disappear: [leases and generations](../explanation/leases-and-generations.md).\n",
+            f"```mermaid\n{transitions.mermaid()}\n```\n",
+            "## States\n",
+            table("state", "kind", "meaning", rows=means),
+            "A submitted task is `queued`, or `scheduled` when its `not_before` lies ahead.\n",
+            "## Steps\n",
+            table("step", "from", "to", "who", "when", rows=_steps()),
+        )
+    )
+
+
+def _kind_of(phase: rows.Phase) -> str:
+    return "held" if phase in rows.HELD else "final" if phase in rows.FINAL else "open"
+
+
+def _steps() -> Iterator[tuple[str, ...]]:
+    for step, (who, when) in transitions.CAUSE.items():
+        arrows = [(phase, row[step]) for phase, row in transitions.NEXT.items() if step in row]
+        before = ", ".join(f"`{phase}`" for phase, _ in arrows)
+        after = ", ".join(dict.fromkeys(f"`{to}`" for _, to in arrows))
+        yield f"`{step}`", before, after, who, when
+
+
 # --- errors ---------------------------------------------------------------------------------------------
 
 
@@ -293,7 +328,8 @@ def cli() -> str:
         "The hub is `--hub`, else `AGENTCOM_HUB`, else `http://127.0.0.1:4000`. The token is the content "
         "of `--token-file`, else `AGENTCOM_TOKEN`, else, for a hub on this machine, what a hub started in "
         "this folder has left in `agentcom-data/admin.token`. No secret is ever an argument. With `--json` "
-        "a command prints JSON on stdout, and an error as an object on stderr.\n",
+        "a command prints JSON on stdout, and an error as an object on stderr. Where nothing listens yet, `agentcom "
+        f"submit` and `agentcom smoke` wait up to {connect.STARTING_S:g} s for a hub to start.\n",
         "## Exit codes\n",
         _exit_codes(exits.MEANING),
         "`agentcom hub` may also end by itself, with one of these. A keeper (see [how to run a "
@@ -372,6 +408,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "http.md": http,
     "frames.md": frames_page,
     "errors.md": errors_page,
+    "task-states.md": task_states,
     "cli.md": cli,
     "log-events.md": log_events,
     "frames.schema.json": frames_json,

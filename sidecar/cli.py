@@ -1,6 +1,6 @@
 """`agentcom-sidecar join|run|status|leave`.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the hub wants this agent no more.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 (of `run` only) the hub wants this agent no more.
 May import: click, agentcom.{client, logging, protocol}, sidecar's other modules.
 """
 
@@ -33,6 +33,7 @@ from sidecar.settings import BadSettings, Settings
 
 HOME = Path("~/.agentcom-sidecar")
 LOCK = "lock"
+FAILED, UNWANTED = 1, 3
 
 
 def _home(function: Callable[..., None]) -> Callable[..., None]:
@@ -114,7 +115,7 @@ def run(log_level: str, log_format: str, takeover: bool, home: Path) -> None:
     """Serve until SIGTERM or SIGINT. A Mind that is working goes on; the next `run` finds it."""
     home = home.expanduser()
     logging.configure(level=log_level, format=log_format)
-    with _refusing():
+    with _refusing(refused=UNWANTED):
         settings = sidecar_settings.load(home)
         if not process.record(os.getpid())["started"]:
             raise BadSettings("a sidecar needs Linux's /proc to know its Mind from other processes")
@@ -210,16 +211,13 @@ def _only_one(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    """A refusal is a sentence and an exit code, not a traceback."""
+def _refusing(*, refused: int = FAILED) -> Iterator[None]:
+    """A refusal is a sentence and an exit code, not a traceback; `refused` is the code when it is the hub's."""
     try:
         yield
-    except AgentComError as exc:
+    except (AgentComError, BadSettings, ForgeFailed, ValueError, OSError) as exc:
         click.echo(f"agentcom-sidecar: {exc}", err=True)
-        sys.exit(3 if isinstance(exc, Refused) else 1)
-    except (BadSettings, ForgeFailed, ValueError, OSError) as exc:
-        click.echo(f"agentcom-sidecar: {exc}", err=True)
-        sys.exit(1)
+        sys.exit(refused if isinstance(exc, Refused) else FAILED)
 
 
 if __name__ == "__main__":

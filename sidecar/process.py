@@ -33,12 +33,10 @@ def is_alive(recorded: dict[str, Any] | None) -> bool:
     return bool(mark(int(recorded["pid"])) == recorded["started"])
 
 
-def signal_group(pgid: int, number: int) -> bool:
-    """Signal a whole process group; False when nothing of it is left."""
+def signal_group(pgid: int, number: int) -> None:
+    """Signal a whole process group, as far as anything is left of it and it is ours to signal."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, number)
-        return True
-    return False
 
 
 def group_is_empty(pgid: int) -> bool:

@@ -7,6 +7,7 @@ May import: click, msgspec, agentcom.{client, endpoint, protocol}.
 import asyncio
 import functools
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,6 +28,9 @@ DEFAULT_HUB = "http://127.0.0.1:4000"
 DEFAULT_TOKEN_FILE = Path("agentcom-data/admin.token")
 """Where a hub started in this folder leaves its admin token; tried for a hub on this machine only."""
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+STARTING_S = 10.0
+"""What a hub may take from its start until it answers."""
+LOOK_S = 0.1
 
 
 class Link(NamedTuple):
@@ -36,6 +40,31 @@ class Link(NamedTuple):
     token: str
     as_json: bool
     ca_file: str = ""
+    token_file: Path | None = None
+
+    def once_up(self) -> "Link":
+        """The same hub, once it answers: where nothing listens yet it is waited for, and people are told. The token is
+        read again, as a hub writes that of its folder before it answers.
+
+        Raises `Failed` when still nothing listens after `STARTING_S`. Any other trouble is for the next call to meet.
+        """
+        try:
+            asyncio.run(self._look_until_up())
+        except errors.Unavailable as exc:
+            raise self.failed(exc, exits.UNAVAILABLE) from exc
+        return self._replace(token=read_token(self.token_file, self.url))
+
+    async def _look_until_up(self) -> None:
+        until = time.monotonic() + STARTING_S
+        told = self.as_json
+        async with Hub(self.url, retry_s=0, timeout_s=STARTING_S, ca_file=self.ca_file) as hub:
+            while refusal := await _refusal(hub):
+                if time.monotonic() > until:
+                    raise refusal
+                if not told:
+                    click.echo(f"nothing listens at {self.url} yet; waiting for a hub to start", err=True)
+                    told = True
+                await asyncio.sleep(LOOK_S)
 
     def call(self, ask: Callable[[Hub], Awaitable[T]], *, retry_s: float = 3.0) -> T:
         """What the hub answers. A refusal, or a hub that is away, ends the command with a sentence."""
@@ -64,6 +93,26 @@ class Link(NamedTuple):
             self.show(answer)
         else:
             click.echo(sentence)
+
+
+async def _refusal(hub: Hub) -> errors.Unavailable | None:
+    """What came of asking where nothing listens; None when something does, whatever it says."""
+    try:
+        await hub.call("GET", "/ready")
+    except errors.Unavailable as exc:
+        return exc if _is_refused(exc) else None
+    except (errors.Refused, msgspec.DecodeError):
+        return None
+    return None
+
+
+def _is_refused(exc: BaseException | None) -> bool:
+    """Every address of the hub's name refused the connection: the HTTP client hides that behind errors of its own."""
+    if isinstance(exc, BaseExceptionGroup):
+        return all(_is_refused(each) for each in exc.exceptions)
+    return exc is not None and (
+        isinstance(exc, ConnectionRefusedError) or _is_refused(exc.__cause__ or exc.__context__)
+    )
 
 
 def _advice(exc: errors.AgentComError, link: Link) -> str:
@@ -119,6 +168,6 @@ def on_hub(command: Command) -> Command:
         except OSError as exc:
             raise exits.Failed(f"cannot use the CA file {ca_file}: {exc}", exits.USAGE) from exc
         token = read_token(token_file, hub_url)
-        return command(Link(hub_url.rstrip("/"), token, as_json, ca_file), **arguments)
+        return command(Link(hub_url.rstrip("/"), token, as_json, ca_file, token_file), **arguments)
 
     return wrapped

@@ -37,6 +37,7 @@ class Found(NamedTuple):
 @on_hub
 def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
     """Try a running hub: submit tasks, let built-in agents do them, check each. Needs an admin token."""
+    link = link.once_up()
     # sessions tell their troubles on stderr, and only those
     logging.configure(level="error", format="console")
     found = link.call(lambda hub: smoke(hub, tasks, agents, timeout), retry_s=timeout)

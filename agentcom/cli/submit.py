@@ -62,6 +62,7 @@ def submit_command(
         tasks = _many(file, common, key)
     else:
         tasks = [_task({"description": _text(text), **common, "idempotency_key": key})]
+    link = link.once_up()
     answers = link.call(lambda hub: _submit(hub, tasks), retry_s=PATIENCE_S)
     ended = _wait(link, answers, timeout) if wait else {}
     _report(link, tasks, answers, ended, timeout if wait else 0.0)

@@ -58,6 +58,7 @@ class FakeHub:
     def __init__(self):
         self.answers = {}
         self.asked = []
+        self.listens = False
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -79,8 +80,14 @@ class FakeHub:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self.server.server_bind()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def listen(self):
+        """Until then a connection is refused."""
+        self.server.server_activate()
+        self.listens = True
         threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         ).start()
@@ -101,12 +108,22 @@ class FakeHub:
         return next(ask[2] for ask in reversed(self.asked) if ask[:2] == (method, path))
 
     def close(self):
-        self.server.shutdown()
+        if self.listens:
+            self.server.shutdown()
         self.server.server_close()
 
 
 @pytest.fixture
 def hub():
+    made = FakeHub()
+    made.listen()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def starting_hub():
+    """One that does not listen yet; the test calls `listen`."""
     made = FakeHub()
     yield made
     made.close()

@@ -1,16 +1,30 @@
 """`agentcom submit`: what it sends, what it says, how it exits."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from agentcom.cli import exits
 from agentcom.cli.main import main
 
+ROOT = Path(__file__).parent.parent.parent
 POST = ("POST", "/api/tasks")
 BATCH = ("POST", "/api/tasks/batch")
 TASK = ("GET", "/api/tasks/task-1")
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """Where nothing listens and nothing will."""
+    monkeypatch.setattr("agentcom.cli.connect.STARTING_S", 0.2)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{unused.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -121,13 +135,43 @@ def test_without_a_token_the_refusal_says_where_one_is_read(run, hub):
     assert "AGENTCOM_TOKEN" in done.output
 
 
-def test_a_hub_that_is_away_has_its_own_exit_code(run, monkeypatch):
-    monkeypatch.setattr("agentcom.cli.submit.PATIENCE_S", 0.0)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        done = run(main, "submit", "fix it", "--hub", f"http://127.0.0.1:{unused.getsockname()[1]}")
+@pytest.mark.parametrize("command", [["submit", "fix it"], ["smoke"]])
+def test_a_hub_that_is_away_is_waited_for_and_has_its_own_exit_code(run, nowhere, command):
+    done = run(main, *command, "--hub", nowhere)
     assert done.exit_code == exits.UNAVAILABLE
-    assert "Is the hub running?" in done.output
+    assert f"nothing listens at {nowhere} yet" in done.stderr
+    assert "Is the hub running?" in done.stderr
+
+
+def test_with_json_a_hub_that_is_away_is_an_object_and_nothing_else(run, nowhere):
+    done = run(main, "submit", "fix it", "--json", "--hub", nowhere)
+    assert json.loads(done.stderr)["error"] == "unavailable"
+
+
+def test_a_hub_that_is_starting_is_waited_for_and_its_token_read_then(starting_hub, a_submitted, tmp_path):
+    """It writes the folder's token before it answers, so a command that was early has not seen it."""
+    starting_hub.answers[POST] = (201, a_submitted)
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("AGENTCOM_")}
+    early = subprocess.Popen(
+        [sys.executable, "-m", "agentcom.cli.main", "submit", "fix it", "--hub", starting_hub.url],
+        cwd=tmp_path, env={**outside, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "yet" in early.stderr.readline()
+    (tmp_path / "agentcom-data").mkdir()
+    (tmp_path / "agentcom-data" / "admin.token").write_text("of-this-folder")
+    starting_hub.listen()
+    told, complaint = early.communicate(timeout=60)
+    assert (early.returncode, complaint) == (exits.OK, "")
+    assert "task-1" in told
+    assert starting_hub.asked[-1][4] == "Bearer of-this-folder"
+
+
+def test_a_hub_that_answers_an_error_is_not_waited_for(run, submitted):
+    submitted.answers["GET", "/ready"] = (503, {"error": "unavailable", "message": "it recovers"})
+    done = run(main, "submit", "fix it")
+    assert (done.exit_code, done.stderr) == (exits.OK, "")
+    assert [ask[:2] for ask in submitted.asked] == [("GET", "/ready"), POST]
 
 
 def test_waiting_ends_with_the_task_and_tells_its_branch(run, submitted, a_task):

@@ -55,17 +55,24 @@ def port():
 
 
 @pytest.fixture
-def env(tmp_path, port):
-    """The programs as a user has them on the path, and a hub that listens elsewhere than at 4000."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
+def project(tmp_path):
+    """The project's folder as `make test` leaves it: what a page needs of it is the programs in its `.venv`."""
+    programs = tmp_path / "project" / ".venv" / "bin"
+    programs.mkdir(parents=True)
     for name, module in PROGRAMS.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
         (programs / name).chmod(0o755)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def env(port):
+    """What a new terminal has, without the programs, and a hub that listens elsewhere than at 4000."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("AGENTCOM_", "GIT_"))}
+    path = [of for of in ours["PATH"].split(os.pathsep) if not os.path.exists(os.path.join(of, "agentcom"))]
     return {
         **ours,
-        "PATH": f"{programs}:{ours['PATH']}",
+        "PATH": os.pathsep.join(path),
         "PYTHONPATH": str(ROOT),
         "AGENTCOM_HUB": f"http://127.0.0.1:{port}",
         "AGENTCOM_HUB__PORT": port,
@@ -82,10 +89,13 @@ class Shell:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         self.bash = subprocess.Popen(["bash", "--norc"], **settings, **pipes)
 
+    def type(self, command):
+        self.bash.stdin.write(f"{command}\n")
+        self.bash.stdin.flush()
+
     def run(self, command):
         """(exit code, output)"""
-        self.bash.stdin.write(f"{command}\n__code=$?; echo; echo DONE $__code\n")
-        self.bash.stdin.flush()
+        self.type(f"{command}\n__code=$?; echo; echo DONE $__code")
         lines = []
         for line in self.bash.stdout:
             if line.startswith("DONE "):
@@ -100,12 +110,16 @@ class Shell:
 
 
 @pytest.fixture
-def shell(env, tmp_path):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    made = Shell(env, folder)
-    yield made
-    made.close()
+def terminal(env, project):
+    """Opens terminals in the project's folder."""
+    with contextlib.ExitStack() as opened:
+
+        def open_one():
+            shell = Shell(env, project)
+            opened.callback(shell.close)
+            return shell
+
+        yield open_one
 
 
 def wait_until_ready(url):
@@ -119,24 +133,24 @@ def wait_until_ready(url):
 
 
 @pytest.mark.slow
-def test_the_tutorial_works_as_it_is_written(shell, env, port):
-    page = ROOT / "docs" / "tutorial" / "first-hub.md"
-    for command, shown in steps(page):
+def test_the_tutorial_works_as_it_is_written(terminal, port):
+    shell = terminal()
+    for command, shown in steps(ROOT / "docs" / "tutorial" / "first-hub.md"):
         code, seen = shell.run(command.replace(":4000", f":{port}"))
         assert code == EXPECTED_EXITS.get(command, 0), f"$ {command}\n{seen}"
         assert matches(shown.replace(":4000", f":{port}"), seen), f"$ {command}\nshown: {shown}\nseen: {seen}"
-        if command.startswith("agentcom hub"):
-            wait_until_ready(env["AGENTCOM_HUB"])
 
 
 @pytest.mark.slow
-def test_the_agent_of_the_how_to_works(shell, env, tmp_path):
+def test_the_agent_of_the_how_to_works(terminal, env, project):
+    """The page begins where a hub runs and the programs are on the path."""
     page = ROOT / "docs" / "how-to" / "write-your-own-agent.md"
     [program] = blocks(page, "python")
     assert program == (ROOT / "docs" / "examples" / "words.py").read_text(encoding="utf-8")
     assert len([line for line in program.splitlines() if line.strip()]) <= 40
-    (tmp_path / "work" / "words.py").write_text(program, encoding="utf-8")
-    shell.run("agentcom hub 2> hub.log &")
+    (project / "words.py").write_text(program, encoding="utf-8")
+    shell = terminal()
+    shell.run('export PATH="$PWD/.venv/bin:$PATH"; agentcom hub 2> hub.log &')
     wait_until_ready(env["AGENTCOM_HUB"])
     for command, shown in steps(page):
         code, seen = shell.run(command.replace("python ", f"{sys.executable} "))
@@ -145,32 +159,24 @@ def test_the_agent_of_the_how_to_works(shell, env, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_work(shell, env):
-    lines = [
-        line.partition("#")[0].strip()
-        for block in blocks(ROOT / "README.md", "sh")
-        for line in block.splitlines()
-    ]
-    shell.run("agentcom hub 2> hub.log &")
-    wait_until_ready(env["AGENTCOM_HUB"])
-    wanted = [line for line in lines if line and not line.startswith("make ") and line != "agentcom hub"]
-    for command in wanted:
-        code, seen = shell.run(command)
+def test_what_the_readme_says_works_in_two_terminals(terminal, port, tmp_path):
+    page = ROOT / "README.md"
+    made, first, second = blocks(page, "sh")
+    assert all(line.startswith("make ") for line in made.splitlines())
+    one, other = terminal(), terminal()
+    *before, hub = first.splitlines()
+    for command in before:
+        assert one.run(command)[0] == 0, command
+    assert hub == "agentcom hub"
+    one.type(hub)  # it stays in the foreground
+    for command in second.splitlines():
+        code, seen = other.run(command)
         assert code == 0, f"$ {command}\n{seen}"
-    assert len(wanted) >= 3
-
-
-@pytest.mark.slow
-def test_the_python_of_the_readme_works(shell, env, port, tmp_path):
-    shell.run("agentcom hub 2> hub.log &")
-    wait_until_ready(env["AGENTCOM_HUB"])
-    programs = blocks(ROOT / "README.md", "python")
-    for n, program in enumerate(programs):
-        (tmp_path / "work" / f"p{n}.py").write_text(program.replace(":4000", f":{port}"))
-        code, seen = shell.run(f"{sys.executable} p{n}.py")
-        assert code == 0, seen
-        assert "queued" in seen
-    assert programs
+    [program] = blocks(page, "python")
+    (tmp_path / "my-hub" / "p.py").write_text(program.replace(":4000", f":{port}"))
+    code, seen = other.run(f"{sys.executable} p.py")
+    assert code == 0, seen
+    assert "queued" in seen
 
 
 def test_every_make_target_the_readme_names_is_there():

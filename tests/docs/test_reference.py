@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from agentcom.cli import exits
+from agentcom.core import transitions
+from agentcom.protocol.rows import PHASES
 
 ROOT = Path(__file__).parent.parent.parent
 SPEC = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
@@ -23,6 +25,11 @@ def test_a_made_page_is_up_to_date(page):
 def test_every_exit_code_has_a_meaning():
     codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
     assert codes == set(exits.MEANING)
+
+
+def test_every_state_and_every_step_of_a_task_has_a_meaning():
+    assert set(transitions.MEANS) == set(transitions.NEXT) == set(PHASES)
+    assert set(transitions.CAUSE) == {step for row in transitions.NEXT.values() for step in row}
 
 
 def test_every_page_can_be_reached_from_the_index():

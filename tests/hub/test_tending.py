@@ -1,6 +1,9 @@
-"""Requests about the tree that need no tree: names nobody has, and blocking the loop."""
+"""Requests about the tree that need no tree: names nobody has, blocking the loop, and a reset that comes to nothing."""
+
+import asyncio
 
 import pytest
+import structlog
 
 from agentcom import tending
 from agentcom.core.routes import CHAOS, ROUTES, offered
@@ -48,6 +51,29 @@ def test_a_block_that_makes_no_sense_is_refused(seconds):
 
 def test_a_block_takes_its_time_and_says_so():
     assert tending.block("0.001") == {"status": "ok", "seconds": 0.001}
+
+
+def test_a_reset_that_fails_is_logged_and_forgotten(monkeypatch):
+    """It was answered before it began: the log is the only place that can tell."""
+    monkeypatch.setattr(tending, "RESET_S", 0.0)
+    monkeypatch.setattr(tending, "log", logger := structlog.testing.CapturingLogger())
+
+    class Root:
+        async def restart(self, name):
+            raise TimeoutError("the tree has ended")
+
+    async def reset():
+        tended = tending.Tending(base=None, root=Root(), lag_s=float)
+        await tended.answer("admin.reset", {})
+        async with asyncio.timeout(20):
+            while len(logger.calls) < 2:
+                await asyncio.sleep(0)
+        return tended
+
+    tended = asyncio.run(reset())
+    said = [(call.method_name, *call.args) for call in logger.calls]
+    assert said == [("warning", "hub.reset"), ("error", "hub.reset_failed")]
+    assert tended._running == set()
 
 
 def test_chaos_is_offered_only_where_it_is_enabled():

@@ -1,7 +1,7 @@
 """A hub of one file for the tests of client and sidecar: real sockets, real frames, no durability.
 
-Unrealistic: it has no scheduler (tests assign by hand), no leases or timers, no roles, any token but "bad" is
-good, and everything is forgotten with the object. It does check known tasks and generations.
+Unrealistic: it has no scheduler (tests assign by hand), no leases or timers, no roles, any token and any invite but
+"bad" is good, and everything is forgotten with the object. It does check known tasks and generations.
 """
 
 import asyncio
@@ -132,6 +132,8 @@ class FakeHub:
             }
         if (method, path) == ("POST", "/api/onboard/register"):
             wanted = msgspec.json.decode(body, type=bodies.Register)
+            if wanted.invite == "bad":
+                return 403, bodies.ErrorBody("forbidden", "this invite is not good any more")
             return 201, bodies.Registered(
                 agent_id=wanted.agent_id, token="good", hub_ws_url="", hub_api_url=self.url, default_repo=""
             )

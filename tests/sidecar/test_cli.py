@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from sidecar import settings
 from sidecar.cli import main
@@ -36,8 +39,8 @@ def sidecar(*args: object) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
-def join(hub: FakeHub, home: Path, agent_id: str = "ada") -> Result:
-    args = ["join", hub.url, "invite", "--agent-id", agent_id, "--capability", "python"]
+def join(hub: FakeHub, home: Path, agent_id: str = "ada", invite: str = "invite") -> Result:
+    args = ["join", hub.url, invite, "--agent-id", agent_id, "--capability", "python"]
     return sidecar(*args, "--mind", "mind --fast 'a b'", "--home", home)
 
 
@@ -68,6 +71,22 @@ def test_a_bad_agent_id_is_refused_before_anything_is_written(hub: FakeHub, tmp_
     assert refused.exit_code == 1
     assert "agent_id" in refused.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_invite_is_no_word_about_an_agent(hub: FakeHub, tmp_path: Path) -> None:
+    """3 tells whoever starts sidecars that this one is wanted no more: only `run` may say so."""
+    refused = join(hub, tmp_path, invite="bad")
+    assert refused.exit_code == 1
+    assert "invite" in refused.output
+
+
+def test_run_ends_with_3_when_the_hub_wants_the_agent_no_more(hub: FakeHub, tmp_path: Path) -> None:
+    join(hub, tmp_path)
+    settings.save(tmp_path, replace(settings.load(tmp_path), token="bad"))
+    run = [sys.executable, "-m", "sidecar.cli", "run", "--home", str(tmp_path)]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=60)  # it sets up its process's log
+    assert ended.returncode == 3
+    assert "invalid_token" in ended.stderr
 
 
 def test_status_and_leave_need_a_join(tmp_path: Path) -> None:
