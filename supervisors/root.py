@@ -125,7 +125,6 @@ class Root:
         self._registry: ActorAddress | None = None
         self._ups: dict[str, Up] = {}
         self._watchers: list[tuple[frozenset[str], Callable[[Up], None], Callable[[str], None]]] = []
-        self._last_crash = ""
         self._port = base.open_port(self._receive)
         self._address = base.create(Supervisor)
         self._port.send(self._address, Configure(name, 1, spec, self._port.address))

@@ -5,7 +5,6 @@ lists of `{agent_id, token}`, are understood as well. Secrets are hashed here: n
 May import: click, msgspec, agentcom.cli.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import msgspec
 
 from agentcom.cli import exits
 from agentcom.cli.connect import Link, on_hub
+from agentcom.protocol.tokens import token_hash
 
 ROUTE = "/api/tokens/import"
 AT_ONCE = 1_000
@@ -97,12 +97,7 @@ def _name(agent_id: Any) -> str:
 
 
 def body_of(identities: list[Identity]) -> dict[str, Any]:
-    return {
-        "tokens": [
-            {"agent_id": one.agent_id, "token_hash": hashlib.sha256(one.token.encode()).hexdigest()}
-            for one in identities
-        ]
-    }
+    return {"tokens": [{"agent_id": one.agent_id, "token_hash": token_hash(one.token)} for one in identities]}
 
 
 @click.command("import-tokens")

@@ -15,7 +15,6 @@ from agentcom.core.directory_base import (
     Asked,
     Registration,
     Secrets,
-    digest,
     done,
     live_tokens,
     new_token,
@@ -31,6 +30,7 @@ from agentcom.protocol import views
 from agentcom.protocol.bodies import DefaultRepo, NewInvite, NewPull, NewRepo, Register, Registered
 from agentcom.protocol.ops import Delete, Op, Put
 from agentcom.protocol.rows import LANES, Invite, Mark, PullRequest, Repo, TaskState
+from agentcom.protocol.tokens import token_hash
 
 
 def decide(
@@ -55,7 +55,7 @@ def _register(asked: Asked) -> Decision:
     secret, put, _ = new_token(asked, body.agent_id, "agent")
     ops: list[Op] = [put, *agent_row(asked, body.agent_id, capabilities)]
     if invite:
-        ops.append(Put("invite", (digest(body.invite),), replace(invite, used_by=body.agent_id)))
+        ops.append(Put("invite", (token_hash(body.invite),), replace(invite, used_by=body.agent_id)))
     return done(asked, tuple(ops), _registered(asked, body.agent_id, secret), status=201)
 
 
@@ -76,7 +76,7 @@ def _may_register_without(asked: Asked) -> bool:
 def _invite(asked: Asked, code: str) -> Invite | Fault | None:
     if not code:
         return None
-    invite: Invite | None = asked.rows.get("invite", (digest(code),))
+    invite: Invite | None = asked.rows.get("invite", (token_hash(code),))
     if invite is None:
         return Fault("forbidden", "unknown invite", "invite")
     if invite.used_by:
@@ -100,7 +100,7 @@ def _registered(asked: Asked, agent_id: str, secret: str) -> Registered:
 def _create_invite(asked: Asked) -> Decision:
     body: NewInvite = asked.msg.body
     code = asked.secrets.secret()
-    key = digest(code)
+    key = token_hash(code)
     expires = asked.now_ms + body.expires_s * 1000
     row = Invite(key[:16], tuple(body.capabilities), asked.now_ms, expires)
     issued = views.InviteIssued(
@@ -182,7 +182,7 @@ def _save_pull(asked: Asked) -> Decision:
     fault = _may_not_record(asked, body)
     if fault:
         return refused(asked, fault)
-    pr_id = "pr-" + digest(f"{normalised(body.repo)}\n{body.branch}")[:16]
+    pr_id = "pr-" + token_hash(f"{normalised(body.repo)}\n{body.branch}")[:16]
     before: PullRequest | None = asked.rows.get("pull", (pr_id,))
     if before and asked.msg.role == "agent" and before.author != asked.msg.by:
         return refused(asked, Fault("conflict", f"the branch is {before.author}'s", "branch"))

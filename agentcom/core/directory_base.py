@@ -7,7 +7,6 @@ look-up tells nothing about a secret, as a comparison in constant time would not
 May import: agentcom.protocol, agentcom.core.
 """
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Administer, Fault, Reply, SubjectRevoked
 from agentcom.protocol.ops import Key, Op, Put
 from agentcom.protocol.rows import Token
+from agentcom.protocol.tokens import token_hash
 
 Registration = Literal["invite", "loopback", "open"]
 
@@ -57,16 +57,12 @@ def refused(asked: Asked, fault: Fault) -> Decision:
 # --- tokens ----------------------------------------------------------------------------------------
 
 
-def digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 def new_token(
     asked: Asked, subject: str, role: Any, expires_ms: int = 0, parent: str = ""
 ) -> tuple[str, Put, Token]:
     """A new secret and its row. The id is the head of the hash, so that it finds its row."""
     secret = asked.secrets.secret()
-    key = digest(secret)
+    key = token_hash(secret)
     row = Token(
         token_id=key[:16],
         subject=subject,

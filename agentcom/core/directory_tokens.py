@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from agentcom.core.decision import Decision, Output
 from agentcom.core.directory_base import (
     Asked,
-    digest,
     done,
     every_row,
     live_tokens,
@@ -24,6 +23,7 @@ from agentcom.protocol import views
 from agentcom.protocol.bodies import NewToken, Rotate
 from agentcom.protocol.ops import Delete, Key, Op, Put
 from agentcom.protocol.rows import Agent, Token
+from agentcom.protocol.tokens import token_hash
 
 _AGENT_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 BOOTSTRAP = "admin.token"
@@ -116,7 +116,7 @@ def _end_later(
 
 def csrf_of(secret: str) -> str:
     """What a page must send with each write, made from the cookie that it cannot read."""
-    return digest(f"csrf:{secret}")[:32]
+    return token_hash(f"csrf:{secret}")[:32]
 
 
 def _login(asked: Asked) -> Decision:

@@ -10,10 +10,11 @@ from agentcom.core.asked import Asked
 from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.directory_tokens import csrf_of
-from agentcom.core.gateway_state import Now, Rows, State, authenticate, failed_login, token_hash
+from agentcom.core.gateway_state import Now, Rows, State, authenticate, failed_login
 from agentcom.core.messages import Administer, Fault
 from agentcom.core.rates import Rate
 from agentcom.protocol.bodies import Login
+from agentcom.protocol.tokens import token_hash
 from agentcom.protocol.views import LimitsView, LoggedIn
 
 

@@ -20,7 +20,6 @@ from agentcom.core.gateway_state import (
     authenticate,
     failed_login,
     standing_of,
-    token_hash,
 )
 from agentcom.core.limits import SIZE_STEP, Standing, over
 from agentcom.core.messages import (
@@ -58,6 +57,7 @@ from agentcom.protocol.frames import (
     Welcome,
 )
 from agentcom.protocol.rows import Token
+from agentcom.protocol.tokens import token_hash
 
 TICK_S = 5.0
 PRESENCE = "presence"

@@ -4,7 +4,6 @@ None of it is on disk: a restarted gateway starts empty, the edge has closed all
 May import: agentcom.protocol, agentcom.core.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +14,7 @@ from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
 from agentcom.core.v1_translating import Talk
 from agentcom.protocol.ops import Key
 from agentcom.protocol.rows import LANES, Token
+from agentcom.protocol.tokens import token_hash
 
 LANE_NAMES: dict[str, str] = {lane: f"lane.{lane}" for lane in LANES}
 NEEDED_TO_SERVE: tuple[str, ...] = (*LANE_NAMES.values(), "agents", "directory")
@@ -153,10 +153,6 @@ class State:
     def next_request(self) -> int:
         self.last_request += 1
         return self.last_request
-
-
-def token_hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def authenticate(state: State, secret: str, rows: Rows, now: Now) -> Token | None:

@@ -27,7 +27,7 @@ class Walk:
     def __init__(self) -> None:
         self.after: Key | None = None
         self.due_ms = 0  #: nothing can be found before
-        self._least = self._begun_ms = 0
+        self._least = 0
 
     def begin(self, now_ms: int, next_ms: int) -> bool:
         """Whether there is anything to look for. `next_ms`: when what comes meanwhile can be found."""

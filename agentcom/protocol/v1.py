@@ -333,11 +333,3 @@ class ValidationFailed(Outbound, frozen=True, kw_only=True, tag="error"):
     error: str = "validation_failed"
     message_type: str | None
     errors: list[Wrong]
-
-
-OUTBOUND: tuple[type[Outbound], ...] = (
-    Identified, Pong, StatusUpdated, Agents, AgentJoined, AgentLeft, StatusChanged, MessageSent, MessageOut,
-    ChannelMessage, ChannelSubscribed, ChannelUnsubscribed, ChannelAgentJoined, ChannelPublished, History, Channels,
-    Assign, Ack, Continue, Reassign, StateReportAck, Cancelled,
-    RateLimitWarning, RateLimited, Error, ValidationFailed,
-)  # fmt: skip

@@ -43,7 +43,6 @@ RESERVE = 32 << 20
 """Room kept free so that what was adopted before `full` was told can still be written."""
 
 _META = TABLES["meta"].number
-_META_PAGES = 2
 _ROOM_AGE = 20
 _OPEN: dict[str, "Environment"] = {}
 """LMDB must not open a file twice in a process: this is the one place that knows which are open."""

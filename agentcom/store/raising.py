@@ -4,7 +4,6 @@ They are ordinary journal entries, so that the journal still folds to the rows.
 May import: agentcom.protocol, agentcom.store.{drafts,restore_plan,segments,tables}, msgspec.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from agentcom.protocol.rows import Journal
+from agentcom.protocol.tokens import token_hash
 from agentcom.store.drafts import Draft
 from agentcom.store.layout import ADMIN
 from agentcom.store.restore_plan import Way
@@ -54,9 +54,8 @@ def knows_admin(draft: Draft, folder: Path) -> bool:
         secret = (folder / ADMIN).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return False
-    sha = hashlib.sha256(secret.encode()).hexdigest()
     with draft.reading() as view:
-        return view.get(TOKEN.number, encode_key(TOKEN, (sha,))) is not None
+        return view.get(TOKEN.number, encode_key(TOKEN, (token_hash(secret),))) is not None
 
 
 def _bundles(ops: Iterator[Write]) -> Iterator[tuple[str, list[Write]]]:

@@ -137,7 +137,7 @@ class Table:
 
 
 def _tables() -> Iterable[Table]:
-    lane, directory, sender = "lane.", "directory", ("agent.", "channel.", "directory", "gateway")
+    lane, directory, sender = "lane.", "directory", ("agent.", "directory")
     yield Table(1, "task", "task_id:str", rows.TaskState, lane)
     yield Table(2, "body", "task_id:str", rows.TaskBody, lane)
     yield Table(3, "history", "task_id:str n:int", rows.Event, lane)
@@ -176,7 +176,7 @@ def _tables() -> Iterable[Table]:
     yield Table(40, "inbox", "agent_id:str", rows.Inbox, "agent.")
     yield Table(41, "said", "sender:str key:str", rows.Said, *sender)
     yield Table(42, "talk", "who:str message_id:str", rows.Mark, *sender)
-    yield Table(43, "posts", "channel:str message_id:str", rows.Post, *sender)
+    yield Table(43, "posts", "channel:str message_id:str", rows.Post, *sender, "channel.")
     yield Table(44, "subscribers", "channel:str agent_id:str", rows.Subscriber, "channel.")
     yield Table(45, "subscribed", "agent_id:str channel:str", rows.Mark, "channel.")
 

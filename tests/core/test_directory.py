@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentcom.core.directory import decide, digest
+from agentcom.core.directory import decide
 from agentcom.core.directory_tokens import BOOTSTRAP
 from agentcom.core.messages import (
     Administer,
@@ -19,6 +19,7 @@ from agentcom.protocol.bodies import NewInvite, NewRepo, NewToken, Register
 from agentcom.protocol.ops import Delete, Put
 from agentcom.protocol.pauses import every_pause, paused_lanes, why_not
 from agentcom.protocol.rows import Invite, Token
+from agentcom.protocol.tokens import token_hash
 
 
 class Rows:
@@ -76,7 +77,7 @@ def test_no_row_holds_a_secret():
     stage.ask("bootstrap")
     assert stage.minted == 4
     assert "secret-" not in repr(stage.rows.rows)
-    assert ("token", (digest("secret-1"),)) in stage.rows.rows
+    assert ("token", (token_hash("secret-1"),)) in stage.rows.rows
 
 
 def test_a_new_bootstrap_token_voids_the_one_before_and_no_other():
@@ -84,12 +85,12 @@ def test_a_new_bootstrap_token_voids_the_one_before_and_no_other():
     stage.ask("token.create", NewToken(subject="ann", role="admin"))
     first, _ = stage.ask("bootstrap")
     second, told = stage.ask("bootstrap")
-    assert told == [("gateway", SubjectRevoked(digest(first.token)))]
+    assert told == [("gateway", SubjectRevoked(token_hash(first.token)))]
     live = {
         row.subject for (table, _), row in stage.rows.rows.items() if table == "token" and not row.revoked_ms
     }
     assert live == {"ann", BOOTSTRAP}
-    assert stage.rows.get("token", (digest(second.token),)).role == "admin"
+    assert stage.rows.get("token", (token_hash(second.token),)).role == "admin"
 
 
 def test_nobody_else_gets_a_token_of_the_hubs_own_subject():
@@ -102,7 +103,7 @@ def test_an_expired_invite_lets_nobody_in_and_stays_unused():
     stage.now_ms += 60_000
     refused, _ = stage.ask("agent.register", Register(agent_id="ada", invite=invite.invite), local=False)
     assert isinstance(refused, Fault)
-    row: Invite = stage.rows.get("invite", (digest(invite.invite),))
+    row: Invite = stage.rows.get("invite", (token_hash(invite.invite),))
     assert row.used_by == ""
 
 
@@ -111,7 +112,7 @@ def test_an_agent_whose_tokens_were_revoked_may_register_again():
     first, _ = stage.ask("agent.register", Register(agent_id="ada"))
     again, _ = stage.ask("agent.register", Register(agent_id="ada"))
     assert again.code == "conflict"
-    token: Token = stage.rows.get("token", (digest(first.token),))
+    token: Token = stage.rows.get("token", (token_hash(first.token),))
     stage.ask("token.delete", token_id=token.token_id)
     assert stage.ask("agent.register", Register(agent_id="ada"))[0].agent_id == "ada"
 

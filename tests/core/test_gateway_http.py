@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from agentcom.core import gateway
-from agentcom.core.directory import digest
 from agentcom.core.gateway_state import LANE_NAMES, NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.messages import (
     Administer,
@@ -23,6 +22,7 @@ from agentcom.core.messages import (
 from agentcom.core.routes import ROUTES
 from agentcom.protocol.bodies import Submitted
 from agentcom.protocol.rows import LANES, Idempotent, Repo, TaskState, Token
+from agentcom.protocol.tokens import token_hash
 from tests.core.test_gateway_sessions import Rows
 
 NOW = Now(1_000_000, 1000.0)
@@ -32,7 +32,7 @@ ROLES = {"agent": "ada", "operator": "olga", "admin": "ann"}
 class Stage:
     def __init__(self, rules: Rules | None = None) -> None:
         self.rows = Rows(
-            {("token", (digest(role),)): Token(role, who, role, 1) for role, who in ROLES.items()}
+            {("token", (token_hash(role),)): Token(role, who, role, 1) for role, who in ROLES.items()}
         )
         self.rows["repo", ("demo",)] = Repo("demo", "https://example.org/demo.git")
         self.state = State(rules or Rules(), "me")

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from agentcom.core import gateway
-from agentcom.core.directory import digest
 from agentcom.core.gateway_sessions import HELLO_S, TICK_S, WELCOME_S, unreadable
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, Now, Rules, State
 from agentcom.core.messages import (
@@ -31,6 +30,7 @@ from agentcom.core.messages import (
 from agentcom.protocol.bodies import Submitted
 from agentcom.protocol.frames import HeartbeatAck, Welcome
 from agentcom.protocol.rows import Token
+from agentcom.protocol.tokens import token_hash
 
 EDGE = "the edge's address"
 AGENT = "agents/agent.ada"
@@ -51,7 +51,7 @@ class Rows(dict):
 
 class Stage:
     def __init__(self, rules: Rules | None = None) -> None:
-        self.rows = Rows({("token", (digest("secret"),)): Token("t", "ada", "agent", 1)})
+        self.rows = Rows({("token", (token_hash("secret"),)): Token("t", "ada", "agent", 1)})
         self.state = State(rules or Rules(), "me")
         self.now_s = 1000.0
         for name in NEEDED_TO_SERVE:
@@ -207,18 +207,18 @@ def test_a_closed_connection_is_told_to_its_agent_and_orderly_only_while_the_hub
 
 def test_revoking_closes_only_the_sessions_of_that_token():
     stage = Stage()
-    stage.rows["token", (digest("other"),)] = Token("u", "ada", "agent", 1)
+    stage.rows["token", (token_hash("other"),)] = Token("u", "ada", "agent", 1)
     stage.welcomed("1.1")
     stage.open("1.2")
     stage.frame("1.2", type="hello", agent_id="ada", instance="j", token="other")
-    assert closes(stage.tell(SubjectRevoked(digest("other")))) == [4403]
+    assert closes(stage.tell(SubjectRevoked(token_hash("other")))) == [4403]
     assert list(stage.state.sessions) == ["1.1"]
 
 
 def test_a_revocation_that_was_never_told_is_found_when_the_directory_comes_up():
     stage = Stage()
     stage.welcomed()
-    stage.rows["token", (digest("secret"),)] = Token("t", "ada", "agent", 1, revoked_ms=5)
+    stage.rows["token", (token_hash("secret"),)] = Token("t", "ada", "agent", 1, revoked_ms=5)
     assert closes(gateway.on_up(stage.state, "directory", stage.rows)) == [4403]
     stage.open("1.2")
     assert closes(stage.hello("1.2")) == [4401]
@@ -259,7 +259,7 @@ def test_no_bytes_whatever_raise(data):
 
 def test_a_session_ends_when_its_token_expires_and_no_new_one_begins():
     stage = Stage()
-    stage.rows["token", (digest("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_012_000)
+    stage.rows["token", (token_hash("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_012_000)
     stage.welcomed()
     assert closes(stage.tick(TICK_S)) == []
     stage.frame(type="heartbeat")
@@ -271,7 +271,7 @@ def test_a_session_ends_when_its_token_expires_and_no_new_one_begins():
 def test_a_token_that_is_to_end_soon_ends_its_open_sessions_then():
     stage = Stage()
     stage.welcomed()
-    stage.rows["token", (digest("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_007_000)
-    assert stage.tell(TokenChanged(digest("secret"))) == []
+    stage.rows["token", (token_hash("secret"),)] = Token("t", "ada", "agent", 1, expires_ms=1_007_000)
+    assert stage.tell(TokenChanged(token_hash("secret"))) == []
     assert closes(stage.tick(TICK_S)) == []
     assert closes(stage.tick(TICK_S)) == [4403]

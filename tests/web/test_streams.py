@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from agentcom.core.directory import digest
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import Event
+from agentcom.protocol.tokens import token_hash
 from agentcom.web import streams
 from agentcom.web.streams import Streams
 
@@ -205,7 +205,7 @@ def test_a_stream_outlives_a_gateway_that_crashes(play, monkeypatch):
 def test_a_revoked_token_ends_its_stream_with_an_error_and_no_other(play):
     async def scene(hub):
         mine, other = await opened(hub), await opened(hub, token="admin-token")
-        token_id = digest("operator-token")[:16]
+        token_id = token_hash("operator-token")[:16]
         done = await hub.request("DELETE", f"/api/tokens/{token_id}", token="admin-token")
         assert done.status_code == 200
         event = await mine.event()

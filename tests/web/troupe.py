@@ -17,7 +17,6 @@ from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
-from agentcom.core.directory import digest
 from agentcom.core.messages import (
     AskPresence,
     Fault,
@@ -34,6 +33,7 @@ from agentcom.protocol.bodies import Submitted
 from agentcom.protocol.frames import Heartbeat, HeartbeatAck, TaskAck, TaskReport, Welcome
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
+from agentcom.protocol.tokens import token_hash
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import Engine, open_environment
 from agentcom.store.messages import Answers, Commit, Committed, Open, Opened
@@ -207,7 +207,7 @@ def fill(folder: Path) -> None:
     env = open_environment(folder)
     engine = Engine(env)
     tokens = [
-        Put("token", (digest(secret),), Token(digest(secret)[:16], subject, role, 1))  # type: ignore[arg-type]
+        Put("token", (token_hash(secret),), Token(token_hash(secret)[:16], subject, role, 1))  # type: ignore[arg-type]
         for secret, (subject, role) in TOKENS.items()
     ]
     repo = Put("repo", ("demo",), Repo("demo", "https://example.org/demo.git"))

@@ -25,10 +25,10 @@ import agentcom.runtime.clock
 import supervisors.dynamic
 import supervisors.supervisor
 from agentcom.config import Config
-from agentcom.core.directory import digest
 from agentcom.entropy import SystemEntropy
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import Agent, Token
+from agentcom.protocol.tokens import token_hash
 from agentcom.store import env as store_env
 from agentcom.store.commits import Engine
 from agentcom.store.env import open_environment
@@ -169,7 +169,7 @@ def prepare(folder: Path, agents: dict[str, tuple[str, ...]], now: Any) -> None:
     [opened] = engine.commit(Open("directory"))
     tokens = [("secret-of-op", Token("op", "op", "operator", 1))]
     tokens += [(f"secret-of-{name}", Token(name, name, "agent", 1)) for name in agents]
-    ops: list[Any] = [Put("token", (digest(secret),), row) for secret, row in tokens]
+    ops: list[Any] = [Put("token", (token_hash(secret),), row) for secret, row in tokens]
     ops += [Put("agent", (name,), Agent(name, of, 1, 1)) for name, of in agents.items()]
     engine.commit(Commit("directory", opened.incarnation, 1, "prepared", tuple(ops)))
     env.mark_clean()
