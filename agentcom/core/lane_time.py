@@ -45,6 +45,7 @@ class LaneTime(LaneState):
         elif name == "gateway":
             self.leases.frozen = False
             self.leases.renew_all(now.mono)
+            self.wake_at = min(self.wake_at, self.leases.next_deadline())
 
     def down(self, name: str) -> None:
         """A name is gone; of the gateway's `start` tells what follows."""
