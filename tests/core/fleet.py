@@ -227,8 +227,7 @@ class AgentPart(Part):
         self.carry_out(self.core.up(name, self.fleet.clock.now()))
 
     def on_down(self, name: str) -> None:
-        if name == "gateway":
-            self.carry_out(self.core.gateway_down(self.fleet.clock.now()))
+        self.carry_out(self.core.down(name, self.fleet.clock.now()))
 
     def write(self, count: int) -> None:
         while self.unwritten and count > 0:
@@ -248,7 +247,7 @@ class AgentPart(Part):
 
     def sleep(self) -> None:
         """The next mail starts it again."""
-        if self.running and self.core.session is None and self.core.is_idle and not self.tickets:
+        if self.running and self.core.may_sleep and not self.tickets:
             self.running, self.asleep = False, True
 
 
