@@ -111,7 +111,7 @@ class CompactionActor(FileRewriter):
         self.tell("store", Trim(upto_seq, self.args.slice * 5))
 
     def do_rest(self, _: Next) -> None:
-        self.say(msgspec.to_builtins(self.progress.view()), *self.progress.alerts())
+        self.report_condition(msgspec.to_builtins(self.progress.view()), *self.progress.alerts())
         self.do(self.progress.rested())
 
     def do_sleep(self, _: Next) -> None:

@@ -151,7 +151,9 @@ class SnapshotActor(Maintainer):
 
     def _tell(self) -> None:
         now_ms = self._now_ms()
-        self.say(facts(self.known, self.args.rules, now_ms), *alerts(self.known, self.args.rules, now_ms))
+        self.report_condition(
+            facts(self.known, self.args.rules, now_ms), *alerts(self.known, self.args.rules, now_ms)
+        )
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)
