@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from actors.durable import Durable
-from agentcom.config import Config
 from agentcom.core.audit import record
 from agentcom.core.directory import decide
+from agentcom.core.directory_base import Registration
 from agentcom.core.directory_pauses import condition
 from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.inbox import MailRules
@@ -24,13 +24,9 @@ from agentcom.protocol.rows import LANES
 
 
 class DirectoryArgs(msgspec.Struct, frozen=True):
-    config: Config
     folder: str
-
-
-def mail_rules(config: Config) -> MailRules:
-    mailbox = config.mailbox
-    return MailRules(max_messages=mailbox.max, ahead=mailbox.ahead, ahead_bytes=mailbox.ahead_bytes)
+    registration: Registration
+    mail: MailRules
 
 
 class SystemSecrets:
@@ -50,7 +46,6 @@ class DirectoryActor(Durable):
 
     def on_opened(self) -> None:
         self.entropy = SystemEntropy()
-        self.mail_rules = mail_rules(self.args.config)
         self.retention = DirectoryRetention()
         self.ready()
 
@@ -63,13 +58,13 @@ class DirectoryActor(Durable):
 
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
-            registration = self.args.config.registration
-            self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)
+            secrets, registration = SystemSecrets(), self.args.registration
+            self.carry_out([decide(msg, self.at.ms, self.rows, secrets, registration)], msg)
         elif isinstance(msg, Recorded):
             self.carry_out([record(msg, self.at.ms, self.rows)])
         elif isinstance(msg, Expire):
             self.carry_out([self.retention.expire(msg, self.rows, self.at.ms)])
         elif isinstance(msg, SendMessage):
-            sender = Sender(msg.sender, self.rows, self.mail_rules)
+            sender = Sender(msg.sender, self.rows, self.args.mail)
             done = post(msg.send, sender, self.entropy.message_id(self.at.ms), self.at.ms)
             self.carry_out([answer_to(msg, done)], msg)
