@@ -1,10 +1,7 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and
-`core.directory_retention`.
-
-Sends for operators.
+"""Registrations, tokens, invites, repos and pull request records, and what operators send: feeds `core.directory`,
+`core.directory_retention` and `core.posting`.
 """
 
-import secrets
 from typing import Any, ClassVar
 
 import msgspec
@@ -18,7 +15,7 @@ from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Administer, Expire, PauseChanged, Recorded, SendMessage
 from agentcom.core.posting import Sender, answer_to, post
-from agentcom.entropy import SystemEntropy
+from agentcom.entropy import SystemEntropy, SystemSecrets
 from agentcom.protocol.pauses import every_pause
 from agentcom.protocol.rows import LANES
 
@@ -27,13 +24,6 @@ class DirectoryArgs(msgspec.Struct, frozen=True):
     folder: str
     registration: Registration
     mail: MailRules
-
-
-class SystemSecrets:
-    """256 random bits as text, from the operating system."""
-
-    def secret(self) -> str:
-        return secrets.token_urlsafe(32)
 
 
 class DirectoryActor(Durable):
@@ -58,13 +48,13 @@ class DirectoryActor(Durable):
 
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
-            secrets, registration = SystemSecrets(), self.args.registration
-            self.carry_out([decide(msg, self.at.ms, self.rows, secrets, registration)], msg)
+            decision = decide(msg, self.at.ms, self.rows, SystemSecrets(), self.args.registration)
+            self.carry_out([decision], msg)
         elif isinstance(msg, Recorded):
             self.carry_out([record(msg, self.at.ms, self.rows)])
         elif isinstance(msg, Expire):
             self.carry_out([self.retention.expire(msg, self.rows, self.at.ms)])
         elif isinstance(msg, SendMessage):
-            sender = Sender(msg.sender, self.rows, self.args.mail)
-            done = post(msg.send, sender, self.entropy.message_id(self.at.ms), self.at.ms)
+            operator = Sender(msg.sender, self.rows, self.args.mail)
+            done = post(msg.send, operator, self.entropy.message_id(self.at.ms), self.at.ms)
             self.carry_out([answer_to(msg, done)], msg)
