@@ -69,7 +69,8 @@ class Progress(msgspec.Struct):
     | `switching` | the store goes on with the copy | `switched`: telling | `failed`: idle |
     | `dropping` | what there is of a failed copy is removed | `dropped`, then `failed`: idle | |
 
-    What comes in any other state is late, and the step is "wait".
+    An answer or a time that comes in any other state is late, and the step is "wait". What the shell works at by itself
+    (`leapt`, `looked`, `copied`, `copy_failed`, `dropped`) ends in no other, and `closed` may end any.
     """
 
     state: State = "idle"
