@@ -59,8 +59,7 @@ class AgentActor(Durable):
         if len(messages) > 1 or type(messages[0]) is not Appended:
             self.agent.admission = self.admission()
         self.carry_out(self.agent.handle_all(messages, self.at))
-        if lost := self.agent.inbox.dropped_now:
-            self.agent.inbox.dropped_now = 0
+        if lost := self.agent.inbox.take_dropped():
             log.warning("mailbox.trimmed", actor=self.name, agent_id=self.agent.id, dropped=lost)
         self._arm()
 
@@ -68,13 +67,12 @@ class AgentActor(Durable):
         self.carry_out(self.agent.up(name, self.at))
 
     def on_peer_down(self, name: str) -> None:
-        if name == "gateway":
-            self.carry_out(self.agent.gateway_down(self.at))
+        self.carry_out(self.agent.down(name, self.at))
 
     def on_time(self, payload: Any) -> None:
         if payload == "idle?":
             self.after(SLEEP_AFTER_S, payload)
-            if self.agent.session is None and self.agent.is_idle and not self.tickets:
+            if self._is_idle():
                 self.may_sleep()
             return
         self.armed_for = float("inf")
@@ -82,10 +80,13 @@ class AgentActor(Durable):
         self._arm()
 
     def on_sleep(self) -> None:
-        if self.agent.session is None and self.agent.is_idle and not self.tickets:
+        if self._is_idle():
             self.exit("normal")
         else:
             self.stay_awake()
+
+    def _is_idle(self) -> bool:
+        return self.agent.may_sleep and not self.tickets
 
     def _arm(self) -> None:
         clock = self.at.mono

@@ -112,4 +112,4 @@ class ArchiveActor(Maintainer):
         silent_s = self.clock.monotonic() - self.begun_s if self.working else 0.0
         said = (facts(self.report, self.noted), alerts(self.report, self.args.alert_s, silent_s))
         if self._said is None or said != (self._said.facts, self._said.alerts):
-            self.say(said[0], *said[1])
+            self.report_condition(said[0], *said[1])

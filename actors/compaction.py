@@ -1,5 +1,5 @@
 """Removes what is old, then has the store's file rewritten if that is worth it: a shell around
-`agentcom.core.compaction`.
+`agentcom.core.compaction_state`.
 
 It asks the writers of the rows, one after the other and a slice at a time, with a pause in between: their own requests
 wait behind one slice at most.
@@ -13,20 +13,11 @@ import structlog
 
 from actors.file_rewriter import FileRewriter
 from agentcom.core.clock_trust import DAY_MS, ClockTrust, longest_leap_ms
-from agentcom.core.compaction import JOURNAL, STOPS, RewriteRules
-from agentcom.core.messages import (
-    Archived,
-    AskArchived,
-    AskSnapshotted,
-    Expire,
-    Expired,
-    Keep,
-    Maintain,
-    Reply,
-    Snapshotted,
-)
+from agentcom.core.compaction import STOPS, RewriteRules
+from agentcom.core.compaction_state import Next
+from agentcom.core.messages import AskArchived, AskSnapshotted, Expire, Expired, Keep, Maintain, Reply
 from agentcom.store.messages import Place, Switched, Trim, Trimmed
-from agentcom.store.tidying import leap_of, look, trimmable_of
+from agentcom.store.tidying import leap_of, trimmable_of
 
 log = structlog.get_logger()
 
@@ -49,127 +40,92 @@ class CompactionActor(FileRewriter):
 
     def on_start(self, args: CompactionArgs) -> None:
         self.begin_rewriter(args.rules)
-        self.archived = 0
-        self.ready()
         self.trust: ClockTrust | None = None
-        self._look_at_the_clock()
-
-    def _look_at_the_clock(self) -> None:
-        self.work("leap", leap_of, self.args.folder, self._now_ms(), DAY_MS)
-
-    def after_leap(self, leapt_ms: int) -> None:
-        longest_ms = longest_leap_ms(self.args.keep)
-        self.trust = ClockTrust(longest_ms, self._now_ms(), self.clock.monotonic(), leapt_ms)
-        self.work("look", look, self.args.folder)
+        self.ready()
+        self.do(self.progress.begin(None))
 
     def on_stop(self) -> None:
         self.on_crash()
         self.stopped()
 
     def on_time(self, payload: Any) -> None:
-        kind, number = payload
-        if number != self.progress.number:
-            return  # of a question that was answered
-        if kind == "late":
-            self._skip(silent=True)
-        elif kind == "next":
-            self._ask()
-        elif not self.working and self.progress.state == "idle":
-            self._begin()
+        self.do(self.progress.due(*payload))
 
     def on_down(self, name: str) -> None:
-        if name == self.progress.at:
-            self._skip()
+        self.do(self.progress.down(name))
 
     def on_ask(self, ask: Maintain) -> None:
-        """A rewrite that is under way is the one that was wanted."""
-        progress = self.progress
-        if ask.verb == "compaction.run" and not progress.is_wanted:
-            progress.asked += 1
-            if progress.state == "idle" and not self.working:
-                self._begin()
-        self.answer(ask, progress.view())
+        if ask.verb == "compaction.run":
+            self.do(self.progress.want())
+        self.answer(ask, self.progress.view())
 
     def on_news(self, msg: Any, sender: Any) -> None:
         match msg:
-            case Expired(number, removed, more) if number == self.progress.number:
-                self._answered(removed, more=more)
-            case Reply(number, Archived(seq)) if number == self.progress.number:
-                self.archived = seq
-                self._put("snapshots", AskSnapshotted(reply_to=self.myAddress, request=self.progress.ask()))
-            case Reply(number, Snapshotted(seq=seq)) if number == self.progress.number and not self.working:
-                self._look_at_the_journal(seq)
-            case Trimmed() if self.progress.at == JOURNAL:
-                self._answered(msg.gone, more=bool(msg.left and msg.gone))
-            case Reply(number, _) if number == self.progress.number:
-                self._skip()  # whom it asks is just restarting
-            case Place() | Switched():
+            case Expired(number):
+                self.do(self.progress.heard(number, msg))
+            case Reply(number, body):
+                self.do(self.progress.heard(number, body))
+            case Trimmed():
+                self.do(self.progress.trimmed(msg.gone, msg.left))
+            case Place():
                 self.placed(msg)
+            case Switched():
+                self.switched(msg)
 
-    # --- a round -------------------------------------------------------------------------------------
+    # --- steps of a round --------------------------------------------------------------------------
 
-    def _rest(self) -> None:
-        self.after(self.args.every_s, ("round", self.progress.number))
+    def do_leap(self, _: Next) -> None:
+        self.work("leap", leap_of, self.args.folder, self._now_ms(), DAY_MS)
 
-    def _begin(self) -> None:
-        if self.trust is None:  # the store was closed when it was to be looked at
-            self._look_at_the_clock()
-            return
-        held = self.trust.held(self._now_ms(), self.clock.monotonic())
+    def after_leap(self, leapt_ms: int) -> None:
+        longest_ms = longest_leap_ms(self.args.keep)
+        self.trust = ClockTrust(longest_ms, self._now_ms(), self.clock.monotonic(), leapt_ms)
+        self.do(self.progress.leapt())
+
+    def do_begin(self, _: Next) -> None:
+        held = self.trust.held(self._now_ms(), self.clock.monotonic()) if self.trust else None
         if held and not self.progress.held:
             log.error("compaction.held", reason=held)
-        self.progress.begin(held)
-        self._ask()
+        self.do(self.progress.begin(held))
 
-    def _ask(self) -> None:
-        """The next slice of whose turn it is; after the last one's, a look at the file."""
-        at, number = self.progress.at, self.progress.ask()
-        if not at:
-            self.work("look", look, self.args.folder)
-        elif at == JOURNAL:
-            self._put("archive", AskArchived(reply_to=self.myAddress, request=number))
+    def do_ask(self, of: Next) -> None:
+        number, args = self.progress.number, self.args
+        question: Any = Expire(self.myAddress, number, args.keep, args.slice)
+        if of.to == "archive":
+            question = AskArchived(reply_to=self.myAddress, request=number)
+        elif of.to == "snapshots":
+            question = AskSnapshotted(reply_to=self.myAddress, request=number)
+        if self.tell(of.to, question):
+            self.after(ANSWER_S, ("late", number))
         else:
-            self._put(at, Expire(self.myAddress, number, self.args.keep, self.args.slice))
+            self.do(self.progress.skip())
 
-    def _put(self, name: str, question: Any) -> None:
-        if self.tell(name, question):
-            self.after(ANSWER_S, ("late", self.progress.number))
-        else:
-            self._skip()
-
-    def _skip(self, *, silent: bool = False) -> None:
-        self.progress.skip(silent=silent)
-        self._ask()
-
-    def _answered(self, removed: int, *, more: bool) -> None:
-        self.progress.answered(removed, more=more)
+    def do_pause(self, _: Next) -> None:
         self.after(PAUSE_S, ("next", self.progress.number))
 
-    def _look_at_the_journal(self, snapshot: int) -> None:
-        args = self.args
-        self.work("trim", trimmable_of, args.folder, self.archived, snapshot, self._now_ms(), args.journal_s)
+    def do_trim(self, _: Next) -> None:
+        args, of = self.args, self.progress
+        self.work("trim", trimmable_of, args.folder, of.archived, of.snapshot, self._now_ms(), args.journal_s)
 
     def after_trim(self, upto_seq: int) -> None:
         self.tell("store", Trim(upto_seq, self.args.slice * 5))
 
+    def do_rest(self, _: Next) -> None:
+        self.report_condition(msgspec.to_builtins(self.progress.view()), *self.progress.alerts())
+        self.do(self.progress.rested())
+
+    def do_sleep(self, _: Next) -> None:
+        self.after(self.args.every_s, ("round", self.progress.number))
+
     def on_failure(self, step: str, error: str, why: str) -> None:
-        if step == "copy" and self.place is not None:
+        if step == "copy":
             self.copy_failed(why)
         elif step == "trim":  # a row that cannot be read is verify's to report
             log.error("compaction.untrimmed", reason=why)
-            self._skip(silent=True)
+            self.do(self.progress.skip(silent=True))
         elif step == "leap" and error == "CorruptRow":  # likewise
             self.after_leap(0)
         elif error == "StoreClosed":
-            self.on_rest()
+            self.do(self.progress.closed())
         else:
             raise RuntimeError(f"{step}: {error}: {why}")
-
-    def on_rest(self) -> None:
-        self.progress.state = "idle"
-        view = self.progress.view()
-        self.say(msgspec.to_builtins(view), *self.progress.alerts())
-        if self.progress.is_wanted:  # asked for while this was going on
-            self._begin()
-        else:
-            self._rest()

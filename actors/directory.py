@@ -1,43 +1,29 @@
-"""Registrations, tokens, invites, repos and pull request records: feeds `core.directory` and
-`core.directory_retention`.
-
-Sends for operators.
+"""Registrations, tokens, invites, repos and pull request records, and what operators send: feeds `core.directory`,
+`core.directory_retention` and `core.posting`.
 """
 
-import secrets
 from typing import Any, ClassVar
 
 import msgspec
 
 from actors.durable import Durable
-from agentcom.config import Config
 from agentcom.core.audit import record
 from agentcom.core.directory import decide
+from agentcom.core.directory_base import Registration
 from agentcom.core.directory_pauses import condition
 from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Administer, Expire, PauseChanged, Recorded, SendMessage
 from agentcom.core.posting import Sender, answer_to, post
-from agentcom.entropy import SystemEntropy
+from agentcom.entropy import SystemEntropy, SystemSecrets
 from agentcom.protocol.pauses import every_pause
 from agentcom.protocol.rows import LANES
 
 
 class DirectoryArgs(msgspec.Struct, frozen=True):
-    config: Config
     folder: str
-
-
-def mail_rules(config: Config) -> MailRules:
-    mailbox = config.mailbox
-    return MailRules(max_messages=mailbox.max, ahead=mailbox.ahead, ahead_bytes=mailbox.ahead_bytes)
-
-
-class SystemSecrets:
-    """256 random bits as text, from the operating system."""
-
-    def secret(self) -> str:
-        return secrets.token_urlsafe(32)
+    registration: Registration
+    mail: MailRules
 
 
 class DirectoryActor(Durable):
@@ -50,7 +36,6 @@ class DirectoryActor(Durable):
 
     def on_opened(self) -> None:
         self.entropy = SystemEntropy()
-        self.mail_rules = mail_rules(self.args.config)
         self.retention = DirectoryRetention()
         self.ready()
 
@@ -63,13 +48,13 @@ class DirectoryActor(Durable):
 
     def on_news(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, Administer):
-            registration = self.args.config.registration
-            self.carry_out([decide(msg, self.at.ms, self.rows, SystemSecrets(), registration)], msg)
+            decision = decide(msg, self.at.ms, self.rows, SystemSecrets(), self.args.registration)
+            self.carry_out([decision], msg)
         elif isinstance(msg, Recorded):
             self.carry_out([record(msg, self.at.ms, self.rows)])
         elif isinstance(msg, Expire):
             self.carry_out([self.retention.expire(msg, self.rows, self.at.ms)])
         elif isinstance(msg, SendMessage):
-            sender = Sender(msg.sender, self.rows, self.mail_rules)
-            done = post(msg.send, sender, self.entropy.message_id(self.at.ms), self.at.ms)
+            operator = Sender(msg.sender, self.rows, self.args.mail)
+            done = post(msg.send, operator, self.entropy.message_id(self.at.ms), self.at.ms)
             self.carry_out([answer_to(msg, done)], msg)

@@ -1,6 +1,6 @@
 """The gateway's shell: messages into `agentcom.core.gateway`, its outputs to names, reads answered from rows.
 
-It never commits. May import: supervisors.base, agentcom.{core, store, runtime, config}.
+It never commits. May import: supervisors.base, agentcom.{core, store, runtime}.
 """
 
 from typing import Any
@@ -9,14 +9,11 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom.config import Config
 from agentcom.core.decision import Output, joined
 from agentcom.core.gateway import decide, on_deliver, on_down, on_up
 from agentcom.core.gateway_sessions import TICK_S, unreadable
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
-from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Deliver, Fault, FrameIn, Read, Reply, Several, Tick
-from agentcom.core.rates import Rate
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.v1_views import as_before
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
@@ -41,35 +38,12 @@ def _now_ms() -> int:
 
 
 class GatewayArgs(msgspec.Struct, frozen=True):
-    config: Config
+    rules: Rules
     folder: str
     clock: Clock = msgspec.field(default_factory=SystemClock)
     #: of the hub: a gateway that crashed is given them again
     since_ms: int = msgspec.field(default_factory=_now_ms)
     said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
-
-
-def rules_of(config: Config) -> Rules:
-    limits = config.limits
-    return Rules(
-        max_frame_bytes=limits.max_frame_bytes,
-        heartbeat_s=config.lease.heartbeat_s,
-        compat_v1=config.compat.v1,
-        proxied=bool(config.trusted_proxies),
-        login_s=config.hub.login_s,
-        mailbox_ttl_ms=int(config.retention.mailbox_s * 1000),
-        blocked_alert_ms=int(config.blocked.alert_s * 1000),
-        limits=LimitRules(
-            enabled=limits.enabled,
-            light=Rate(limits.light_per_min, limits.light_burst),
-            normal=Rate(limits.normal_per_min, limits.normal_burst),
-            heavy=Rate(limits.heavy_per_min, limits.heavy_burst),
-            operator_factor=limits.operator_factor,
-            address_factor=limits.address_factor,
-            max_bad=limits.max_bad_frames,
-            bad_window_s=limits.bad_window_s,
-        ),
-    )
 
 
 class GatewayActor(Supervised):
@@ -78,7 +52,7 @@ class GatewayActor(Supervised):
 
     def on_start(self, args: GatewayArgs) -> None:
         self.reader, self.clock = reader_of(args.folder), args.clock
-        self.state = State(rules_of(args.config), self.myAddress)
+        self.state = State(args.rules, self.myAddress)
         self.state.since_ms = args.since_ms
         if args.said is not None:
             self.state.conditions[args.said.name] = args.said

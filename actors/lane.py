@@ -42,8 +42,7 @@ class LaneActor(Durable):
         self.lane = Lane(self.args.lane, self.args.policy, self.rows, SystemEntropy())
         self.armed_for = _NEVER
         self.surveying = False
-        self.lane.leases.frozen = self.where("gateway") is None
-        self.carry_out(self.lane.start(self.at))
+        self.carry_out(self.lane.start(self.at, gateway_up=self.where("gateway") is not None))
         self._arm()
         self.ready()
 
@@ -66,15 +65,10 @@ class LaneActor(Durable):
         self.carry_out([self.lane.again(ask, self.at)], ask)
 
     def on_peer_up(self, name: str) -> None:
-        if name == "scheduler":
-            self.lane.scheduler_up()
-        elif name == "gateway":
-            self.lane.leases.frozen = False
-            self.lane.leases.renew_all(self.at.mono)
+        self.lane.up(name, self.at)
 
     def on_peer_down(self, name: str) -> None:
-        if name == "gateway":
-            self.lane.leases.frozen = True
+        self.lane.down(name)
 
     def on_time(self, payload: Any) -> None:
         self.armed_for = _NEVER

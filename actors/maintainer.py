@@ -44,7 +44,7 @@ class Maintainer(Supervised):
         self.working = step
         run_blocking(self, fn, *args, token=step)
 
-    def say(self, facts: dict[str, Any], *alerts: str) -> None:
+    def report_condition(self, facts: dict[str, Any], *alerts: str) -> None:
         """What `/health` shows of this part from now on."""
         self._said = Condition(self.name, facts, alerts)
         self.tell("gateway", self._said)

@@ -1,7 +1,7 @@
 """The scheduler's actor: feeds what agents and lanes say to `agentcom.core.scheduler`, carries what it answers.
 
 It never commits and keeps nothing: after a crash, lanes and agents tell it everything again.
-May import: supervisors.base, agentcom.{config, core, runtime}.
+May import: supervisors.base, agentcom.{core, runtime}.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,6 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom import config
 from agentcom.core.decision import Output
 from agentcom.core.messages import Message
 from agentcom.core.scheduler import Rules, Scheduler
@@ -27,7 +26,7 @@ LANE_OF: dict[str, Lane] = {f"lane.{lane}": lane for lane in LANES}
 
 
 class SchedulerArgs(msgspec.Struct, frozen=True, kw_only=True):
-    settings: config.Scheduler
+    rules: Rules
     clock: Clock = msgspec.field(default_factory=SystemClock)
 
 
@@ -35,23 +34,12 @@ class Flush(Message, frozen=True):
     """To itself, behind the mail that is waiting: many agents that come at once are told to the lanes once."""
 
 
-def rules(settings: config.Scheduler) -> Rules:
-    limits_s = (
-        settings.ageing_urgent_s,
-        settings.ageing_high_s,
-        settings.ageing_normal_s,
-        settings.ageing_low_s,
-    )
-    limits_us = tuple(int(limit * 1_000_000) for limit in limits_s)
-    return Rules(settings.ageing_share, limits_us, settings.max_signatures)
-
-
 class SchedulerActor(Supervised):
     soft_needs = ("agents", *LANE_OF)
 
     def on_start(self, args: SchedulerArgs) -> None:
         self.clock = args.clock
-        self.core = Scheduler(rules(args.settings))
+        self.core = Scheduler(args.rules)
         self.is_flushing = False
         self.after(SWEEP_S, "sweep")
         self.ready()

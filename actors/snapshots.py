@@ -14,21 +14,9 @@ from actors.maintainer import Maintainer
 from agentcom.core.messages import AskSnapshotted, Fault, Maintain, Reply, Snapshotted
 from agentcom.runtime import clock_of
 from agentcom.store import Reader, handle
+from agentcom.store import snapshot_schedule as schedule
 from agentcom.store.child import Tool
 from agentcom.store.layout import Layout
-from agentcom.store.snapshot_schedule import (
-    Known,
-    Rules,
-    Seen,
-    alerts,
-    due_ms,
-    facts,
-    failed,
-    listed,
-    look,
-    made,
-    succeeded,
-)
 from agentcom.store.snapshotting import Failed, Made, Order, run
 
 log = structlog.get_logger()
@@ -40,7 +28,7 @@ BUSY = Fault("unavailable", "the hub is stopping; nothing of this snapshot is ke
 
 class SnapshotArgs(Struct, frozen=True):
     data: str
-    rules: Rules
+    rules: schedule.Rules
     order: Order  #: its `store` is filled in at each run: the folder in force changes
 
 
@@ -49,10 +37,9 @@ class SnapshotActor(Maintainer):
         self.wanted: list[Maintain] = []  #: wait for the snapshot under way, or for the next one
         self.lists: list[Maintain] = []  #: wait for a look at the folder
         self.tool: Tool | None = None
-        self.looked = self.stopping = False
         self.reader = Reader(handle(Path(args.data)))
         self.clock = clock_of(self)
-        self.known = Known(folder=args.order.into, started_ms=self._now_ms())
+        self.known = schedule.Known(folder=args.order.into, started_ms=self._now_ms())
         self.ready()
         self.on_time(None)
 
@@ -72,7 +59,6 @@ class SnapshotActor(Maintainer):
 
     def on_stop(self) -> None:
         """What is half made is removed by the next run."""
-        self.stopping = True
         self.on_crash()
         self.stopped()
 
@@ -83,66 +69,60 @@ class SnapshotActor(Maintainer):
         self._answer(self.lists, BUSY)
 
     def _go_on(self) -> None:
-        """The next step, when none is under way."""
-        if self.working == "make":
-            self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
-        elif self.working or self.stopping:
-            return
-        elif self.lists or not self.looked:
-            self.work("look", look, self.reader, Path(self.known.folder))
-        elif self.wanted or self._now_ms() >= due_ms(self.known, self.args.rules, self._now_ms()):
-            self._make()
+        busy, wanted, listing = bool(self.working), bool(self.wanted), bool(self.lists)
+        now_ms, rules = self._now_ms(), self.args.rules
+        match schedule.next_step(self.known, rules, now_ms, busy=busy, wanted=wanted, listing=listing):
+            case "list":
+                self._answer_lists()
+            case "look":
+                self.work("look", schedule.look, self.reader, Path(self.known.folder))
+            case "make":
+                self._make()
 
     def _make(self) -> None:
-        self.known = replace(self.known, running=True)
+        self.known = schedule.begun(self.known)
         self.tool = Tool("snapshotting")
         order = replace(self.args.order, store=str(Layout(Path(self.args.data)).store))
         self.work("make", run, self.tool, order)
         self._tell()
 
-    def after_look(self, seen: Seen) -> None:
-        self.looked = True
-        self.known = replace(self.known, epoch=seen.epoch, files=seen.files)
-        self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+    def after_look(self, seen: schedule.Seen) -> None:
+        self.known = schedule.saw(self.known, seen)
+        self._answer_lists()
         self._tell()
         self._go_on()
 
     def after_make(self, done: Made | Failed) -> None:
-        self.looked, self.tool = False, None
+        self.tool = None
         if isinstance(done, Made):
             self._made(done)
         else:
-            self._failed(done.why)
+            self._failed(schedule.failed(self.known, done.why, self._now_ms()))
         self._go_on()
 
     def on_failure(self, step: str, error: str, why: str) -> None:
-        """Neither step is lost: a look follows each try, and a try what a failed look left undone."""
         if step == "look" and error == "StoreClosed":
             return  # it starts again; so does the next look
-        self.looked, self.tool = True, None
-        self.known = replace(self.known, files=())
-        self._failed(why)
-        self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
+        self.tool = None
+        self._failed(schedule.lost(self.known, why, self._now_ms()))
+        self._answer_lists()
 
     def _made(self, done: Made) -> None:
         log.info(
-            "snapshot.made",
-            snapshot=done.path,
-            bytes=done.manifest.bytes,
-            seconds=round(done.seconds, 1),
-            renewed=done.renewed,
-            removed=len(done.removed),
-            segments_removed=done.segments,
-            problem=done.problem,
-        )
-        self.known = succeeded(self.known, done)
-        self._answer(self.wanted, made(done), 201)
+            "snapshot.made", snapshot=done.path, bytes=done.manifest.bytes, seconds=round(done.seconds, 1),
+            renewed=done.renewed, removed=len(done.removed), segments_removed=done.segments, problem=done.problem,
+        )  # fmt: skip
+        self.known = schedule.succeeded(self.known, done)
+        self._answer(self.wanted, schedule.made(done), 201)
 
-    def _failed(self, why: str) -> None:
-        log.error("snapshot.failed", folder=self.known.folder, reason=why)
-        self.known = failed(self.known, why, self._now_ms())
+    def _failed(self, known: schedule.Known) -> None:
+        self.known, why = known, known.problem
+        log.error("snapshot.failed", folder=known.folder, reason=why)
         self._answer(self.wanted, Fault("unavailable", f"there is no new snapshot: {why}"))
         self._tell()
+
+    def _answer_lists(self) -> None:
+        self._answer(self.lists, schedule.listed(self.known, self.args.rules, self._now_ms()))
 
     def _answer(self, asks: list[Maintain], body: Any, status: int = 200) -> None:
         for ask in asks:
@@ -151,7 +131,10 @@ class SnapshotActor(Maintainer):
 
     def _tell(self) -> None:
         now_ms = self._now_ms()
-        self.say(facts(self.known, self.args.rules, now_ms), *alerts(self.known, self.args.rules, now_ms))
+        self.report_condition(
+            schedule.facts(self.known, self.args.rules, now_ms),
+            *schedule.alerts(self.known, self.args.rules, now_ms),
+        )
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)

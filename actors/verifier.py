@@ -94,4 +94,4 @@ class VerifierActor(Maintainer):
             self.tool.stop()
 
     def _tell_health(self) -> None:
-        self.say(facts(self.run), *alerts(self.run))
+        self.report_condition(facts(self.run), *alerts(self.run))

@@ -1,4 +1,4 @@
-"""The real source of randomness and ids; tests pass a seeded one.
+"""The real sources of randomness, ids and secrets; tests pass seeded ones.
 
 May import: the standard library.
 """
@@ -30,3 +30,10 @@ class SystemEntropy:
     def _next(self, now_ms: int) -> int:
         self._last = max(self._last + 1, now_ms << 32 | self._random.getrandbits(30))
         return self._last
+
+
+class SystemSecrets:
+    """256 random bits as text, from the operating system."""
+
+    def secret(self) -> str:
+        return secrets.token_urlsafe(32)

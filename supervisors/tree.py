@@ -22,7 +22,7 @@ from actors.alerter import AlerterArgs
 from actors.archive import ArchiveArgs
 from actors.channel import ChannelArgs
 from actors.compaction import CompactionArgs
-from actors.directory import DirectoryArgs, mail_rules
+from actors.directory import DirectoryArgs
 from actors.gateway import GatewayArgs
 from actors.lane import LaneArgs
 from actors.scheduler import SchedulerArgs
@@ -30,12 +30,18 @@ from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
 from agentcom.config import Config
-from agentcom.core.channel import ChannelRules
-from agentcom.core.compaction import RewriteRules
-from agentcom.core.inbox import MailRules
-from agentcom.core.messages import Condition, Keep
+from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
+from agentcom.rules import (
+    channel_rules_of,
+    gateway_rules_of,
+    keep_of,
+    mail_rules_of,
+    policy_of,
+    rewrite_rules_of,
+    scheduler_rules_of,
+)
 from agentcom.starting import store_settings
 from agentcom.store.manifests import release
 from agentcom.store.snapshot_schedule import Rules
@@ -45,32 +51,6 @@ from supervisors.specs import Backoff, ChildSpec, DynamicSpec, SupervisorSpec, d
 BACKOFF = Backoff(base_s=0.05, cap_s=10.0)
 
 
-def policy_of(config: Config) -> Policy:
-    """The life cycle's numbers, from the settings."""
-    lease, tasks, scheduler = config.lease, config.tasks, config.scheduler
-    return Policy(
-        accept_s=lease.accept_s,
-        work_s=lease.work_s,
-        grace_s=lease.grace_s,
-        reconnect_jitter_s=lease.reconnect_jitter_s,
-        heartbeat_s=lease.heartbeat_s,
-        max_runtime_s=lease.max_runtime_s,
-        stop_s=lease.stop_s,
-        max_attempts=tasks.max_attempts,
-        max_losses=tasks.max_losses,
-        backoff_base_s=tasks.backoff_base_s,
-        backoff_cap_s=tasks.backoff_cap_s,
-        exclude_base_s=tasks.exclude_base_s,
-        exclude_cap_s=tasks.exclude_cap_s,
-        blocked_max_s=config.blocked.max_s,
-        max_queued=tasks.max_queued,
-        window=scheduler.window,
-        max_signatures=scheduler.max_signatures,
-        breaker_timeouts=scheduler.breaker_timeouts,
-        breaker_rest_s=scheduler.breaker_rest_s,
-    )
-
-
 def hub_tree(
     config: Config, folder: str, epoch: int = 1, recovered: Condition | None = None
 ) -> SupervisorSpec:
@@ -78,7 +58,9 @@ def hub_tree(
 
     `epoch` is the store's; `recovered` is what `/health` shows of a recovery not long ago.
     """
-    policy = policy_of(config)
+    policy, mail = policy_of(config), mail_rules_of(config)
+    directory = DirectoryArgs(folder, config.registration, mail)
+    gateway = GatewayArgs(gateway_rules_of(config), folder, said=recovered)
     return SupervisorSpec(
         strategy="rest_for_one",
         intensity=5,
@@ -87,11 +69,11 @@ def hub_tree(
         children=(
             worker("registry", "supervisors.registry:Registry", None),
             worker("store", "actors.store:StoreActor", _store(config, folder), shutdown=30.0),
-            worker("directory", "actors.directory:DirectoryActor", DirectoryArgs(config, folder)),
+            worker("directory", "actors.directory:DirectoryActor", directory),
             supervisor("tasks", _tasks(config, folder, policy)),
-            dynamic("agents", _agents(folder, policy, epoch, mail_rules(config))),
+            dynamic("agents", _agents(AgentArgs(folder, policy, epoch, mail))),
             dynamic("channels", _channels(config, folder)),
-            worker("gateway", "actors.gateway:GatewayActor", GatewayArgs(config, folder, said=recovered)),
+            worker("gateway", "actors.gateway:GatewayActor", gateway),
             supervisor("maintenance", _maintenance(config, Path(folder))),
             supervisor("observability", _observability(config, folder)),
         ),
@@ -114,7 +96,7 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
         strategy="one_for_one", intensity=10, period_s=30.0, backoff=BACKOFF, children=lanes
     )
     scheduler = worker(
-        "scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(settings=config.scheduler)
+        "scheduler", "actors.scheduler:SchedulerActor", SchedulerArgs(rules=scheduler_rules_of(config))
     )
     return SupervisorSpec(
         strategy="rest_for_one",
@@ -125,14 +107,14 @@ def _tasks(config: Config, folder: str, policy: Policy) -> SupervisorSpec:
     )
 
 
-def _agents(folder: str, policy: Policy, epoch: int, mail: MailRules) -> DynamicSpec:
-    template = worker("agent.", "actors.agent:AgentActor", AgentArgs(folder, policy, epoch, mail))
+def _agents(args: AgentArgs) -> DynamicSpec:
+    template = worker("agent.", "actors.agent:AgentActor", args)
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 
 def _channels(config: Config, folder: str) -> DynamicSpec:
-    rules = ChannelRules(history=config.channels.history, max_channels=config.channels.max)
-    template = worker("channel.", "actors.channel:ChannelActor", ChannelArgs(folder, rules))
+    args = ChannelArgs(folder, channel_rules_of(config))
+    template = worker("channel.", "actors.channel:ChannelActor", args)
     return DynamicSpec(template=template, intensity=5, period_s=60.0, backoff=BACKOFF)
 
 
@@ -186,22 +168,13 @@ def _snapshots(config: Config, data: Path) -> SnapshotArgs:
 
 
 def _compaction(config: Config, data: Path) -> CompactionArgs:
-    kept, of = config.retention, config.compaction
-    seconds = (
-        kept.finished_s,
-        kept.dead_letter_s,
-        kept.idempotency_s,
-        kept.audit_s,
-        kept.messages_s,
-        kept.mailbox_s,
-    )
     return CompactionArgs(
         str(data),
-        Keep(*(int(s * 1000) for s in seconds)),
-        kept.journal_s,
-        RewriteRules(of.free_share, of.free_bytes),
-        of.every_s,
-        of.slice,
+        keep_of(config),
+        config.retention.journal_s,
+        rewrite_rules_of(config),
+        config.compaction.every_s,
+        config.compaction.slice,
     )
 
 

@@ -103,9 +103,9 @@ class Agent(AgentSessions, AgentMail):
         if outputs := self.announce(now):
             yield Decision(outputs=outputs)
 
-    def gateway_down(self, now: Now) -> Iterator[Decision]:
-        """Its sessions went with it; the lanes froze our leases by themselves."""
-        if self.session:
+    def down(self, name: str, now: Now) -> Iterator[Decision]:
+        """A name is gone. The gateway's sessions went with it; the lanes froze our leases by themselves."""
+        if name == "gateway" and self.session:
             yield from self._session_closed(SessionClosed(self.session.conn, 1012, orderly=True), now)
             yield Decision(outputs=self.announce(now))
 

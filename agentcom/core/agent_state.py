@@ -105,6 +105,11 @@ class AgentState:
         return not (self.hold or self.reserved or self.stopping or self.asking)
 
     @property
+    def may_sleep(self) -> bool:
+        """Its memory is worth nothing more than its rows: nobody is connected, and it `is_idle`."""
+        return self.session is None and self.is_idle
+
+    @property
     def withheld(self) -> str:
         """Why it gets no new work, whatever it does now: "paused", "draining", or "" when neither."""
         if self.paused:

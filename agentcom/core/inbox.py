@@ -63,7 +63,7 @@ class Inbox:
         self.row: kept.Inbox = rows.get("inbox", (agent_id,)) or kept.Inbox()
         self.last_ack = self.row.acked  #: ahead of the row while acks wait to be written
         self.flush_at = float("inf")
-        self.dropped_now = 0  #: for the log, taken by the actor
+        self._dropped = 0  #: since `take_dropped`
         self._told = 0  #: how many drops the alert spoke of; 0 when there is none
         self._unsaved: list[int] = []
         self._empty("")
@@ -308,9 +308,14 @@ class Inbox:
             if seq >= self.next:
                 self.unsent.popleft()
         flushed, count = self.flush(now_ms), len(gone)
-        self._unsaved, self.dropped_now = gone, self.dropped_now + count
+        self._unsaved, self._dropped = gone, self._dropped + count
         self.row = msgspec.structs.replace(self.row, dropped=self.row.dropped + count, dropped_to=dropped_to)
         return (*flushed.ops, *self._save(), Add("counter", ("mailbox", "dropped", ""), count))
+
+    def take_dropped(self) -> int:
+        """How many were dropped since it was last asked, for the log."""
+        count, self._dropped = self._dropped, 0
+        return count
 
     def _alert(self) -> tuple[Output, ...]:
         """At the first drop, and again whenever their number has doubled."""

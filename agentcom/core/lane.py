@@ -211,10 +211,6 @@ class Lane(LaneTime):
         yield Decision(outputs=(self._paused_news(), *outputs))
         yield from self._unpark_fitting(now)
 
-    def scheduler_up(self) -> None:
-        """It has forgotten every window; its next `Workers` is answered with all of them."""
-        self._workers_version = 1 << 62
-
     def _paused_news(self) -> Output:
         return Output("scheduler", LanePaused(self.name, bool(self.paused)))
 

@@ -1,4 +1,4 @@
-"""What happens to a lane's tasks without a message: when it starts, and as time passes.
+"""What happens to a lane's tasks without a message: when it starts, as names come up and go down, as time passes.
 
 Leases run out, retries and scheduled tasks fall due, deadlines pass, and tasks moved here while nobody
 listened are taken in. `wake_at` tells when to come again.
@@ -22,8 +22,12 @@ LATE_S = 1.0
 class LaneTime(LaneState):
     """What a lane decides by itself."""
 
-    def start(self, now: Now) -> Iterator[Decision]:
-        """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in."""
+    def start(self, now: Now, *, gateway_up: bool) -> Iterator[Decision]:
+        """From rows: held tasks get a lease that allows their agents to come back; moved tasks are taken in.
+
+        Without the gateway no news come, and no lease runs out until it is `up`.
+        """
+        self.leases.frozen = not gateway_up
         self.queued = self.rows.get("counter", self._counter) or 0
         self.paused = why_not(self.rows, self.name)
         for key, held in self._all("by_agent", ()):
@@ -31,6 +35,22 @@ class LaneTime(LaneState):
                 self.leases.adopt(self.rows.get("task", (key[1],)), now.mono, self.policy.renewal_s)
         yield from self._arrivals(now)
         self.wake_at = now.mono
+
+    def up(self, name: str, now: Now) -> None:
+        """A name is (again) up. A scheduler has forgotten every window: its next `Workers` is answered with all of
+        them. Through a gateway that was down, news were missed by no fault of an agent.
+        """
+        if name == "scheduler":
+            self._workers_version = 1 << 62
+        elif name == "gateway":
+            self.leases.frozen = False
+            self.leases.renew_all(now.mono)
+            self.wake_at = min(self.wake_at, self.leases.next_deadline())
+
+    def down(self, name: str) -> None:
+        """A name is gone; of the gateway's `start` tells what follows."""
+        if name == "gateway":
+            self.leases.frozen = True
 
     def tick(self, now: Now) -> Iterator[Decision]:
         """Whatever is due at `now`; `wake_at` then tells when to come again."""

@@ -97,4 +97,7 @@ class Leases:
         ]
 
     def next_deadline(self) -> float:
+        """When the next one may run out, monotonic seconds; never while they are frozen."""
+        if self.frozen:
+            return float("inf")
         return min((lease.deadline for lease in self._of.values()), default=float("inf"))

@@ -50,7 +50,7 @@ class RewriteView(msgspec.Struct, frozen=True, kw_only=True):
 class CompactionView(msgspec.Struct, frozen=True, kw_only=True):
     """GET and POST /api/compaction. The rewrite that a POST asked for is over when `done` has reached its `asked`."""
 
-    state: str  #: "idle", "removing what is old", "rewriting"
+    state: str  #: "idle", "removing what is old", "looking at the file", "rewriting"
     asked: int  #: rewrites that were asked for since compaction started
     done: int  #: of these, how many have ended, well or not
     bytes: int  #: of the store's file, as of the last look

@@ -7,7 +7,7 @@ May import: agentcom.store.{commits,disk,messages,telling}, msgspec.
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,8 @@ class Desk:
     def __init__(self, *, max_queue: int, sync: bool) -> None:
         self.status = StoreStatus(sync=sync)
         self.flags = Flags()  #: another object when one of them has changed
+        self._flags = self.flags  #: as of `turned`
+        self._gathering = False
         self._max_queue = max_queue
         self._waiting: list[tuple[Any, Item]] = []
         self._writing: list[tuple[Any, Item]] = []
@@ -50,24 +52,25 @@ class Desk:
     def idle(self) -> bool:
         return not self._writing and not self._waiting
 
-    @property
-    def writing(self) -> bool:
-        return bool(self._writing)
-
     def add(self, sender: Any, item: Item) -> Sequence[Letter]:
         self._waiting.append((sender, item))
         crowded = len(self._waiting) > self._max_queue
         return self.tell(overloaded=True) if crowded and not self.status.overloaded else ()
 
-    @staticmethod
-    def comes_alone(item: Item) -> bool:
-        """Whether more may follow at once. A commit without preconditions closes a ticket: its writer has let the
-        others speak first already.
+    def gather(self, item: Item) -> Literal["", "soon", "idle"]:
+        """When to `take` the batch that begins with `item`, "" when that is settled.
+
+        Soon for a commit without preconditions: it closes a ticket, so its writer has let the others speak first. Of
+        any other more may follow at once.
         """
-        return isinstance(item, Open) or bool(item.must)
+        if self._gathering or self._writing:
+            return ""
+        self._gathering = True
+        return "idle" if isinstance(item, Open) or item.must else "soon"
 
     def take(self) -> list[Item]:
         """The next batch; empty while one is being written or when nothing waits."""
+        self._gathering = False
         if self._writing:
             return []
         self._writing, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
@@ -101,6 +104,15 @@ class Desk:
         self.status = msgspec.structs.replace(self.status, **changed)
         self.flags = self.flags._replace(**changed)
         return [(watcher, self.figures()) for watcher in self._watchers.values()]
+
+    def turned(self) -> Literal["", "full", "roomy", "otherwise"]:
+        """How the flags have changed since it was last asked."""
+        if self._flags is self.flags:
+            return ""
+        before, self._flags = self._flags, self.flags
+        if before.full != self.flags.full:
+            return "full" if self.flags.full else "roomy"
+        return "otherwise"
 
     def figures(self) -> StoreStatus:
         return msgspec.structs.replace(self.status, queued=len(self._waiting))

@@ -1,4 +1,4 @@
-"""When the next snapshot is due, and how the snapshots are doing.
+"""What the snapshot actor does next, when the next snapshot is due, and how the snapshots are doing.
 
 Lives here: pure functions of what is known of them, and the look that tells it. Times are the wall clock's, as they
 outlive the process.
@@ -6,7 +6,7 @@ May import: agentcom.protocol.views, agentcom.store.{manifests,reader,snapshotti
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -37,6 +37,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""  #: why the last try failed
     noted: str = ""  #: what else went wrong; there is a new snapshot all the same
     running: bool = False
+    looked: bool = False  #: `files` is as the folder is, as far as anybody here knows
 
     @property
     def newest(self) -> SnapshotFile | None:
@@ -62,18 +63,50 @@ def look(reader: Reader, folder: Path) -> Seen:
     return Seen(reader.get("meta", ("epoch",)) or 1, tuple(snapshots_in(folder)))
 
 
+Step = Literal["rest", "list", "look", "make"]
+
+
+def next_step(known: Known, rules: Rules, now_ms: int, *, busy: bool, wanted: bool, listing: bool) -> Step:
+    """What the actor does now: nothing, answer who waits for the list, look at the folder, make a snapshot.
+
+    `busy`: it looks at the folder, or makes one. `wanted`: somebody waits for a snapshot; `listing`: for the list. The
+    list tells of a folder just looked at, but nobody waits for it while a snapshot is made. A look follows each try.
+    """
+    if known.running:
+        return "list" if listing else "rest"
+    if busy:
+        return "rest"
+    if listing or not known.looked:
+        return "look"
+    return "make" if wanted or now_ms >= due_ms(known, rules, now_ms) else "rest"
+
+
+def begun(known: Known) -> Known:
+    return msgspec.structs.replace(known, running=True)
+
+
+def saw(known: Known, seen: Seen) -> Known:
+    return msgspec.structs.replace(known, looked=True, epoch=seen.epoch, files=seen.files)
+
+
 def succeeded(known: Known, one: Made) -> Known:
     new = SnapshotFile(Path(one.path), one.manifest)
     others = (each for each in known.files if each.path != new.path and each.path.name not in one.removed)
     return msgspec.structs.replace(
-        known, running=False, failures=0, problem="", noted=one.problem, files=(*others, new)
+        known, running=False, looked=False, failures=0, problem="", noted=one.problem, files=(*others, new)
     )
 
 
 def failed(known: Known, why: str, now_ms: int) -> Known:
+    """A try did."""
     return msgspec.structs.replace(
-        known, running=False, failures=known.failures + 1, failed_ms=now_ms, problem=why
+        known, running=False, looked=False, failures=known.failures + 1, failed_ms=now_ms, problem=why
     )
+
+
+def lost(known: Known, why: str, now_ms: int) -> Known:
+    """A try or a look raised: nothing is promised of a folder that may be out of reach. The next try looks again."""
+    return msgspec.structs.replace(failed(known, why, now_ms), looked=True, files=())
 
 
 def due_ms(known: Known, rules: Rules, now_ms: int) -> int:

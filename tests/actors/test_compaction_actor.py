@@ -203,8 +203,7 @@ def test_a_copy_that_fails_is_removed_and_said_and_nothing_else_has_changed(tmp_
 def test_without_room_for_a_copy_none_is_begun(tmp_path, monkeypatch):
     async def scene(stage: Stage) -> None:
         await stage.build()
-        for module in (compaction, file_rewriter):
-            monkeypatch.setattr(module, "look", lambda _: tuple(Found(1 << 30, 0, 1 << 20)))
+        monkeypatch.setattr(file_rewriter, "look", lambda _: tuple(Found(1 << 30, 0, 1 << 20)))
         view = await stage.compacted()
         assert "the disk has 1 MB left" in view.problem
         assert stores(tmp_path) == ["store"]

@@ -5,8 +5,8 @@ from typing import Any
 from thespian.actors import ActorAddress
 
 from actors.scheduler import SchedulerArgs
-from agentcom import config
 from agentcom.core.messages import AgentReady, Bucket, Head, Offer, OfferDone, Window, Workers
+from agentcom.core.scheduler import Rules
 from agentcom.protocol.rows import LANES
 from agentcom.runtime import ManualClock
 from supervisors.specs import ChildSpec, DynamicSpec, SupervisorSpec
@@ -28,7 +28,7 @@ def witness(s: Stage, name: str) -> ChildSpec:
 
 
 async def raise_hub(s: Stage) -> None:
-    args = SchedulerArgs(settings=config.Scheduler(), clock=ManualClock(1_000_000))
+    args = SchedulerArgs(rules=Rules(), clock=ManualClock(1_000_000))
     many = DynamicSpec(template=witness(s, "agent."))
     await s.raise_curtain(
         SupervisorSpec(

@@ -244,7 +244,7 @@ def test_a_folder_that_cannot_be_read_is_a_state(play: Any, monkeypatch: pytest.
         raise OSError(5, "Input/output error")
 
     async def scene(s: Stage) -> None:
-        monkeypatch.setattr(snapshots, "look", fail)
+        monkeypatch.setattr(snapshots.schedule, "look", fail)
         await s.build()
         await s.until(lambda of: any("Input/output error" in each for each in of.alerts))
         assert (await s.asks("snapshot.list")).problem

@@ -154,8 +154,8 @@ class LanePart(Part):
         self.surveying, self.ticked = False, self.fleet.clock.mono
         lane = self.name.partition(".")[2]
         fleet = self.fleet
-        self.world = LaneWorld(lane, fleet.store, fleet.clock, Outbox(self.release), **fleet.options)
-        self.world.lane.leases.frozen = "gateway" not in self.known
+        out, gateway_up = Outbox(self.release), "gateway" in self.known
+        self.world = LaneWorld(lane, fleet.store, fleet.clock, out, gateway_up=gateway_up, **fleet.options)
         self.unwritten = self.world.unwritten
         for name in self.known:
             self.on_up(name)
@@ -175,15 +175,10 @@ class LanePart(Part):
             self.fleet.net.post(self.name, self.name, self.life, "survey")
 
     def on_up(self, name: str) -> None:
-        if name == "scheduler":
-            self.world.lane.scheduler_up()
-        elif name == "gateway":
-            self.world.lane.leases.frozen = False
-            self.world.lane.leases.renew_all(self.fleet.clock.mono)
+        self.world.lane.up(name, self.fleet.clock.now())
 
     def on_down(self, name: str) -> None:
-        if name == "gateway":
-            self.world.lane.leases.frozen = True
+        self.world.lane.down(name)
 
     def write(self, count: int) -> None:
         while self.owes and count > 0:
@@ -232,8 +227,7 @@ class AgentPart(Part):
         self.carry_out(self.core.up(name, self.fleet.clock.now()))
 
     def on_down(self, name: str) -> None:
-        if name == "gateway":
-            self.carry_out(self.core.gateway_down(self.fleet.clock.now()))
+        self.carry_out(self.core.down(name, self.fleet.clock.now()))
 
     def write(self, count: int) -> None:
         while self.unwritten and count > 0:
@@ -253,7 +247,7 @@ class AgentPart(Part):
 
     def sleep(self) -> None:
         """The next mail starts it again."""
-        if self.running and self.core.session is None and self.core.is_idle and not self.tickets:
+        if self.running and self.core.may_sleep and not self.tickets:
             self.running, self.asleep = False, True
 
 

@@ -156,6 +156,20 @@ def test_one_that_is_not_connected_never_looks_as_if_it_worked():
     assert agent.state(NOW) == "idle"
 
 
+def test_only_one_that_holds_nothing_and_has_no_client_may_sleep():
+    agent = Agent("ada", 1, Policy(), NoRows(), 1)
+    assert not agent.may_sleep, "a lane may still say that it holds something"
+    agent = restored(OneTask(generation=5, holder="ada"), claimed(5))
+    assert not agent.may_sleep
+    said(agent, Released("ada", "t1", 5, "no news of it for too long", stop=False))
+    assert not agent.may_sleep, "its client may still work on what was taken from it"
+    said(agent, SessionOpened("c1", Hello(agent_id="ada", instance="i", epoch=2)))
+    assert not agent.may_sleep
+    assert list(agent.down("scheduler", NOW)) == []
+    assert list(agent.down("gateway", NOW)) != []
+    assert agent.may_sleep
+
+
 def test_a_holder_from_before_a_restore_goes_on_under_the_raised_generation():
     rows = OneTask(generation=5 + RAISED, holder="ada", last_holder="ada")
     told = said(restored(rows, claimed(5 + RAISED)), hello(1))

@@ -1,14 +1,11 @@
-"""The order of a round, when a rewrite is worth it, and what the directory removes for its age."""
+"""When a rewrite is worth it, and what the directory removes for its age."""
 
-import pytest
-
-from agentcom.core.compaction import JOURNAL, STOPS, Found, Progress, RewriteRules, is_worth_it, lacks_room
+from agentcom.core.compaction import Found, RewriteRules, is_worth_it, lacks_room
 from agentcom.core.directory_retention import DirectoryRetention
 from agentcom.core.messages import Expire, Keep
 from agentcom.core.retention import REST_MS
 from agentcom.protocol.ops import Delete, Put
 from agentcom.protocol.rows import Audit, Invite, Mark, PullRequest, Token
-from agentcom.protocol.upkeep_views import RewriteView
 from agentcom.store.memory import MemoryStore
 from tests.store.helpers import Writer, task
 
@@ -30,57 +27,6 @@ def test_a_copy_needs_room_for_what_is_used_and_to_go_on_writing():
     assert "has 963 MB left and a copy of the file needs 964 MB" in lacks_room(
         Found(1_000 * MB, 200 * MB, 964 * MB - 1)
     )
-
-
-@pytest.mark.parametrize(
-    ("free", "room", "asked", "rested", "state", "step"),
-    [
-        (300, 9_000, 0, True, "removing what is old", "rewrite"),
-        (300, 9_000, 0, False, "removing what is old", "rest"),  # it failed not long ago
-        (0, 9_000, 1, False, "removing what is old", "rewrite"),  # an operator knows better
-        (0, 9_000, 0, True, "removing what is old", "rest"),
-        (300, 10, 0, True, "removing what is old", "fail"),
-        (300, 9_000, 1, True, "idle", "rest"),  # the look at the start
-    ],
-)
-def test_what_follows_from_a_look_at_the_file(free, room, asked, rested, state, step):
-    progress = Progress(state=state, asked=asked)
-    found = Found(600 * MB, free * MB, room * MB)
-    judged = progress.judge(found, RULES, rested=rested)
-    assert (judged.step, bool(judged.why)) == (step, step == "fail")
-    assert progress.found == found
-
-
-def test_a_round_asks_each_part_until_it_has_no_more_and_passes_by_who_is_silent():
-    progress = Progress()
-    assert progress.at == ""
-    progress.begin()
-    seen = []
-    while at := progress.at:
-        seen.append(at)
-        number = progress.ask()
-        if at == "lane.high":
-            progress.skip(silent=True)
-        else:
-            progress.answered(5, more=seen.count(at) < 2)
-        assert progress.number > number, "what is late must be seen to be"
-    assert seen == [stop for stop in STOPS for _ in range(1 if stop == "lane.high" else 2)]
-    assert progress.removed == {"tasks": 30, "rows": 10, "entries of the journal": 10}
-    assert progress.alerts() == ("lane.high did not remove what is old when it was asked to",)
-    progress.begin()
-    assert progress.alerts() == ()
-    assert STOPS[-1] == JOURNAL
-
-
-def test_a_failed_rewrite_is_an_alert_until_one_succeeds():
-    progress = Progress(asked=1)
-    assert progress.is_wanted
-    progress.failed("the disk is full")
-    assert not progress.is_wanted
-    assert progress.failures == 1
-    assert progress.alerts() == ("the store's file could not be rewritten: the disk is full",)
-    progress.rewritten(RewriteView(at=1, bytes_before=2, bytes_after=1, seconds=1.0, pause_ms=1.0))
-    assert (progress.alerts(), progress.failures) == ((), 0)
 
 
 def pull(task_id: str, pr_id: str) -> list[Put]:

@@ -282,6 +282,42 @@ def test_a_lane_that_starts_gives_holders_time_to_come_back(seconds, phase):
     assert row(fleet).phase == phase
 
 
+@pytest.mark.parametrize("lane_starts_meanwhile", [False, True])
+@pytest.mark.parametrize(("seconds", "phase"), [(64.0, "working"), (71.0, "queued")])
+def test_no_lease_runs_out_before_the_gateway_is_up_long_enough_to_come_back(
+    lane_starts_meanwhile, seconds, phase
+):
+    fleet = fleet_with(new())
+    connect(fleet)
+    fleet.sidecars[0].decide()
+    fleet.settle()
+    fleet.parts["gateway"].crash()
+    fleet.settle()
+    if lane_starts_meanwhile:
+        fleet.parts["lane.normal"].crash()
+        fleet.parts["lane.normal"].start()
+    fleet.run(1_000.0, flowing=True)
+    assert row(fleet).phase == "working"
+    fleet.parts["gateway"].start()
+    fleet.run(seconds, flowing=True)
+    assert row(fleet).phase == phase
+
+
+def test_a_lane_is_not_woken_for_a_lease_that_cannot_run_out_now():
+    fleet = fleet_with(new())
+    connect(fleet)
+    fleet.sidecars[0].decide()
+    fleet.settle()
+    fleet.parts["gateway"].crash()
+    fleet.settle()
+    lane = fleet.parts["lane.normal"].world.lane
+    fleet.run(lane.leases.get("task-000001").deadline - fleet.clock.mono, flowing=True)
+    assert lane.wake_at > fleet.clock.mono
+    fleet.parts["gateway"].start()
+    fleet.settle()
+    assert lane.wake_at == lane.leases.next_deadline() < float("inf")
+
+
 def test_a_claim_from_an_older_life_of_the_agent_is_refused():
     fleet = fleet_with(new())
     lane = fleet.parts["lane.normal"]

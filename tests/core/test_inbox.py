@@ -101,6 +101,7 @@ def test_over_the_bound_the_oldest_are_dropped_and_the_client_is_told_before_the
     row = post.store.reader.get("inbox", ("ada",))
     assert (row.dropped, row.dropped_to) == (2, 2)
     assert post.store.reader.count("mailbox", "dropped") == 2
+    assert [post.ada.inbox.take_dropped() for _ in range(2)] == [2, 0], "the log tells of each once"
 
 
 def test_drops_are_told_to_health_and_the_alert_ends_with_the_reading():

@@ -41,9 +41,17 @@ class LaneWorld:
     """One lane on a store that others may share."""
 
     def __init__(
-        self, name: Any, store: MemoryStore, clock: "Clock", out: list[Output], **policy: Any
+        self,
+        name: Any,
+        store: MemoryStore,
+        clock: "Clock",
+        out: list[Output],
+        *,
+        gateway_up: bool = True,
+        **policy: Any,
     ) -> None:
         self.name, self.store, self.clock, self.out = name, store, clock, out
+        self.gateway_up = gateway_up
         self.policy = Policy(**policy)
         self.entropy = clock.entropy
         self.start()
@@ -60,7 +68,7 @@ class LaneWorld:
         [opened] = self.store.engine.apply([Open(f"lane.{self.name}")])
         self.incarnation = opened.incarnation
         self.lane = Lane(self.name, self.policy, self.rows, self.entropy)
-        self.carry_out(self.lane.start(self.clock.now()))
+        self.carry_out(self.lane.start(self.clock.now(), gateway_up=self.gateway_up))
 
     crash = start
 

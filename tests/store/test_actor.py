@@ -278,7 +278,7 @@ def test_a_silent_disk_is_told_and_forgiven_when_it_answers(tmp_path, monkeypatc
     async def scene(hall: Hall) -> None:
         answer = threading.Event()
         apply = Disk.apply
-        monkeypatch.setattr("actors.store.SLOW_S", 1)
+        monkeypatch.setattr("agentcom.store.errands.SLOW_S", 1)
         monkeypatch.setattr(Disk, "apply", lambda *given: answer.wait(DEADLINE_S) and apply(*given))
         answer.set()
         await hall.build()
@@ -297,7 +297,7 @@ def test_a_silent_disk_is_told_and_forgiven_when_it_answers(tmp_path, monkeypatc
 def test_a_disk_that_stays_silent_ends_the_process(tmp_path, monkeypatch):
     async def scene(hall: Hall) -> None:
         answer = threading.Event()
-        monkeypatch.setattr("actors.store.STUCK_S", 1)
+        monkeypatch.setattr("agentcom.store.errands.STUCK_S", 1)
         await hall.build()
         client = await hall.client()
         monkeypatch.setattr(Disk, "apply", lambda *_: answer.wait(DEADLINE_S))
@@ -314,7 +314,7 @@ def test_a_disk_that_stays_silent_ends_the_process(tmp_path, monkeypatch):
 def test_a_disk_that_is_silent_from_the_start_ends_the_process(tmp_path, monkeypatch):
     async def scene(hall: Hall) -> None:
         answer = threading.Event()
-        monkeypatch.setattr("actors.store.STUCK_S", 1)
+        monkeypatch.setattr("agentcom.store.errands.STUCK_S", 1)
         monkeypatch.setattr(Disk, "open", lambda *_: answer.wait(DEADLINE_S))
         building = asyncio.create_task(hall.build())
         async with asyncio.timeout(DEADLINE_S):

@@ -12,12 +12,19 @@ from agentcom.store.snapshot_schedule import (
     LONGEST_RETRY_S,
     Known,
     Rules,
+    Seen,
     alerts,
+    begun,
     due_ms,
     facts,
     failed,
     listed,
+    lost,
+    next_step,
+    saw,
+    succeeded,
 )
+from agentcom.store.snapshotting import Made
 from tests.store.test_pruning import manifest
 
 RULES = Rules(every_s=3_600, first_s=60)
@@ -97,3 +104,34 @@ def test_lists_and_facts_agree_on_what_there_is() -> None:
     assert (said["count"], said["bytes"], said["newest"], said["seq"], said["age_s"], said["due_s"]) == (
         2, 2, name_of(1, 12), 12, 60, 3_540
     )  # fmt: skip
+
+
+LOOKED = known((1, 9, 0), looked=True)
+
+
+@pytest.mark.parametrize(
+    ("of", "now_s", "given", "step"),
+    [
+        (known(), 0, {}, "look"),  # it has just started
+        (LOOKED, 0, {}, "rest"),
+        (LOOKED, 3_600, {}, "make"),  # it is due
+        (LOOKED, 0, {"wanted": True}, "make"),
+        (LOOKED, 0, {"listing": True}, "look"),
+        (LOOKED, 0, {"listing": True, "wanted": True}, "look"),  # a look is soon over
+        (LOOKED, 3_600, {"busy": True, "listing": True, "wanted": True}, "rest"),
+        (begun(LOOKED), 3_600, {"busy": True, "wanted": True}, "rest"),
+        (begun(LOOKED), 0, {"busy": True, "listing": True}, "list"),  # of what was seen before
+    ],
+)
+def test_what_is_done_next(of: Known, now_s: int, given: dict[str, bool], step: str) -> None:
+    asked = {"busy": False, "wanted": False, "listing": False, **given}
+    assert next_step(of, RULES, START_MS + now_s * 1000, **asked) == step
+
+
+def test_the_folder_is_looked_at_after_each_try_and_after_a_failed_look_only_with_the_next() -> None:
+    trying, seen = begun(LOOKED), Seen(2, known((2, 20, 0)).files)
+    made = Made(path="/s/new", manifest=manifest(1, 10, START_MS), seconds=1.0)
+    assert (saw(trying, seen).looked, saw(trying, seen).epoch) == (True, 2)
+    assert [succeeded(trying, made).looked, failed(trying, "full", START_MS).looked] == [False, False]
+    gone = lost(trying, "mount its disk", START_MS)
+    assert (gone.looked, gone.promised, gone.running, gone.problem) == (True, (0, 0), False, "mount its disk")

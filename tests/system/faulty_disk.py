@@ -10,11 +10,11 @@ from typing import Any
 
 import lmdb
 
-import actors.store
 from agentcom.cli.main import main
+from agentcom.store import errands
 from agentcom.store.transactions import WriteTransaction
 
-actors.store.SLOW_S, actors.store.STUCK_S = 1, 5
+errands.SLOW_S, errands.STUCK_S = 1, 5
 _commit = WriteTransaction._commit
 
 

@@ -34,6 +34,7 @@ from agentcom.protocol.frames import Heartbeat, HeartbeatAck, TaskAck, TaskRepor
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
 from agentcom.protocol.tokens import token_hash
+from agentcom.rules import gateway_rules_of, mail_rules_of
 from agentcom.runtime import LoopSystemBase
 from agentcom.store import Engine, open_environment
 from agentcom.store.messages import Answers, Commit, Committed, Open, Opened
@@ -228,11 +229,17 @@ def tree(config: Config, folder: str) -> SupervisorSpec:
                 name="store", actor="actors.store:StoreActor", args=StoreArgs(Settings(folder, sync=False))
             ),
             ChildSpec(
-                name="directory", actor="actors.directory:DirectoryActor", args=DirectoryArgs(config, folder)
+                name="directory",
+                actor="actors.directory:DirectoryActor",
+                args=DirectoryArgs(folder, config.registration, mail_rules_of(config)),
             ),
             *(ChildSpec(name=f"lane.{lane}", actor=f"{here}:FakeLane") for lane in LANES),
             dynamic("agents", DynamicSpec(template=agent)),
-            ChildSpec(name="gateway", actor="actors.gateway:GatewayActor", args=GatewayArgs(config, folder)),
+            ChildSpec(
+                name="gateway",
+                actor="actors.gateway:GatewayActor",
+                args=GatewayArgs(gateway_rules_of(config), folder),
+            ),
             ChildSpec(name="presence", actor=f"{here}:FakePresence"),
         ),
     )
