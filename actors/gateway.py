@@ -12,11 +12,13 @@ from thespian.actors import ActorAddress
 from agentcom.config import Config
 from agentcom.core.decision import Output, joined
 from agentcom.core.gateway import decide, on_deliver, on_down, on_up
+from agentcom.core.gateway_http import unfound
 from agentcom.core.gateway_sessions import TICK_S
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.limits import LimitRules
 from agentcom.core.messages import Condition, Deliver, Fault, Read, Reply, Tick
 from agentcom.core.rates import Rate
+from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.v1_views import as_before
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
@@ -151,5 +153,5 @@ def _answer(reader: Reader, read: Read) -> Any:
         log.exception("gateway.unreadable", actor="gateway", message=read.what)
         return Fault("unavailable", "a row that this needs cannot be read; the log says which")
     if body is None:
-        return Fault("not_found", "there is nothing of that name")
+        return unfound(ROUTES[read.what], read.key)
     return as_before(body) if read.old else body

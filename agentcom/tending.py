@@ -1,7 +1,7 @@
 """What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it. And its figures.
 
 The gateway allowed these requests, and only the composition root can answer them: it holds the tree.
-May import: agentcom.{logging, process, protocol, runtime}, supervisors.root.
+May import: agentcom.{logging, process, protocol, runtime}, agentcom.core.missing, supervisors.root.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from agentcom import logging, process
+from agentcom.core.missing import no_such
 from agentcom.protocol.errors import Refused
 from agentcom.runtime import ActorFigures, LoopSystemBase
 from supervisors.root import RefusedError, Root, UnknownNameError
@@ -65,7 +66,7 @@ class Tending:
                     raise Refused("not_found", f"nothing answers {route}")
         except UnknownNameError as error:
             names = [node["name"] for node in await self._nodes()]
-            raise Refused("not_found", unknown(name, names)) from error
+            raise Refused("not_found", unknown(name, names), path="name") from error
         except RefusedError as error:
             raise Refused("invalid_state", str(error)) from error
         return {"status": "ok", "name": name}
@@ -134,7 +135,7 @@ def unknown(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names[:MAX_COMPARED], n=3)
     near = near or [known for known in names if name and known.endswith(f".{name}")][:3]
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"there is no actor {name}{meant}"
+    return no_such("actor", name) + meant
 
 
 def _shown(node: Node, figures: Mapping[str, ActorFigures]) -> Node:

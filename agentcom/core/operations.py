@@ -10,6 +10,7 @@ import msgspec
 from agentcom.core import tasks
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Adopt, Answered, Fault, Operate, Released, Reply
+from agentcom.core.missing import missing
 from agentcom.core.signature import needs
 from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Refused
@@ -21,7 +22,7 @@ def operate(ask: Operate, lane: Lane, rows: Rows, now_ms: int, order: int, lease
     """Carry it out, pass it to the lane that owns the task (once), or say why not."""
     task: TaskState | None = rows.get("task", (ask.task_id,))
     if task is None:
-        return _answer(ask, Fault("not_found", f"there is no task {ask.task_id}", task_id=ask.task_id))
+        return _answer(ask, missing("task", ask.task_id, "task_id"))
     if task.lane != lane:
         if ask.forwarded:
             return _answer(ask, Fault("unavailable", "the task is changing lanes", retry_after_ms=200))

@@ -1,6 +1,6 @@
 """Who is here and what they do, as agents told it last; and what changed since those who want to know heard last.
 
-May import: agentcom.core.messages, agentcom.protocol.frames.
+May import: agentcom.core.{messages, missing}, agentcom.protocol.frames.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, Attendance, Fault, Reply
+from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, Attendance, Reply
+from agentcom.core.missing import missing
 from agentcom.protocol.frames import PresenceFrame, Present
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class Presence:
             return Reply(ask.request, {"agents": [_shown(of) for _, of in sorted(self._seen.items())]})
         found = self._seen.get(ask.agent_id)
         if found is None:
-            return Reply(ask.request, Fault("not_found", f"no agent {ask.agent_id} was seen"))
+            return Reply(ask.request, missing("agent", ask.agent_id, "agent_id"))
         return Reply(ask.request, {"agents": [_shown(found)]})
 
     def attendance(self, ask: AskAttendance) -> Reply:

@@ -3,6 +3,7 @@
 May import: agentcom.protocol, agentcom.core.rates.
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -49,6 +50,7 @@ ADMIN: frozenset[Role] = frozenset({"admin"})
 AGENT: frozenset[Role] = frozenset({"agent"})
 NOBODY: frozenset[Role] = frozenset()
 JSON = "application/json"
+_PARAM = re.compile(r"\{(\w+)")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def named(self) -> str:
+        """The parameter of its path; "" where there is none."""
+        found = _PARAM.search(self.path)
+        return found[1] if found else ""
 
 
 _ALL: tuple[Route, ...] = (

@@ -17,6 +17,7 @@ from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
+from agentcom.core.missing import missing
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol import v1, v1_bodies, v1_views
 from agentcom.protocol.alerts import RULES, THRESHOLDS, Thresholds
@@ -117,7 +118,7 @@ def _acknowledge(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Out
         return [Output(ALERTER, ask)]
     said = state.conditions.get(rule)
     if said is None or not said.alerts or rule == ALERTER:
-        return asked.refuse(Fault("not_found", "there is no such alert now", "rule_id"))
+        return asked.refuse(missing("alert", rule, "rule_id"))
     state.acknowledged.add(rule)
     return asked.reply(v1_bodies.AlertAcknowledged("acknowledged", rule))
 

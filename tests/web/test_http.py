@@ -137,6 +137,41 @@ def test_a_request_that_may_not_or_cannot_is_refused_in_one_shape(play, method, 
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "what", "at"),
+    [
+        ("GET", "/api/tasks/nope", "task nope", "task_id"),
+        ("GET", "/api/tasks/%01", r"task '\x01'", "task_id"),
+        ("GET", f"/api/tasks/{'x' * 201}", f"task {'x' * 200}…", "task_id"),
+        ("POST", "/api/tasks/nope/cancel", "task nope", "task_id"),
+        ("GET", "/api/agents/nope/state", "agent nope", "agent_id"),
+        ("POST", "/api/agents/nope/pause", "agent nope", "agent_id"),
+        ("POST", "/api/lanes/nope/pause", "lane nope", "lane"),
+        ("GET", "/api/channels/nope", "channel nope", "channel"),
+        ("POST", "/api/channels/no pe/publish", "channel no pe", "channel"),
+        ("GET", "/api/threads/nope", "message nope", "message_id"),
+        ("GET", "/api/pulls/nope", "pull request nope", "pr_id"),
+        ("DELETE", "/api/tokens/nope", "token nope", "token_id"),
+        ("DELETE", "/api/repos/no/pe", "repo no/pe", "name"),
+        ("POST", "/api/alerts/nope/acknowledge", "alert nope", "rule_id"),
+        ("GET", "/api/nope", "route /api/nope", None),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_way_with_its_name(play, method, path, what, at):
+    async def scene(hub):
+        body = {"type": "note", "payload": {}} if path.endswith("publish") else None
+        answer = await hub.request(method, path, token="admin-token", json=body)
+        told = answer.json()
+        assert (answer.status_code, told["error"], told["message"]) == (
+            404,
+            "not_found",
+            f"there is no {what}",
+        )
+        assert told.get("path") == at
+
+    play(scene)
+
+
 def test_reads_show_what_rows_say(play):
     async def scene(hub):
         task = (await hub.request("GET", "/api/tasks/t-1", token="agent-token")).json()
@@ -319,6 +354,10 @@ def test_half_a_body_is_not_taken_for_a_whole_one(play):
         ("/api/tasks/batch", "OPTIONS, POST"),
         ("/api/repos/a/b", "DELETE, OPTIONS, PUT"),
         ("/health", "GET, OPTIONS"),
+        ("/api/tasks/", "GET, OPTIONS, POST"),
+        ("/api/events", "GET, OPTIONS"),
+        ("/dashboard", "GET, OPTIONS"),
+        ("/schema", "GET, OPTIONS"),
     ],
 )
 def test_who_asks_for_a_method_that_is_not_there_is_told_which_are(play, path, methods):
@@ -326,6 +365,7 @@ def test_who_asks_for_a_method_that_is_not_there_is_told_which_are(play, path, m
         refused = await hub.request("PATCH", path)
         asked = await hub.request("OPTIONS", path)
         assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+        assert refused.json()["message"] == f"this method is not allowed here; allowed are {methods}"
         assert (asked.status_code, asked.headers["allow"]) == (204, methods)
 
     play(scene)

@@ -30,6 +30,7 @@ from agentcom.core.messages import (
     Submit,
     ToSession,
 )
+from agentcom.core.missing import missing
 from agentcom.protocol.bodies import Submitted
 from agentcom.protocol.frames import Heartbeat, HeartbeatAck, TaskAck, TaskReport, Welcome
 from agentcom.protocol.ops import Put
@@ -51,7 +52,11 @@ class FakePresence(Supervised):
     def on_message(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, AskPresence):
             known = [{"agent_id": "ada", "state": "idle"}]
-            body = {"agents": known} if msg.agent_id in ("", "ada") else Fault("not_found", "no such agent")
+            body = (
+                {"agents": known}
+                if msg.agent_id in ("", "ada")
+                else missing("agent", msg.agent_id, "agent_id")
+            )
             self.send(msg.reply_to, Reply(msg.request, body))
 
 
