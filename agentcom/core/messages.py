@@ -612,12 +612,13 @@ class AgentStatus(Message, frozen=True, kw_only=True):
     since_ms: int = 0
     status: str = ""
     name: str = ""  #: what its client calls it; "" is the same as its id
-    reason: str = ""
     withheld: str = ""  #: why it gets no new work: "paused", "draining", or "" when neither
 
 
 class AskPresence(Ask, frozen=True, kw_only=True):
-    """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
+    """Who is here; `agent_id` "" asks for all. Answered by Reply with `live_views.AgentList`, of one with
+    `live_views.AgentView`, or Fault not_found.
+    """
 
     agent_id: str = ""
 

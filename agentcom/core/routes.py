@@ -14,6 +14,7 @@ from agentcom.protocol import (
     bodies,
     dashboard,
     events,
+    live_views,
     talk_views,
     upkeep_views,
     v1_bodies,
@@ -179,7 +180,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Reason,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Cancel a task; its holder is told to stop.",
     ),
     Route(
@@ -190,7 +191,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Reason,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Put a task of the dead letter back into its lane, with fresh attempts.",
     ),
     Route(
@@ -201,7 +202,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.NewLane,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Move a task to another lane.",
     ),
     Route(
@@ -212,7 +213,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Answer,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Answer the question of a blocked task.",
     ),
     Route(
@@ -223,7 +224,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentList,
         summary="Agents that are here, and what they do.",
     ),
     Route(
@@ -234,7 +235,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentList,
         summary="The state of every agent.",
     ),
     Route(
@@ -245,7 +246,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentView,
         summary="The state of one agent.",
     ),
     Route(
@@ -802,7 +803,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorList,
         summary="The supervision tree.",
     ),
     Route(
@@ -812,7 +813,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorDetail,
         summary="One actor in full: its class, needs, restart budget, and last crash with its traceback.",
     ),
     Route(
@@ -822,7 +823,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}/restart",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorTold,
         summary="Restart an actor, also one in quarantine.",
     ),
     Route(
@@ -832,7 +833,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}/crash",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorTold,
         summary="Crash an actor on purpose; only with `chaos.enabled`.",
     ),
     Route(
@@ -912,7 +913,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/chaos/block/{seconds}",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.LoopBlocked,
         summary="Block the hub's loop for so long, as a bug could; only with `chaos.enabled`.",
     ),
     Route(
@@ -1179,7 +1180,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/mailbox/evict",
         how="v1",
         roles=ADMIN,
-        answer=Any,
+        answer=views.Acknowledged,
         summary="Remove now what is past its time, mail and all else.",
     ),
     Route(
@@ -1253,7 +1254,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/admin/reset",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=views.Acknowledged,
         summary="Restart every part of the hub but the web server, half a second later.",
     ),
     Route(
@@ -1264,7 +1265,7 @@ _ALL: tuple[Route, ...] = (
         how="v1",
         roles=ADMIN,
         body=v1_bodies.LogLevel,
-        answer=views.Acknowledged,
+        answer=v1_bodies.LogLevelSet,
         summary="Log more or less until the next start.",
     ),
     Route(
