@@ -11,9 +11,11 @@ from thespian.actors import ActorAddress
 
 from agentcom.core.decision import Output, joined
 from agentcom.core.gateway import decide, on_deliver, on_down, on_up
+from agentcom.core.gateway_http import unfound
 from agentcom.core.gateway_sessions import TICK_S, unreadable
 from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
 from agentcom.core.messages import Condition, Deliver, Fault, FrameIn, Read, Reply, Several, Tick
+from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.v1_views import as_before
 from agentcom.runtime import BlockingDone, BlockingFailed, Clock, SystemClock, TimedOut, run_blocking
@@ -131,5 +133,5 @@ def _answer(reader: Reader, read: Read) -> Any:
         log.exception("gateway.unreadable", actor="gateway", message=read.what)
         return Fault("unavailable", "a row that this needs cannot be read; the log says which")
     if body is None:
-        return Fault("not_found", "there is nothing of that name")
+        return unfound(ROUTES[read.what], read.key)
     return as_before(body) if read.old else body

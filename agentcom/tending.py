@@ -1,7 +1,7 @@
 """What operators ask of the supervision tree: look at it, restart one of it, and, for chaos, hurt it. And its figures.
 
 The gateway allowed these requests, and only the composition root can answer them: it holds the tree.
-May import: agentcom.{logging, process, protocol, runtime}, supervisors.root.
+May import: agentcom.{logging, process, protocol, runtime}, agentcom.core.missing, supervisors.root.
 """
 
 import asyncio
@@ -14,9 +14,20 @@ import msgspec
 import structlog
 
 from agentcom import logging, process
+from agentcom.core.missing import no_such
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.live_views import (
+    ActorDetail,
+    ActorList,
+    ActorTold,
+    ActorView,
+    LoopBlocked,
+    RestartBudget,
+)
+from agentcom.protocol.v1_bodies import LogLevelSet
+from agentcom.protocol.views import Acknowledged
 from agentcom.runtime import ActorFigures, LoopSystemBase
-from supervisors.root import RefusedError, Root, UnknownNameError
+from supervisors.root import NodeInfo, RefusedError, Root, UnknownNameError
 
 log = structlog.get_logger()
 
@@ -26,8 +37,6 @@ MAX_BLOCK_S = 600.0
 
 RESET_S = 0.5
 """Time for the answer to leave."""
-
-Node = dict[str, Any]
 
 
 class Tending:
@@ -46,7 +55,7 @@ class Tending:
         try:
             match route:
                 case "actor.list":
-                    return {"actors": await self._nodes()}
+                    return ActorList(await self._nodes())
                 case "actor.get":
                     return await self._one(name)
                 case "metrics.text":
@@ -64,24 +73,27 @@ class Tending:
                 case _:
                     raise Refused("not_found", f"nothing answers {route}")
         except UnknownNameError as error:
-            names = [node["name"] for node in await self._nodes()]
-            raise Refused("not_found", unknown(name, names)) from error
+            names = [node.name for node in await self._nodes()]
+            raise Refused("not_found", unknown(name, names), path="name") from error
         except RefusedError as error:
             raise Refused("invalid_state", str(error)) from error
-        return {"status": "ok", "name": name}
+        return ActorTold(name=name)
 
-    async def _nodes(self) -> list[Node]:
+    async def _nodes(self) -> list[ActorView]:
         figures = {of.address: of for of in self._base.figures()}
-        return [_shown(msgspec.to_builtins(node), figures) for node in await self._root.tree()]
+        return [_shown(node, figures.get(node.address)) for node in await self._root.tree()]
 
-    async def _one(self, name: str) -> Node:
-        node = await self._node(name)
-        details = await self._root.inspect(name)
-        return node | (msgspec.to_builtins(details) if details else {})
+    async def _one(self, name: str) -> ActorDetail:
+        node = msgspec.structs.asdict(await self._node(name))
+        kept = await self._root.inspect(name)
+        if kept is None:
+            return ActorDetail(**node)
+        budget = RestartBudget(**msgspec.structs.asdict(kept.budget))
+        return ActorDetail(**node, **(msgspec.structs.asdict(kept) | {"budget": budget}))
 
-    async def _node(self, name: str) -> Node:
+    async def _node(self, name: str) -> ActorView:
         for node in await self._nodes():
-            if node["name"] == name:
+            if node.name == name:
                 return node
         raise UnknownNameError(name)
 
@@ -91,11 +103,11 @@ class Tending:
             raise Refused("invalid_state", sentence)
         await self._root.restart(name)
 
-    def _reset_soon(self) -> Node:
+    def _reset_soon(self) -> Acknowledged:
         """Everything depends on the store: what restarts with it is the whole hub but the web server."""
         log.warning("hub.reset", in_s=RESET_S)
         asyncio.get_running_loop().call_later(RESET_S, self._reset)
-        return {"status": "resetting"}
+        return Acknowledged("resetting")
 
     def _reset(self) -> None:
         task = asyncio.get_running_loop().create_task(self._root.restart("store"))
@@ -110,22 +122,22 @@ class Tending:
 
     async def _crash(self, name: str) -> None:
         node = await self._node(name)
-        if not node["address"]:
+        if not node.address:
             raise Refused(
-                "invalid_state", f"{name} is {node['state']}: nothing runs that could crash", path="name"
+                "invalid_state", f"{name} is {node.state}: nothing runs that could crash", path="name"
             )
         log.warning("chaos.crashed", actor=name)
         await self._root.crash(name)
 
 
-def set_level(level: str) -> Node:
+def set_level(level: str) -> LogLevelSet:
     """Until the next start."""
     logging.set_level("info" if level == "notice" else level)
     log.warning("log.level_changed", log_level=level)
-    return {"status": "ok", "level": level}
+    return LogLevelSet(level=level)
 
 
-def block(seconds: str) -> dict[str, Any]:
+def block(seconds: str) -> LoopBlocked:
     """Chaos: the loop does nothing at all for so long, as if an actor never came back from a call."""
     try:
         wanted = float(seconds)
@@ -136,7 +148,7 @@ def block(seconds: str) -> dict[str, Any]:
         raise Refused("bad_frame", sentence, path="seconds")
     log.warning("chaos.blocked", seconds=wanted)
     time.sleep(wanted)
-    return {"status": "ok", "seconds": wanted}
+    return LoopBlocked(seconds=wanted)
 
 
 def unknown(name: str, names: Sequence[str]) -> str:
@@ -144,12 +156,11 @@ def unknown(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names[:MAX_COMPARED], n=3)
     near = near or [known for known in names if name and known.endswith(f".{name}")][:3]
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"there is no actor {name}{meant}"
+    return no_such("actor", name) + meant
 
 
-def _shown(node: Node, figures: Mapping[str, ActorFigures]) -> Node:
-    of = figures.get(node["address"])
-    if of is None:
-        return node | {"mailbox": 0, "handled": 0}
-    uptime_s = node["uptime_s"] if node["parent"] else of.uptime_s  # nobody counts the root's
-    return node | {"mailbox": of.depth, "handled": of.handled, "uptime_s": uptime_s}
+def _shown(node: NodeInfo, of: ActorFigures | None) -> ActorView:
+    if of is not None and not node.parent:
+        node = msgspec.structs.replace(node, uptime_s=of.uptime_s)  # nobody counts the root's
+    mailbox, handled = (0, 0) if of is None else (of.depth, of.handled)
+    return ActorView(**msgspec.structs.asdict(node), mailbox=mailbox, handled=handled)

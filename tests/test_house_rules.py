@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,30 @@ def test_no_function_is_longer_than_50_lines():
         and (node.end_lineno or node.lineno) - node.lineno >= 50
     ]
     assert long == []
+
+
+OF_MESSAGES = {"Message", "Ask", "Note", "StoreMessage"}
+"""What messages between actors derive from, in whatever module."""
+
+
+def messages_in(path):
+    """A module of that name holds nothing else, also what messages are made of."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+            if path.name == "messages.py" or bases & OF_MESSAGES:
+                yield node.name
+
+
+def test_no_two_messages_between_actors_have_one_name():
+    every = Counter(name for path in MODULES for name in messages_in(path))
+    assert {
+        "Reply",
+        "Crashed",
+        "Committed",
+        "Flush",
+    } <= every.keys()  # of the hub, of supervisors, of the store
+    assert [name for name, times in every.items() if times > 1] == []
 
 
 def test_the_changelog_tells_what_is_unreleased():

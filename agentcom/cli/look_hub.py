@@ -35,7 +35,7 @@ def agents_table(agents: Sequence[Json], now_ms: float) -> Table:
 def _note(agent: Json) -> str:
     """That it gets no new work, if its state is about something else; and what it says of itself."""
     withheld = agent.get("withheld") or ""
-    said = (withheld if withheld != agent.get("state") else "", agent.get("reason") or agent.get("status"))
+    said = (withheld if withheld != agent.get("state") else "", agent.get("status"))
     return ", ".join(filter(None, said))
 
 

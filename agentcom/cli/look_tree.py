@@ -149,7 +149,7 @@ def _facts(node: Json) -> Iterator[tuple[str, Any]]:
     yield "actor", Text(node["name"], style="bold")
     yield "state", status_text(node["state"])
     yield "class", node.get("actor", "")
-    yield "kind", f"{node['kind']}, {node['restart']}" if "restart" in node else node["kind"]
+    yield "kind", ", ".join(filter(None, (node["kind"], node.get("restart"))))
     yield "parent", node["parent"] or "none: it is the root"
     yield "address", node["address"]
     yield "needs", ", ".join(node.get("needs", ()))

@@ -37,6 +37,7 @@ from agentcom.core.messages import (
     SessionOpened,
     WhatDoIHold,
 )  # fmt: skip
+from agentcom.core.missing import no_such
 from agentcom.core.reports import FINAL_KIND
 from agentcom.protocol.frames import (
     Ack,
@@ -165,7 +166,7 @@ class Agent(AgentSessions, AgentMail):
         row = None if mine else self.rows.get("task", (report.task_id,))
         if mine is None and row is None:
             unknown = ErrorFrame(
-                code="not_found", message=f"there is no task {report.task_id}", re=report.id, task_id=report.task_id,
+                code="not_found", message=no_such("task", report.task_id), re=report.id, task_id=report.task_id,
                 generation=report.generation,
             )  # fmt: skip
             yield Decision(outputs=self._say(unknown))

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from agentcom.core.alert_rules import Trend, Verdict, Window, judge
 from agentcom.core.decision import Decision, Output
 from agentcom.core.messages import Condition, Fault, Maintain, Reply
+from agentcom.core.missing import missing
 from agentcom.protocol.alerts import (
     RULES,
     SEVERITY,
@@ -136,7 +137,7 @@ class Alerting:
         rule = next((rule for rule in RULES if rule == name), None)
         kept = self.kept.get(rule) if rule is not None else None
         if rule is None or kept is None or not is_shown(kept):
-            return _reply(ask, Fault("not_found", "there is no such alert now", "rule_id"))
+            return _reply(ask, missing("alert", name, "rule_id"))
         done = _reply(ask, AlertAcknowledged("acknowledged", rule))
         if kept.state == "acknowledged":
             return done

@@ -33,8 +33,6 @@ def finish(route: str, reply: Reply) -> Answer:
         return failed(body)
     if isinstance(body, Submitted):
         return Answer(200 if body.repeated else 201, body)
-    if route == "agent.state":
-        body = body["agents"][0]
     return Answer(reply.status, body, cookie=reply.cookie, cursor=_cursor(body))
 
 

@@ -34,6 +34,7 @@ from agentcom.core.messages import (
     Reply,
     Spread,
 )
+from agentcom.core.missing import missing
 from agentcom.core.posting import size_of
 from agentcom.protocol import rows as kept
 from agentcom.protocol.bodies import Published
@@ -179,7 +180,7 @@ class Channel:
         return self.row is None and self.name != EVERYONE
 
     def _refused(self, asks: list[AskPosted]) -> tuple[Output, ...]:
-        gone = Fault("not_found", f"there is no channel {self.name}", "channel")
+        gone = missing("channel", self.name, "channel")
         return tuple(Output(ask.reply_to, Reply(ask.request, gone)) for ask in asks)
 
     def _place_of(self, ask: AskPosted, seq: int = 0) -> Output:
@@ -209,7 +210,7 @@ class Channel:
 
     def _managed(self, ask: ManageChannel) -> Iterator[Decision]:
         if ask.verb != "create" and self.row is None:
-            yield _answer(ask, Fault("not_found", f"there is no channel {self.name}", "channel"))
+            yield _answer(ask, missing("channel", self.name, "channel"))
         else:
             yield self._VERBS[ask.verb](self, ask)
 

@@ -28,7 +28,7 @@ def _state(state: State, asked: Asked, now: Now, rows: Rows) -> list[Output]:
     def answered(body: Any) -> list[Output]:
         if isinstance(body, Fault):
             return asked.refuse(body)
-        agents = sorted(body["agents"], key=lambda agent: (not agent["connected_ms"], agent["agent_id"]))
+        agents = sorted(body.agents, key=lambda agent: (not agent.connected_ms, agent.agent_id))
         known = dashboard.Known(
             now_ms=now.ms,
             uptime_ms=now.ms - state.since_ms,

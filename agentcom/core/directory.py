@@ -25,6 +25,7 @@ from agentcom.core.directory_pauses import PAUSE_VERBS
 from agentcom.core.directory_tokens import TOKEN_VERBS, agent_row
 from agentcom.core.directory_v1 import V1_VERBS
 from agentcom.core.messages import Administer, Fault, RepoChanged
+from agentcom.core.missing import missing
 from agentcom.core.submitting import normalised
 from agentcom.protocol import views
 from agentcom.protocol.bodies import DefaultRepo, NewInvite, NewPull, NewRepo, Register, Registered
@@ -151,7 +152,7 @@ def _save_repo(asked: Asked, body: NewRepo, status: int) -> Decision:
 def _delete_repo(asked: Asked) -> Decision:
     name = asked.msg.args.get("name", "")
     if not _repo_exists(asked, name):
-        return refused(asked, Fault("not_found", f"no repo {name[:200]!r}", "name"))
+        return refused(asked, missing("repo", name, "name"))
     ops: tuple[Op, ...] = (Delete("repo", (name,)),)
     if _default_repo(asked.rows) == name:
         ops += (Delete("config", ("default_repo",)),)
@@ -169,7 +170,7 @@ def _set_default_repo(asked: Asked) -> Decision:
         ops: tuple[Op, ...] = (Delete("config", ("default_repo",)),)
         return done(asked, ops, views.Acknowledged(), tell=(Output("gateway", RepoChanged("")),))
     if not _repo_exists(asked, body.name):
-        return refused(asked, Fault("not_found", f"no repo {body.name!r}", "name"))
+        return refused(asked, missing("repo", body.name, "name"))
     put = Put("config", ("default_repo",), body.name)
     return done(asked, (put,), views.Acknowledged(), tell=(Output("gateway", RepoChanged(body.name)),))
 
@@ -196,7 +197,7 @@ def _save_pull(asked: Asked) -> Decision:
 def _may_not_record(asked: Asked, body: NewPull) -> Fault | None:
     task: TaskState | None = asked.rows.get("task", (body.task_id,))
     if task is None:
-        return Fault("not_found", "no such task", "task_id")
+        return missing("task", body.task_id, "task_id")
     if asked.msg.role == "agent" and asked.msg.by not in (task.holder, task.last_holder):
         return Fault("not_owner", "another agent holds this task", "task_id", task_id=body.task_id)
     return None

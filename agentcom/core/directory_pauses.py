@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 
 from agentcom.core.decision import Decision, Output
 from agentcom.core.directory_base import Asked, done, refused
-from agentcom.core.messages import Condition, Fault, PauseChanged
+from agentcom.core.messages import Condition, PauseChanged
+from agentcom.core.missing import missing
 from agentcom.protocol import views
 from agentcom.protocol.ops import Delete, Op, Put
 from agentcom.protocol.pauses import Kind, Pause, every_pause, is_paused
@@ -57,7 +58,7 @@ def _lane(paused: bool) -> Callable[[Asked], Decision]:
     def decide(asked: Asked) -> Decision:
         name = asked.msg.args.get("lane", "")
         if name not in LANES:
-            return refused(asked, Fault("not_found", f"no lane {name[:200]!r}", "lane"))
+            return refused(asked, missing("lane", name, "lane"))
         return _set(asked, "lane", name, paused, (Output(f"lane.{name}", PauseChanged()),))
 
     return decide
@@ -77,7 +78,7 @@ def _agent(decide: Callable[[Asked, str], Decision]) -> Callable[[Asked], Decisi
     def of_a_known_one(asked: Asked) -> Decision:
         name = asked.msg.args.get("agent_id", "")
         if not _AGENT_ID.fullmatch(name) or asked.rows.get("agent", (name,)) is None:
-            return refused(asked, Fault("not_found", f"no agent {name[:200]!r}", "agent_id"))
+            return refused(asked, missing("agent", name, "agent_id"))
         return decide(asked, name)
 
     return of_a_known_one

@@ -19,6 +19,7 @@ from agentcom.core.directory_base import (
     revoke,
 )
 from agentcom.core.messages import Fault, SubjectRevoked, TokenChanged
+from agentcom.core.missing import missing
 from agentcom.protocol import views
 from agentcom.protocol.bodies import NewToken, Rotate
 from agentcom.protocol.ops import Delete, Key, Op, Put
@@ -63,12 +64,13 @@ def is_agent_id(text: str) -> bool:
 def _delete_token(asked: Asked) -> Decision:
     found = _by_id(asked)
     if found is None:
-        return refused(asked, NO_TOKEN)
+        return refused(asked, _unknown(asked))
     ops, tell = revoke(asked, [one for one in (found, *_logins(asked, found[0])) if not one[1].revoked_ms])
     return done(asked, ops, views.Acknowledged("revoked"), tell=tell)
 
 
-NO_TOKEN = Fault("not_found", "no such token", "token_id")
+def _unknown(asked: Asked) -> Fault:
+    return missing("token", asked.msg.args.get("token_id", ""), "token_id")
 
 
 def _by_id(asked: Asked) -> tuple[Key, Token] | None:
@@ -88,7 +90,7 @@ def _rotate(asked: Asked) -> Decision:
     found, body = _by_id(asked), asked.msg.body
     assert isinstance(body, Rotate)
     if found is None:
-        return refused(asked, NO_TOKEN)
+        return refused(asked, _unknown(asked))
     key, old = found
     if old.revoked_ms or (old.expires_ms and old.expires_ms <= asked.now_ms):
         return refused(asked, Fault("invalid_state", "this token is revoked or has expired", "token_id"))

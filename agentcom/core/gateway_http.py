@@ -46,7 +46,8 @@ from agentcom.core.messages import (
     Reply,
     Submit,
 )
-from agentcom.core.routes import ROUTES
+from agentcom.core.missing import missing
+from agentcom.core.routes import ROUTES, Route
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol.bodies import Batch, BatchAnswer, ErrorBody, FieldError, NewTask
 from agentcom.protocol.rows import LANES, TaskState
@@ -59,7 +60,6 @@ VIOLATIONS = frozenset({"bad_json", "bad_frame", "unknown_type"})
 RECORDED = frozenset({"operate", "delegate", "maintain"})
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PARAM = re.compile(r"\{(\w+)")
 
 
 def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
@@ -197,8 +197,8 @@ def error_body(fault: Fault) -> ErrorBody:
 
 
 def _field_error(fault: Fault) -> FieldError:
-    missing = "missing required field" in fault.message
-    kind: Any = "required" if missing else "too_long" if "length <=" in fault.message else "wrong_type"
+    is_absent = "missing required field" in fault.message
+    kind: Any = "required" if is_absent else "too_long" if "length <=" in fault.message else "wrong_type"
     return FieldError(fault.path, kind, fault.message)
 
 
@@ -208,7 +208,7 @@ def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]
         return asked.refuse(body)
     task = find_task(asked.msg.args["task_id"], rows)
     if task is None:
-        return asked.refuse(Fault("not_found", "no such task"))
+        return asked.refuse(missing("task", asked.msg.args["task_id"], "task_id"))
     verb: Any = asked.route.name.removeprefix("task.")
     operate = Operate(
         reply_to=asked.msg.reply_to,
@@ -269,6 +269,15 @@ def _query(state: State, asked: Asked) -> Any:
     return replace(query, limit=PAGE)
 
 
+KINDS = {"pr_id": "pull request"}
+"""What a parameter names, where that is more than its name without `_id`."""
+
+
+def unfound(route: Route, name: str) -> Fault:
+    """What this route should read is not there."""
+    return missing(KINDS.get(route.named, route.named.removesuffix("_id")), name, route.named)
+
+
 PAGE = 500
 """Rows of a page that says no limit, without `compat.v1`."""
 _RANKS: dict[str, str] = {str(rank): lane for rank, lane in enumerate(LANES)}
@@ -280,12 +289,11 @@ def _read(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
     query = _query(state, asked)
     if isinstance(query, Fault):
         return asked.refuse(query)
-    named = _PARAM.search(asked.route.path)
-    key = msg.args.get(named[1], "") if named else ""
-    if named and named[1] == "channel":
-        key = sending.channel_name(key)
-    if "{" in asked.route.path and not _ID.fullmatch(key):
-        return asked.refuse(Fault("not_found", "there is nothing of that name"))
+    named = asked.route.named
+    name = msg.args.get(named, "") if named else ""
+    key = sending.channel_name(name) if named == "channel" else name
+    if named and not _ID.fullmatch(key):
+        return asked.refuse(unfound(asked.route, name))
     read = Read(
         reply_to=msg.reply_to,
         request=msg.request,
@@ -341,10 +349,10 @@ def _maintain(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outpu
 
 
 def _ready(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
-    missing = [name for name in NEEDED_TO_SERVE if name not in state.up]
+    lacking = [name for name in NEEDED_TO_SERVE if name not in state.up]
     if state.draining:
-        missing.append("the hub is stopping")
-    return asked.reply(Readiness(ready=not missing, missing=missing), 503 if missing else 200)
+        lacking.append("the hub is stopping")
+    return asked.reply(Readiness(ready=not lacking, missing=lacking), 503 if lacking else 200)
 
 
 _HOW: dict[str, Callable[[State, Asked, Now, Rows], list[Output]]] = {

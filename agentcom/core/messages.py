@@ -1,7 +1,8 @@
 """What the hub's actors tell each other: every message between gateway, agents, lanes, scheduler and directory.
 
-Frozen, picklable, with a constant `str` (Thespian formats messages for logs it never writes). Names are unique
-project-wide. `reply_to` is an opaque actor address; `request` tells the asker which question is answered.
+Frozen, picklable, with a constant `str` (Thespian formats messages for logs it never writes): the name, which no other
+message between actors has, be it a supervisor's or the store's. `reply_to` is an opaque actor address; `request` tells
+the asker which question is answered.
 A message with `reply_to` says by `unavailable()` what its asker gets when nobody can handle it.
 May import: agentcom.protocol.
 """
@@ -596,7 +597,7 @@ class Spread(Message, frozen=True):
     mail: tuple[tuple[str, Appended], ...]
 
 
-# --- presence and the composition root -------------------------------------------------------------
+# --- presence --------------------------------------------------------------------------------------
 
 
 class AgentStatus(Message, frozen=True, kw_only=True):
@@ -611,12 +612,13 @@ class AgentStatus(Message, frozen=True, kw_only=True):
     since_ms: int = 0
     status: str = ""
     name: str = ""  #: what its client calls it; "" is the same as its id
-    reason: str = ""
     withheld: str = ""  #: why it gets no new work: "paused", "draining", or "" when neither
 
 
 class AskPresence(Ask, frozen=True, kw_only=True):
-    """Who is here; `agent_id` "" asks for all. Answered by Reply with {"agents": [...]}, or Fault not_found."""
+    """Who is here; `agent_id` "" asks for all. Answered by Reply with `live_views.AgentList`, of one with
+    `live_views.AgentView`, or Fault not_found.
+    """
 
     agent_id: str = ""
 
@@ -642,6 +644,9 @@ class PresenceNews(Message, frozen=True):
     frames: tuple[PresenceFrame, ...]
     conn: str = ""
     restated: tuple[str, ...] = ()  #: of the changed, those whose client said something else, as a status
+
+
+# --- those who look after the data and the hub -----------------------------------------------------
 
 
 class Maintain(Ask, frozen=True, kw_only=True):
@@ -722,6 +727,9 @@ class Condition(Message, frozen=True):
     name: str
     facts: dict[str, Any]
     alerts: tuple[str, ...] = ()  #: sentences; any makes the hub's status "degraded"
+
+
+# --- the composition root --------------------------------------------------------------------------
 
 
 class Delegate(Message, frozen=True):

@@ -10,8 +10,10 @@ import msgspec
 from agentcom.core import tasks
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.messages import Adopt, Answered, Fault, Operate, Released, Reply
+from agentcom.core.missing import missing
 from agentcom.core.signature import needs
 from agentcom.core.tasks import Step
+from agentcom.protocol.bodies import Operated
 from agentcom.protocol.errors import Refused
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import Lane, Move, TaskState
@@ -21,7 +23,7 @@ def operate(ask: Operate, lane: Lane, rows: Rows, now_ms: int, order: int, lease
     """Carry it out, pass it to the lane that owns the task (once), or say why not."""
     task: TaskState | None = rows.get("task", (ask.task_id,))
     if task is None:
-        return _answer(ask, Fault("not_found", f"there is no task {ask.task_id}", task_id=ask.task_id))
+        return _answer(ask, missing("task", ask.task_id, "task_id"))
     if task.lane != lane:
         if ask.forwarded:
             return _answer(ask, Fault("unavailable", "the task is changing lanes", retry_after_ms=200))
@@ -37,13 +39,12 @@ def _answer(ask: Operate, body: Any) -> Decision:
 
 
 def _done(ask: Operate, before: TaskState, step: Step, *outputs: Output, event: str) -> Decision:
-    body = {
-        "task_id": before.id,
-        "status": step.state.phase,
-        "previous_status": before.phase,
-        "priority": step.state.lane,
-    }
-    return Decision(step.ops, (Output(ask.reply_to, Reply(ask.request, body)), *outputs), event)
+    answer = Output(ask.reply_to, Reply(ask.request, _shown(before, step.state)))
+    return Decision(step.ops, (answer, *outputs), event)
+
+
+def _shown(before: TaskState, after: TaskState) -> Operated:
+    return Operated(task_id=after.id, status=after.phase, previous_status=before.phase, priority=after.lane)
 
 
 def _told(task: TaskState, message: Any) -> tuple[Output, ...]:
@@ -54,7 +55,7 @@ def _cancel(
     ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
 ) -> Decision:
     if task.phase == "cancelled":
-        return _answer(ask, {"task_id": task.id, "status": task.phase, "previous_status": task.phase})
+        return _answer(ask, _shown(task, task))
     stop = Released(task.holder, task.id, task.generation, ask.text or "cancelled", stop=True)
     return _done(
         ask, task, tasks.cancel(task, ask.by, ask.text, now_ms), *_told(task, stop), event="cancelled"
@@ -73,7 +74,7 @@ def _prioritise(
     """One commit by this lane writes both lanes' index entries; the new lane adopts the task from its `moves` row."""
     to = ask.lane or task.lane
     if to == task.lane:
-        return _answer(ask, {"task_id": task.id, "status": task.phase, "priority": to})
+        return _answer(ask, _shown(task, task))
     state, ops = tasks.move(task, to, ask.by, now_ms)
     moved = Put("moves", (to, task.id), Move(task.id, to, int(max(0.0, lease_left_s) * 1000)))
     signature = tasks.signature_op(to, needs(rows.get("body", (task.id,)).needed))

@@ -14,6 +14,7 @@ import msgspec
 from agentcom.core.decision import Decision, Output, Rows
 from agentcom.core.inbox import MailRules
 from agentcom.core.messages import Appended, AskPosted, Fault, Posted, Reply, SendMessage
+from agentcom.core.missing import missing
 from agentcom.protocol.bodies import MessageSent
 from agentcom.protocol.figures import sent_figures
 from agentcom.protocol.frames import Send
@@ -94,10 +95,10 @@ def _unreachable(send: Send, sender: Sender, parent: Message | None) -> Fault | 
         return None if parent and parent.sender == send.to else _NO_ANSWER
     if send.to is not None:
         if sender.rows.get("agent", (send.to,)) is None:
-            return Fault("not_found", f"there is no agent {send.to}", "to")
+            return missing("agent", send.to, "to")
         return _full(send.to, sender)
     if send.channel is not None and sender.rows.get("channels", (send.channel,)) is None:
-        return Fault("not_found", f"there is no channel {send.channel}", "channel")
+        return missing("channel", send.channel, "channel")
     return None
 
 

@@ -1,15 +1,17 @@
 """Who is here and what they do, as agents told it last; and what changed since those who want to know heard last.
 
-May import: agentcom.core.messages, agentcom.protocol.frames.
+May import: agentcom.core.{messages, missing}, agentcom.protocol.{frames, live_views}.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, Attendance, Fault, Reply
+from agentcom.core.messages import AgentStatus, AskAttendance, AskPresence, Attendance, Reply
+from agentcom.core.missing import missing
 from agentcom.protocol.frames import PresenceFrame, Present
+from agentcom.protocol.live_views import AgentList, AgentView
 
 T = TypeVar("T")
 MOST = 1_000
@@ -35,11 +37,10 @@ class Presence:
 
     def answer(self, ask: AskPresence) -> Reply:
         if not ask.agent_id:
-            return Reply(ask.request, {"agents": [_shown(of) for _, of in sorted(self._seen.items())]})
+            return Reply(ask.request, AgentList([_shown(of) for _, of in sorted(self._seen.items())]))
         found = self._seen.get(ask.agent_id)
-        if found is None:
-            return Reply(ask.request, Fault("not_found", f"no agent {ask.agent_id} was seen"))
-        return Reply(ask.request, {"agents": [_shown(found)]})
+        body = missing("agent", ask.agent_id, "agent_id") if found is None else _shown(found)
+        return Reply(ask.request, body)
 
     def attendance(self, ask: AskAttendance) -> Reply:
         here = [of for of in self._seen.values() if _is_here(of)]
@@ -82,9 +83,12 @@ class Presence:
         return here or [PresenceFrame()]
 
 
-def _shown(status: AgentStatus) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(status)
-    return found
+def _shown(status: AgentStatus) -> AgentView:
+    return AgentView(
+        agent_id=status.agent_id, state=status.state, task_id=status.task_id, generation=status.generation,
+        capabilities=status.capabilities, connected_ms=status.connected_ms, since_ms=status.since_ms,
+        status=status.status, name=status.name, withheld=status.withheld,
+    )  # fmt: skip
 
 
 def _is_here(status: AgentStatus) -> bool:

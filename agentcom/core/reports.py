@@ -12,6 +12,7 @@ import msgspec
 
 from agentcom.core import tasks
 from agentcom.core.decision import Entropy
+from agentcom.core.missing import no_such
 from agentcom.core.policy import Policy
 from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Code
@@ -59,7 +60,7 @@ class Context(NamedTuple):
 def judge(task: TaskState | None, report: TaskReport, ctx: Context) -> Judged:
     """The one way a report reaches a task."""
     if task is None:
-        return refuse(report, "not_found", f"there is no task {report.task_id}")
+        return refuse(report, "not_found", no_such("task", report.task_id))
     if report.generation != task.generation:
         return _other_generation(task, report, ctx)
     earlier = _earlier(task, report)

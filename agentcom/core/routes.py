@@ -3,6 +3,7 @@
 May import: agentcom.protocol, agentcom.core.rates.
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from agentcom.protocol import (
     bodies,
     dashboard,
     events,
+    live_views,
     talk_views,
     upkeep_views,
     v1_bodies,
@@ -49,6 +51,7 @@ ADMIN: frozenset[Role] = frozenset({"admin"})
 AGENT: frozenset[Role] = frozenset({"agent"})
 NOBODY: frozenset[Role] = frozenset()
 JSON = "application/json"
+_PARAM = re.compile(r"\{(\w+)")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +80,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def named(self) -> str:
+        """The parameter of its path; "" where there is none."""
+        found = _PARAM.search(self.path)
+        return found[1] if found else ""
 
 
 _ALL: tuple[Route, ...] = (
@@ -170,7 +179,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Reason,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Cancel a task; its holder is told to stop.",
     ),
     Route(
@@ -181,7 +190,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Reason,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Put a task of the dead letter back into its lane, with fresh attempts.",
     ),
     Route(
@@ -192,7 +201,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.NewLane,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Move a task to another lane.",
     ),
     Route(
@@ -203,7 +212,7 @@ _ALL: tuple[Route, ...] = (
         how="operate",
         roles=OPERATOR,
         body=bodies.Answer,
-        answer=Any,
+        answer=bodies.Operated,
         summary="Answer the question of a blocked task.",
     ),
     Route(
@@ -214,7 +223,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentList,
         summary="Agents that are here, and what they do.",
     ),
     Route(
@@ -225,7 +234,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentList,
         summary="The state of every agent.",
     ),
     Route(
@@ -236,7 +245,7 @@ _ALL: tuple[Route, ...] = (
         how="presence",
         roles=OPERATOR,
         compat=True,
-        answer=Any,
+        answer=live_views.AgentView,
         summary="The state of one agent.",
     ),
     Route(
@@ -793,7 +802,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorList,
         summary="The supervision tree.",
     ),
     Route(
@@ -803,7 +812,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorDetail,
         summary="One actor in full: its class, needs, restart budget, and last crash with its traceback.",
     ),
     Route(
@@ -813,7 +822,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}/restart",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorTold,
         summary="Restart an actor, also one in quarantine.",
     ),
     Route(
@@ -823,7 +832,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/actors/{name}/crash",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.ActorTold,
         summary="Crash an actor on purpose; only with `chaos.enabled`.",
     ),
     Route(
@@ -903,7 +912,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/chaos/block/{seconds}",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=live_views.LoopBlocked,
         summary="Block the hub's loop for so long, as a bug could; only with `chaos.enabled`.",
     ),
     Route(
@@ -1190,7 +1199,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/mailbox/evict",
         how="v1",
         roles=ADMIN,
-        answer=Any,
+        answer=views.Acknowledged,
         summary="Remove now what is past its time, mail and all else.",
     ),
     Route(
@@ -1264,7 +1273,7 @@ _ALL: tuple[Route, ...] = (
         path="/api/admin/reset",
         how="delegate",
         roles=ADMIN,
-        answer=Any,
+        answer=views.Acknowledged,
         summary="Restart every part of the hub but the web server, half a second later.",
     ),
     Route(
@@ -1275,7 +1284,7 @@ _ALL: tuple[Route, ...] = (
         how="v1",
         roles=ADMIN,
         body=v1_bodies.LogLevel,
-        answer=views.Acknowledged,
+        answer=v1_bodies.LogLevelSet,
         summary="Log more or less until the next start.",
     ),
     Route(

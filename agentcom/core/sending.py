@@ -11,6 +11,7 @@ from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.gateway_state import Now, Rows, State
 from agentcom.core.messages import AckMailbox, Fault, ManageChannel, SendMessage
+from agentcom.core.missing import missing
 from agentcom.core.posting import operator
 from agentcom.protocol.bodies import MailboxAck, NewChannel, NewMessage, NewPost
 from agentcom.protocol.frames import Send
@@ -28,7 +29,7 @@ def on_send(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]
         return asked.refuse(body)
     to = None if body.to in (None, "", TO_ALL) else body.to
     if to is not None and not RECIPIENT.fullmatch(to):
-        return asked.refuse(Fault("not_found", "there is no such agent", "to"))
+        return asked.refuse(missing("agent", to, "to"))
     send = Send(
         to=to, broadcast=to is None, message_type=body.type, payload=body.payload, reply_to=body.reply_to or "",
         key=body.key,
@@ -69,7 +70,7 @@ def on_publish(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Outp
         return asked.refuse(body)
     channel = channel_name(asked.msg.args["channel"])
     if not channel:
-        return asked.refuse(Fault("not_found", "there is no such channel", "channel"))
+        return asked.refuse(missing("channel", asked.msg.args["channel"], "channel"))
     send = Send(
         channel=channel,
         message_type=body.type,
@@ -85,9 +86,10 @@ def on_channel(_state: State, asked: Asked, now: Now, _rows: Rows) -> list[Outpu
     body: Any = decode_body(NewChannel, asked.msg.body) if asked.route.body else None
     if isinstance(body, Fault):
         return asked.refuse(body)
-    channel = channel_name(body.name if body else asked.msg.args["channel"])
+    name = body.name if body else asked.msg.args["channel"]
+    channel = channel_name(name)
     if not channel:
-        return asked.refuse(Fault("not_found", "there is no such channel", "channel"))
+        return asked.refuse(missing("channel", name, "channel"))
     verb: Any = asked.route.name.removeprefix("channel.")
     ask = ManageChannel(
         reply_to=asked.msg.reply_to, request=asked.msg.request, channel=channel, verb=verb, now_ms=now.ms,

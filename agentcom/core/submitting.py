@@ -12,6 +12,7 @@ from agentcom.core.decision import Output
 from agentcom.core.decision import Rows as AnyRows
 from agentcom.core.gateway_state import LANE_NAMES, Collection, Now, Part, Rows, State, default_repo
 from agentcom.core.messages import Fault, Submit
+from agentcom.core.missing import no_such
 from agentcom.protocol.bodies import NewTask
 from agentcom.protocol.rows import Lane, Repo
 
@@ -65,7 +66,7 @@ def _with_repo(state: State, task: NewTask, rows: Rows, *, strict: bool) -> NewT
     if repo is None:
         if not strict:
             return task
-        return Fault("bad_frame", f"unknown repo {task.repo[:200]!r}", "repo")
+        return Fault("bad_frame", no_such("repo", task.repo), "repo")
     return task if repo.name == task.repo else replace(task, repo=repo.name)
 
 

@@ -17,11 +17,14 @@ from agentcom.core.decision import Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.gateway_state import SHELL, Now, Rows, State
 from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
+from agentcom.core.missing import missing
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes
 from agentcom.protocol import v1, v1_bodies, v1_views
 from agentcom.protocol.alerts import RULES, THRESHOLDS, Thresholds
 from agentcom.protocol.bodies import MailboxAck, NewChannel, NewMessage, NewPost, NewTask, Register, Submitted
+from agentcom.protocol.live_views import AgentView
 from agentcom.protocol.upkeep_views import CompactionView, SnapshotMade
+from agentcom.protocol.views import Acknowledged
 
 TABLES = frozenset(
     {
@@ -119,7 +122,7 @@ def _acknowledge(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Out
         return [Output(ALERTER, ask)]
     said = state.conditions.get(rule)
     if said is None or not said.alerts or rule == ALERTER:
-        return asked.refuse(Fault("not_found", "there is no such alert now", "rule_id"))
+        return asked.refuse(missing("alert", rule, "rule_id"))
     state.acknowledged.add(rule)
     return asked.reply(v1_bodies.AlertAcknowledged("acknowledged", rule))
 
@@ -158,17 +161,16 @@ def _metrics(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
 
 def agents(state: State, asked: Asked, agent_id: str) -> list[Output]:
     """What presence says, as protocol 1 showed it: those that are here, with its names of fields and states."""
-    name = asked.route.name
 
     def answered(body: Any) -> list[Output]:
         if isinstance(body, Fault):
             return asked.refuse(body)
-        here = [agent for agent in body["agents"] if agent["connected_ms"]]
-        if name == "agent.list":
-            return asked.reply({"agents": [v1_views.agent(agent) for agent in here]})
-        if agent_id and not here:
-            return asked.refuse(Fault("not_found", f"{agent_id} is not connected"))
-        return asked.reply({"agents": [v1_views.agent_state(agent) for agent in here]})
+        if isinstance(body, AgentView):
+            if not body.connected_ms:
+                return asked.refuse(Fault("not_found", f"{agent_id} is not connected"))
+            return asked.reply(v1_views.agent_state(body))
+        show = v1_views.agent if asked.route.name == "agent.list" else v1_views.agent_state
+        return asked.reply({"agents": [show(agent) for agent in body.agents if agent.connected_ms]})
 
     ask = AskPresence(reply_to=state.me, request=state.asked("presence", answered), agent_id=agent_id)
     return [Output("presence", ask)]
@@ -245,7 +247,9 @@ def _compact(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]
 
 
 def _evict(state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:
-    return _ask(state, asked, "compaction.run", "compaction", lambda _view: {"status": "eviction_triggered"})
+    return _ask(
+        state, asked, "compaction.run", "compaction", lambda _view: Acknowledged("eviction_triggered")
+    )
 
 
 def _restore(_state: State, asked: Asked, _now: Now, _rows: Rows) -> list[Output]:

@@ -224,7 +224,7 @@ def _list_agents(state: State, session: Session) -> list[Output]:
             return []
         if isinstance(body, Fault):
             return [out(open_still, v1.Error(error=body.code, message=body.message))]
-        here = [v1_talk.seen(agent) for agent in body["agents"] if agent["connected_ms"]]
+        here = [v1_talk.seen(agent) for agent in body.agents if agent.connected_ms]
         return [out(open_still, v1.Agents(agents=here))]
 
     return [Output("presence", AskPresence(reply_to=state.me, request=state.asked("presence", answered)))]

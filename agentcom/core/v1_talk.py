@@ -16,6 +16,7 @@ from agentcom.core.sending import RECIPIENT, channel_name
 from agentcom.core.v1_translating import send_of
 from agentcom.protocol import frames, v1
 from agentcom.protocol.bodies import Published
+from agentcom.protocol.live_views import AgentView
 from agentcom.protocol.talk_views import ChannelHistoryQuery, ChannelQuery, MessageView
 
 FRAMES = (
@@ -185,11 +186,11 @@ def shown(agent: frames.Present) -> v1.Shown:
     )  # fmt: skip
 
 
-def seen(agent: dict[str, Any]) -> v1.Shown:
+def seen(agent: AgentView) -> v1.Shown:
     """Of what presence answers."""
     return v1.Shown(
-        agent_id=agent["agent_id"], name=agent["name"] or agent["agent_id"], status=agent["status"] or "connected",
-        capabilities=tuple(agent["capabilities"]), connected_at=agent["connected_ms"],
+        agent_id=agent.agent_id, name=agent.name or agent.agent_id, status=agent.status or "connected",
+        capabilities=agent.capabilities, connected_at=agent.connected_ms,
     )  # fmt: skip
 
 

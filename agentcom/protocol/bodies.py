@@ -19,7 +19,7 @@ from agentcom.protocol.frames import (
     Short,
     TaskId,
 )
-from agentcom.protocol.rows import Lane
+from agentcom.protocol.rows import Lane, Phase
 
 Count = Annotated[int, Meta(ge=1, le=100)]
 Ms = Annotated[int, Meta(ge=0, le=2**53)]
@@ -60,6 +60,15 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int
     created_at: int
     repeated: bool = False
+
+
+class Operated(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator did to a task. `previous_status` is the same as `status` where nothing had to be done."""
+
+    task_id: str
+    status: Phase
+    previous_status: Phase
+    priority: Lane
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from agentcom.protocol.frames import Seq
+from agentcom.protocol.live_views import AgentView
 from agentcom.protocol.rows import Lane, Phase
 from agentcom.protocol.v1_bodies import AlertShown
 
@@ -44,7 +45,7 @@ class Known(NamedTuple):
 
     now_ms: int
     uptime_ms: int
-    agents: list[dict[str, Any]]
+    agents: list[AgentView]
     agents_total: int
     alerts: list[AlertShown]
     parts: dict[str, dict[str, Any]]
@@ -59,7 +60,7 @@ class DashboardState(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     uptime_ms: int
     status: str
-    agents: list[dict[str, Any]]
+    agents: list[AgentView]
     agents_total: int
     by_status: dict[str, int]
     by_lane: dict[str, dict[str, int]]

@@ -104,6 +104,11 @@ class LogLevel(msgspec.Struct, frozen=True):
     level: Annotated[str, Meta(pattern="^(debug|info|notice|warning|error)$(?!\n)")]
 
 
+class LogLevelSet(msgspec.Struct, frozen=True, kw_only=True):
+    status: str = "ok"
+    level: str
+
+
 class AlertShown(msgspec.Struct, frozen=True, kw_only=True):
     rule_id: str
     severity: str

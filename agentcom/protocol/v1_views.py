@@ -2,7 +2,7 @@
 
 It had no `working` or `blocked` task, no `scheduled` one and no `cancelled` one: `SHOWN` tells as what they are shown.
 Fields that it did not have stay; what a task's state really is, is its `phase`.
-May import: msgspec, agentcom.protocol.{rows, views}.
+May import: msgspec, agentcom.protocol.{live_views, rows, views}.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from agentcom.protocol import views
+from agentcom.protocol.live_views import AgentView
 from agentcom.protocol.rows import PHASES, Phase
 
 SHOWN: dict[Phase, str] = {
@@ -91,23 +92,23 @@ def fsm_state(state: str) -> str:
     return {"away": "offline", "stopping": "working", "unresponsive": "working"}.get(state, "idle")
 
 
-def agent(found: dict[str, Any]) -> dict[str, Any]:
+def agent(found: AgentView) -> dict[str, Any]:
     """An agent in a list: of what presence says, with protocol 1's names."""
     return {
-        **found,
-        "name": found["name"] or found["agent_id"],
-        "status": found["status"] or "connected",
-        "connected_at": found["connected_ms"],
-        "fsm_state": fsm_state(found["state"]),
+        **msgspec.structs.asdict(found),
+        "name": found.name or found.agent_id,
+        "status": found.status or "connected",
+        "connected_at": found.connected_ms,
+        "fsm_state": fsm_state(found.state),
     }
 
 
-def agent_state(found: dict[str, Any]) -> dict[str, Any]:
+def agent_state(found: AgentView) -> dict[str, Any]:
     """One agent's state machine."""
     return {
         **agent(found),
-        "capabilities": [{"name": name} for name in found["capabilities"]],
-        "current_task_id": found["task_id"] or None,
-        "flags": ["unresponsive"] if found["state"] == "unresponsive" else [],
-        "last_state_change": found["since_ms"],
+        "capabilities": [{"name": name} for name in found.capabilities],
+        "current_task_id": found.task_id or None,
+        "flags": ["unresponsive"] if found.state == "unresponsive" else [],
+        "last_state_change": found.since_ms,
     }

@@ -18,6 +18,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from agentcom.core.answers import Answer
+from agentcom.core.missing import no_such
 from agentcom.core.routes import Route, offered
 from agentcom.protocol.bodies import ErrorBody
 from agentcom.protocol.schema import frames_schema
@@ -29,6 +30,9 @@ Handle = Callable[[Any, str, dict[str, str], Any, Any], Awaitable[Answer]]
 JSON = MediaType.JSON
 
 _CODE_OF_STATUS = {400: "bad_frame", 404: "not_found", 405: "not_found"}
+
+OF_DOCUMENTS = ("GET", "OPTIONS")
+"""Methods of `/schema`, which is in no table."""
 
 
 def make_api(edge: Any, handle: Handle) -> Litestar:
@@ -74,16 +78,24 @@ def _http_error(
     routes: tuple[Route, ...], request: Request[Any, Any, Any], error: HTTPException
 ) -> Response[ErrorBody]:
     """What Litestar itself refuses: unknown paths and methods."""
-    code = _CODE_OF_STATUS.get(error.status_code, "bad_frame")
-    message = "no such route" if error.status_code == 404 else error.detail
-    # RFC 9110, 15.5.6: whoever is told that a method is not allowed is told which are.
-    allow = ", ".join(allowed(routes, request.scope["path"]))
-    headers = {"allow": allow} if error.status_code == 405 else None
-    return Response(ErrorBody(code, message), status_code=error.status_code, media_type=JSON, headers=headers)
+    status, path, headers = error.status_code, request.scope["path"], None
+    code, message, methods = _CODE_OF_STATUS.get(status, "bad_frame"), error.detail, allowed(routes, path)
+    if status == 404 and (not methods or request.method in methods):
+        message = no_such("route", path)
+    elif status in (404, 405):  # Litestar has not heard of what is no JSON
+        # RFC 9110, 15.5.6: whoever is told that a method is not allowed is told which are.
+        allow = ", ".join(methods or OF_DOCUMENTS)
+        status, message, headers = (
+            405,
+            f"this method is not allowed here; allowed are {allow}",
+            {"allow": allow},
+        )
+    return Response(ErrorBody(code, message), status_code=status, media_type=JSON, headers=headers)
 
 
 def allowed(routes: tuple[Route, ...], path: str) -> list[str]:
     """The methods of this path; none, where nothing is."""
+    path = path.rstrip("/") or path
     named = [each for each in routes if each.path == path]
     fitting = named or [each for each in routes if re.fullmatch(_pattern(each.path), path)]
     methods = {route.method for route in fitting}

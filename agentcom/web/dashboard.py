@@ -15,6 +15,7 @@ import msgspec
 
 from agentcom.core.answers import Answer
 from agentcom.protocol.dashboard import DashboardState, HubEvents
+from agentcom.protocol.live_views import AgentView
 from agentcom.web.reading import Head
 
 PATH = "/ws/dashboard"
@@ -79,7 +80,7 @@ class _Dashboard:
     def __init__(self, ask: Ask, receive: Any, send: Any) -> None:
         self._ask, self._receive, self._send = ask, receive, send
         self._seq = 0
-        self._agents: dict[str, dict[str, Any]] = {}
+        self._agents: dict[str, AgentView] = {}
         self._alerts: dict[str, Any] = {}
 
     async def run(self) -> None:
@@ -116,7 +117,7 @@ class _Dashboard:
         await self._say(type="snapshot", data=state, alerts=state.alerts)
 
     def _remember(self, state: DashboardState) -> None:
-        self._agents = {agent["agent_id"]: agent for agent in state.agents if agent["connected_ms"]}
+        self._agents = {agent.agent_id: agent for agent in state.agents if agent.connected_ms}
         self._alerts = {alert.rule_id: alert for alert in state.alerts}
 
     async def _follow(self) -> None:
@@ -174,7 +175,7 @@ class _Dashboard:
         return well if answer.status < 300 else str(answer.body.error)
 
 
-def _agent_events(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _agent_events(before: dict[str, AgentView], now: dict[str, AgentView]) -> list[dict[str, Any]]:
     joined = [{"type": "agent_joined", "agent": now[name]} for name in now.keys() - before.keys()]
     left = [{"type": "agent_left", "agent_id": name} for name in before.keys() - now.keys()]
     changed = [

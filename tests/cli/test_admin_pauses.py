@@ -29,9 +29,12 @@ def test_each_is_one_request_and_one_sentence(run, hub, command, path, says):
 
 
 def test_an_agent_that_nobody_knows_is_a_refusal(run, hub):
-    hub.answers["POST", "/api/agents/eve/pause"] = (404, {"error": "not_found", "message": "no agent 'eve'"})
+    hub.answers["POST", "/api/agents/eve/pause"] = (
+        404,
+        {"error": "not_found", "message": "there is no agent eve"},
+    )
     done = run(main, "pause", "agent", "eve")
-    assert (done.exit_code, "no agent 'eve'" in done.output) == (exits.REFUSED, True)
+    assert (done.exit_code, "there is no agent eve" in done.output) == (exits.REFUSED, True)
 
 
 @pytest.mark.parametrize("command", [("drain",), ("pause", "agent"), ("resume", "agent")])

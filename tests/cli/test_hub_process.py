@@ -219,7 +219,8 @@ def test_an_operator_token_may_look_but_not_administer(command):
 
 
 def test_an_actor_can_be_inspected_and_restarted(command):
-    assert command("admin", "restart", "presence").returncode == exits.OK
+    told = command("admin", "restart", "presence", "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (exits.OK, {"status": "ok", "name": "presence"})
     shown = json.loads(command("admin", "inspect", "presence", "--json").stdout)
     assert shown["name"] == "presence"
     assert shown["actor"] == "actors.presence:PresenceActor"

@@ -36,6 +36,10 @@ def a_hub(*agents):
     ]
 
 
+ROOT = a_node("hub", "", kind="supervisor", actor="", restart="", needs=[], soft_needs=[], last_exit="", traceback="",
+              budget=None)  # fmt: skip
+
+
 def agents(n, **fields):
     return [a_node(f"agent.worker-of-the-{i:04}", "agents", **fields) for i in range(n)]
 
@@ -92,6 +96,12 @@ def test_a_long_crash_takes_one_line():
     assert [line for line in tree(nodes).splitlines() if "much ado" in line] == [
         line for line in tree(nodes).splitlines() if "ValueError" in line
     ]
+
+
+def test_the_root_has_no_supervisor_that_would_know_more_of_it():
+    [line] = [line for line in seen(look_tree.node_view(ROOT), 80).splitlines() if line.startswith("kind")]
+    assert line.split() == ["kind", "supervisor"]
+    assert "restart budget" not in seen(look_tree.node_view(ROOT), 80)
 
 
 def test_an_actor_is_shown_with_its_budget_and_where_it_crashed():

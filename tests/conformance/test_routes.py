@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 
+import msgspec
 import pytest
 
 from agentcom.core.routes import ROUTES
@@ -482,6 +483,32 @@ def test_an_agents_token_administers_nothing(place, token, method, path):
     named = path.replace("{agent_id}", "x").replace("{subject}", "x").replace("{table}", "task_queue")
     status, body = place.http(method, named, {} if method in ("POST", "PUT") else None, token)
     assert (status, body["error"]) == (403, "forbidden")
+
+
+def said_wholly(given, shown):
+    """Whether all that was given has its place in the shape."""
+    if isinstance(given, dict):
+        return all(name in shown and said_wholly(value, shown[name]) for name, value in given.items())
+    if isinstance(given, list):
+        return len(given) == len(shown) and all(map(said_wholly, given, shown))
+    return given == shown
+
+
+SHAPED = [
+    (route.name, route.path)
+    for route in ROUTES.values()
+    if route.method == "GET" and route.path.startswith("/api") and "{" not in route.path
+    and route.media == "application/json"
+]  # fmt: skip
+TREE = [("actor.get", "/api/actors/store"), ("actor.get", "/api/actors/hub")]
+
+
+@pytest.mark.parametrize(("route", "path"), [*SHAPED, *TREE])
+def test_an_operator_reads_what_the_document_says_and_nothing_beside_it(place, route, path):
+    place.submit()
+    status, body = place.http("GET", path, token=place.admin)
+    assert status == 200
+    assert said_wholly(body, msgspec.to_builtins(msgspec.convert(body, ROUTES[route].answer)))
 
 
 def test_every_route_of_protocol_1_has_a_tier():

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from fleet import Fleet
 from world import SeededEntropy, new
@@ -16,6 +17,7 @@ from agentcom.core.messages import (
     Submit,
     WhatDoIHold,
 )
+from agentcom.protocol.bodies import Operated
 from agentcom.protocol.frames import Draining, Heartbeat, Welcome
 from agentcom.protocol.rows import TaskState
 
@@ -57,6 +59,28 @@ def move_without_word(fleet: Fleet) -> None:
     fleet.deliver(("edge", "lane.normal"))
     fleet.parts["lane.normal"].write(1)
     fleet.net.drop(src="lane.normal", dst="lane.high")
+
+
+@pytest.mark.parametrize(
+    ("verb", "lane", "shown"),
+    [
+        ("prioritise", "high", ("queued", "queued", "high")),
+        ("prioritise", "normal", ("queued", "queued", "normal")),
+        ("cancel", "normal", ("cancelled", "queued", "normal")),
+    ],
+)
+def test_an_operator_is_told_the_same_of_what_was_done_and_of_what_had_to_be_done_no_more(verb, lane, shown):
+    fleet = fleet_with(new())
+    status, before, priority = shown
+    told = [answer_of(fleet, verb, lane), answer_of(fleet, verb, lane)]
+    first = Operated(task_id="task-000001", status=status, previous_status=before, priority=priority)
+    assert told == [first, msgspec.structs.replace(first, previous_status=status)]
+
+
+def answer_of(fleet: Fleet, verb, lane) -> Any:
+    operate(fleet, verb, lane)
+    fleet.settle()
+    return fleet.replies[-1].body
 
 
 def phases(fleet: Fleet) -> list[str]:

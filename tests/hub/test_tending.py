@@ -8,6 +8,7 @@ import structlog
 from agentcom import tending
 from agentcom.core.routes import CHAOS, ROUTES, offered
 from agentcom.protocol.errors import Refused
+from agentcom.protocol.live_views import LoopBlocked
 
 NAMES = [
     "hub",
@@ -50,7 +51,7 @@ def test_a_block_that_makes_no_sense_is_refused(seconds):
 
 
 def test_a_block_takes_its_time_and_says_so():
-    assert tending.block("0.001") == {"status": "ok", "seconds": 0.001}
+    assert tending.block("0.001") == LoopBlocked(seconds=0.001)
 
 
 def test_a_reset_that_fails_is_logged_and_forgotten(monkeypatch):

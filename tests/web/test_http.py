@@ -9,6 +9,7 @@ import pytest
 
 from agentcom.config import Config, Limits
 from agentcom.core.messages import HubStopping
+from agentcom.protocol.live_views import AgentView
 from agentcom.protocol.schema import frames_schema
 from agentcom.web import reading
 from agentcom.web.server import PortInUse, listen
@@ -139,6 +140,41 @@ def test_a_request_that_may_not_or_cannot_is_refused_in_one_shape(play, method, 
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "what", "at"),
+    [
+        ("GET", "/api/tasks/nope", "task nope", "task_id"),
+        ("GET", "/api/tasks/%01", r"task '\x01'", "task_id"),
+        ("GET", f"/api/tasks/{'x' * 201}", f"task {'x' * 200}…", "task_id"),
+        ("POST", "/api/tasks/nope/cancel", "task nope", "task_id"),
+        ("GET", "/api/agents/nope/state", "agent nope", "agent_id"),
+        ("POST", "/api/agents/nope/pause", "agent nope", "agent_id"),
+        ("POST", "/api/lanes/nope/pause", "lane nope", "lane"),
+        ("GET", "/api/channels/nope", "channel nope", "channel"),
+        ("POST", "/api/channels/no pe/publish", "channel no pe", "channel"),
+        ("GET", "/api/threads/nope", "message nope", "message_id"),
+        ("GET", "/api/pulls/nope", "pull request nope", "pr_id"),
+        ("DELETE", "/api/tokens/nope", "token nope", "token_id"),
+        ("DELETE", "/api/repos/no/pe", "repo no/pe", "name"),
+        ("POST", "/api/alerts/nope/acknowledge", "alert nope", "rule_id"),
+        ("GET", "/api/nope", "route /api/nope", None),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_way_with_its_name(play, method, path, what, at):
+    async def scene(hub):
+        body = {"type": "note", "payload": {}} if path.endswith("publish") else None
+        answer = await hub.request(method, path, token="admin-token", json=body)
+        told = answer.json()
+        assert (answer.status_code, told["error"], told["message"]) == (
+            404,
+            "not_found",
+            f"there is no {what}",
+        )
+        assert told.get("path") == at
+
+    play(scene)
+
+
 def test_reads_show_what_rows_say(play):
     async def scene(hub):
         task = (await hub.request("GET", "/api/tasks/t-1", token="agent-token")).json()
@@ -152,9 +188,8 @@ def test_reads_show_what_rows_say(play):
         assert (listed["count"], listed["tasks"][0]["description"]) == (1, "do t-1")
         assert (await hub.request("GET", "/api/repos")).json()["repos"][0]["name"] == "demo"
         assert (await hub.request("GET", "/api/tasks/stats")).json()["dead_letter"] == 0
-        assert (await hub.request("GET", "/api/agents")).json() == {
-            "agents": [{"agent_id": "ada", "state": "idle"}]
-        }
+        [ada] = (await hub.request("GET", "/api/agents")).json()["agents"]
+        assert (ada["agent_id"], ada["state"], set(ada)) == ("ada", "idle", set(AgentView.__struct_fields__))
         assert (await hub.request("GET", "/api/agents/ada/state")).json()["state"] == "idle"
         health = (await hub.request("GET", "/health", token="")).json()
         assert (health["service"], health["agents_connected"]) == ("agent_com", 0)
@@ -184,7 +219,7 @@ def test_pages_follow_each_other_by_cursor_and_lose_nothing(play):
 def test_an_operators_request_goes_to_the_lane_of_the_row(play):
     async def scene(hub):
         answer = await hub.request("POST", "/api/tasks/t-1/cancel", json={"reason": "no"})
-        assert answer.json() == {"task_id": "t-1", "verb": "cancel", "by": "olga"}
+        assert answer.json()["task_id"] == "cancel t-1 by olga"
         assert (await hub.request("POST", "/api/tasks/t-1/retry")).status_code == 200
 
     play(scene)
@@ -193,7 +228,7 @@ def test_an_operators_request_goes_to_the_lane_of_the_row(play):
 def test_the_composition_root_answers_what_was_delegated(play):
     async def scene(hub):
         answer = await hub.request("POST", "/api/actors/lane.high/restart", token="admin-token")
-        assert answer.json() == {"route": "actor.restart", "name": "lane.high"}
+        assert answer.json() == {"status": "actor.restart", "name": "lane.high"}
 
     play(scene)
 
@@ -321,6 +356,10 @@ def test_half_a_body_is_not_taken_for_a_whole_one(play):
         ("/api/tasks/batch", "OPTIONS, POST"),
         ("/api/repos/a/b", "DELETE, OPTIONS, PUT"),
         ("/health", "GET, OPTIONS"),
+        ("/api/tasks/", "GET, OPTIONS, POST"),
+        ("/api/events", "GET, OPTIONS"),
+        ("/dashboard", "GET, OPTIONS"),
+        ("/schema", "GET, OPTIONS"),
     ],
 )
 def test_who_asks_for_a_method_that_is_not_there_is_told_which_are(play, path, methods):
@@ -328,6 +367,7 @@ def test_who_asks_for_a_method_that_is_not_there_is_told_which_are(play, path, m
         refused = await hub.request("PATCH", path)
         asked = await hub.request("OPTIONS", path)
         assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+        assert refused.json()["message"] == f"this method is not allowed here; allowed are {methods}"
         assert (asked.status_code, asked.headers["allow"]) == (204, methods)
 
     play(scene)

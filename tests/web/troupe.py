@@ -18,6 +18,7 @@ from actors.gateway import GatewayArgs
 from actors.store import StoreArgs
 from agentcom.config import Config
 from agentcom.core.messages import (
+    AgentStatus,
     AskPresence,
     Fault,
     Operate,
@@ -29,8 +30,10 @@ from agentcom.core.messages import (
     Submit,
     ToSession,
 )
-from agentcom.protocol.bodies import Submitted
+from agentcom.core.presence import Presence
+from agentcom.protocol.bodies import Operated, Submitted
 from agentcom.protocol.frames import Heartbeat, HeartbeatAck, TaskAck, TaskReport, Welcome
+from agentcom.protocol.live_views import ActorTold
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import LANES, Repo, TaskBody, TaskState, Token
 from agentcom.protocol.tokens import token_hash
@@ -51,9 +54,9 @@ DEADLINE_S = 10.0
 class FakePresence(Supervised):
     def on_message(self, msg: Any, sender: Any) -> None:
         if isinstance(msg, AskPresence):
-            known = [{"agent_id": "ada", "state": "idle"}]
-            body = {"agents": known} if msg.agent_id in ("", "ada") else Fault("not_found", "no such agent")
-            self.send(msg.reply_to, Reply(msg.request, body))
+            presence = Presence()
+            presence.note(AgentStatus(agent_id="ada", state="idle"))
+            self.send(msg.reply_to, presence.answer(msg))
 
 
 class FakeLane(Supervised):
@@ -68,9 +71,9 @@ class FakeLane(Supervised):
         if isinstance(msg, Submit):
             self._submit(msg)
         elif isinstance(msg, Operate):
-            self.send(
-                msg.reply_to, Reply(msg.request, {"task_id": msg.task_id, "verb": msg.verb, "by": msg.by})
-            )
+            said = f"{msg.verb} {msg.task_id} by {msg.by}"
+            done = Operated(task_id=said, status="queued", previous_status="queued", priority="normal")
+            self.send(msg.reply_to, Reply(msg.request, done))
 
     def _submit(self, msg: Submit) -> None:
         if any(item.description == "crash" for item in msg.items):
@@ -250,7 +253,7 @@ async def delegate(route: str, args: dict[str, str]) -> Any:
         return []
     if args.get("name") == "broken":
         raise RuntimeError("a bug in the composition root")
-    return {"route": route, "name": args.get("name", "")}
+    return ActorTold(status=route, name=args.get("name", ""))
 
 
 @contextlib.asynccontextmanager

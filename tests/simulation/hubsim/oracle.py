@@ -6,7 +6,7 @@ import msgspec
 
 from agentcom.core.answers import Answer
 from agentcom.protocol import frames
-from agentcom.protocol.bodies import BatchAnswer, Submitted
+from agentcom.protocol.bodies import BatchAnswer, Operated, Submitted
 from agentcom.protocol.rows import HELD, LANES
 from agentcom.protocol.views import TaskView
 from hubsim.ledger import Ledger, Violation, holds
@@ -64,25 +64,19 @@ class Oracle:
                 body.id,
                 "that is not on disk",
             )
-        elif isinstance(body, dict) and "task_id" in body and answer.status < 400:
+        elif isinstance(body, Operated):
             self._operated(route, body)
 
     def _submitted(self, said: Submitted) -> None:
         holds(said.task_id in self.ledger.tasks, "acknowledged", said.task_id, "which is not on disk")
 
-    def _operated(self, route: str, body: dict[str, Any]) -> None:
-        task_id, status = body["task_id"], body["status"]
-        phases = {phase for _, phase in self.ledger.said.get(task_id, ())}
-        holds(status in phases, route, "told that", task_id, "is", status, "which is not on disk")
-        lane = body.get("priority")
-        lanes = self.ledger.lanes.get(task_id, set())
+    def _operated(self, route: str, said: Operated) -> None:
+        phases = {phase for _, phase in self.ledger.said.get(said.task_id, ())}
         holds(
-            lane is None or lane in lanes or LANES.index(lane) in lanes,
-            route,
-            "told lane",
-            lane,
-            "not on disk",
+            said.status in phases, route, "told that", said.task_id, "is", said.status, "which is not on disk"
         )
+        lane, lanes = said.priority, self.ledger.lanes.get(said.task_id, set())
+        holds(lane in lanes or LANES.index(lane) in lanes, route, "told lane", lane, "not on disk")
 
     def told_frame(self, client: Any, data: bytes) -> None:
         self._fresh()
