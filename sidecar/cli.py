@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 from msgspec.structs import replace
@@ -211,15 +211,21 @@ def _only_one(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
-    """A refusal is a sentence and an exit code, not a traceback."""
+    """A refusal is a sentence (an object, with `--json`) and an exit code, not a traceback."""
     try:
         yield
     except AgentComError as exc:
-        click.echo(f"agentcom-sidecar: {exc}", err=True)
-        sys.exit(3 if isinstance(exc, Refused) else 1)
+        _refuse(exc, 3 if isinstance(exc, Refused) else 1)
     except (BadSettings, ForgeFailed, ValueError, OSError) as exc:
+        _refuse(exc, 1)
+
+
+def _refuse(exc: Exception, code: int) -> NoReturn:
+    if click.get_current_context().params.get("as_json"):
+        click.echo(json.dumps({"error": "failed", "message": str(exc), "exit": code}), err=True)
+    else:
         click.echo(f"agentcom-sidecar: {exc}", err=True)
-        sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def restore_command(
     from agentcom.store import restore  # the other commands need not load the store
     from agentcom.store.restore_plan import Target
 
-    with _failing(as_json):
+    with _failing():
         folder, folders = _where(file, {"hub.data": data, "snapshots.dir": snapshots, "archive.dir": archive})
         target = Target(*(to or (None, None)))
         with _stopped(folder, dry_run=dry_run) as layout:
@@ -118,13 +118,13 @@ def _stopped(folder: Path, *, dry_run: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def _failing(as_json: bool) -> Iterator[None]:
+def _failing() -> Iterator[None]:
     from agentcom.store.errors import StoreError
 
     try:
         yield
     except (StoreError, OSError) as exc:
-        raise exits.Failed(str(exc), exits.REFUSED, as_json=as_json) from exc
+        raise exits.Failed(str(exc), exits.REFUSED) from exc
 
 
 def _refuse_beyond(seq: int, made: Any) -> None:

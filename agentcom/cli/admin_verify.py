@@ -47,7 +47,7 @@ def verify_command(
     Works beside a running hub and on a stopped one, and changes nothing. Ends with 6 when the store is damaged.
     """
     job = _job(_settings(file, data=data, snapshots=snapshots, archive=archive), rows_only)
-    report = _run(job, as_json)
+    report = _run(job)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
@@ -55,7 +55,7 @@ def verify_command(
     if not report.ok:
         n = len(report.problems) + report.more
         counted = "1 problem was" if n == 1 else f"{n} problems were"
-        raise exits.Failed(f"{counted} found; {HELP_PAGE} says what to do", exits.DAMAGED, as_json=as_json)
+        raise exits.Failed(f"{counted} found; {HELP_PAGE} says what to do", exits.DAMAGED)
 
 
 def _settings(file: Path | None, **named: str | None) -> config.Config:
@@ -85,17 +85,17 @@ def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
     }
 
 
-def _run(job: dict[str, Any], as_json: bool) -> Report:
+def _run(job: dict[str, Any]) -> Report:
     try:
         return msgspec.convert(Tool("verifying").run(job), Report)
     except ToolFailed as exc:
         if not (exc.damage or exc.kind in UNREADABLE):
             sentence = f"the store was not looked at to its end: {exc.why}"
-            raise exits.Failed(sentence, exits.REFUSED, as_json=as_json) from exc
+            raise exits.Failed(sentence, exits.REFUSED) from exc
         sentence = (
             f"the store {job['store']} cannot be read to its end: {exc.why}; {HELP_PAGE} says what to do"
         )
-        raise exits.Failed(sentence, exits.DAMAGED, as_json=as_json) from exc
+        raise exits.Failed(sentence, exits.DAMAGED) from exc
 
 
 def _show(job: dict[str, Any], report: Report) -> None:

@@ -85,6 +85,21 @@ def test_an_entry_that_there_is_not_is_refused(folder):
     assert "entry 99 cannot be reached: the newest one that is known before it is 16" in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--to", "99"), exits.REFUSED),
+        (("--to", "2001-01-01T00:00"), exits.REFUSED),
+        (("--config", "absent.toml"), exits.USAGE),
+    ],
+)
+def test_with_json_a_refusal_is_an_object(folder, arguments, code):
+    done = run(folder, *arguments, "--json")
+    told = json.loads(done.stderr)
+    assert (done.exit_code, told["exit"], told["error"]) == (code, code, "failed")
+    assert told["message"]
+
+
 def test_a_time_before_everything_is_refused(folder):
     done = run(folder, "--to", "2001-01-01T00:00", "--yes")
     assert done.exit_code == exits.REFUSED

@@ -74,6 +74,12 @@ def test_a_folder_without_a_store_is_bad_usage(tmp_path):
     assert f"there is no store in {tmp_path}" in ended.output
 
 
+@pytest.mark.parametrize("arguments", [(), ("--config", "absent.toml")])
+def test_with_json_bad_usage_is_an_object(tmp_path, arguments):
+    ended = CliRunner().invoke(main, ["verify", "--data", str(tmp_path), "--json", *arguments])
+    assert json.loads(ended.stderr)["exit"] == ended.exit_code == exits.USAGE
+
+
 def test_what_is_no_store_is_told_as_damaged(store):
     store.close()
     (store.folder / "store" / "data.mdb").write_bytes(b"rubbish" * 4096)
