@@ -47,7 +47,7 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     since_ms: int = msgspec.field(
         default_factory=_now_ms
     )  #: of the hub: a gateway that crashed is given them again
-    said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
+    said: Condition | None = None  #: of the start: shown in `/health` until it is over
 
 
 def rules_of(config: Config) -> Rules:
@@ -81,7 +81,7 @@ class GatewayActor(Supervised):
         self.state = State(rules_of(args.config), self.myAddress)
         self.state.since_ms = args.since_ms
         if args.said is not None:
-            self.state.conditions[args.said.name] = args.said
+            decide(self.state, args.said, self._now(), self.reader)
         self.after(TICK_S, Tick())
         self.ready()
 

@@ -35,7 +35,7 @@ from agentcom.store.settings import Settings
 log = structlog.get_logger()
 
 TOLD_MS = 24 * 3_600_000
-"""So long after a recovery each start still says so in `/health`."""
+"""So long after a recovery `/health` says so."""
 
 
 class Started(NamedTuple):
@@ -51,7 +51,8 @@ class Started(NamedTuple):
         lost = str(Lost(*record.lost)) if record.how == "restored" else record.summary[0]
         alert = f"the store was {record.how} ({record.why}): {lost}; the old one is in {record.aside or 'no place'}"
         facts = msgspec.to_builtins(record)
-        return Condition("restore", facts, (alert,) if record.by_itself else ())
+        alerts = (alert,) if record.by_itself else ()
+        return Condition("restore", facts, alerts, until_ms=record.ms + TOLD_MS)
 
 
 class UnclaimedHistory(StoreError):
