@@ -12,6 +12,7 @@ import msgspec
 
 from agentcom import config
 from agentcom.cli import exits, look
+from agentcom.store import pointing
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.findings import Report
 from agentcom.store.layout import Layout
@@ -46,11 +47,17 @@ def verify_command(
 
     Works beside a running hub and on a stopped one, and changes nothing. Ends with 6 when the store is damaged.
     """
-    job = _job(_settings(file, data=data, snapshots=snapshots, archive=archive), rows_only)
+    settings = _settings(file, data=data, snapshots=snapshots, archive=archive)
+    layout = Layout(Path(settings.hub.data).absolute())
+    astray = pointing.look(layout, mend=False)
+    job = _job(settings, layout, rows_only)
     report = _run(job)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        body = msgspec.to_builtins(report) | ({"pointer": str(astray)} if astray else {})
+        click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
     else:
+        if astray is not None:
+            click.echo(str(astray))
         _show(job, report)
     if not report.ok:
         n = len(report.problems) + report.more
@@ -69,11 +76,11 @@ def _settings(file: Path | None, **named: str | None) -> config.Config:
         raise exits.Failed(str(exc), exits.USAGE) from exc
 
 
-def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
-    folder = Path(settings.hub.data).absolute()
-    store = Layout(folder).store
+def _job(settings: config.Config, layout: Layout, rows_only: bool) -> dict[str, Any]:
+    folder, store = layout.folder, layout.store
     if not (store / DATA).is_file():
-        raise exits.Failed(f"there is no store in {folder}: {store / DATA} does not exist", exits.USAGE)
+        sentence = f"there is no store in {folder}: {store / DATA} does not exist"
+        raise exits.Failed(sentence, exits.USAGE)
     return {
         "store": str(store),
         "snapshots": settings.snapshots.dir or str(folder / "snapshots"),
