@@ -147,7 +147,7 @@ class Durable(Supervised):
     def admission(self) -> Fault | None:
         """Decided before any state changes."""
         if self.store_status.full:
-            return Fault("storage_full", "the disk is full; nothing new is accepted", retry_after_ms=10_000)
+            return Fault("storage_full", "there is no room; nothing new is accepted", retry_after_ms=10_000)
         if self.store_status.stuck:
             return Fault("unavailable", "the disk does not answer", retry_after_ms=5_000)
         if self.store_status.overloaded:

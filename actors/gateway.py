@@ -45,7 +45,7 @@ class GatewayArgs(msgspec.Struct, frozen=True):
     clock: Clock = msgspec.field(default_factory=SystemClock)
     #: of the hub: a gateway that crashed is given them again
     since_ms: int = msgspec.field(default_factory=_now_ms)
-    said: Condition | None = None  #: of the start: shown in `/health` for this hub's life
+    said: Condition | None = None  #: of the start: shown in `/health` until it is over
 
 
 class GatewayActor(Supervised):
@@ -57,7 +57,7 @@ class GatewayActor(Supervised):
         self.state = State(args.rules, self.myAddress)
         self.state.since_ms = args.since_ms
         if args.said is not None:
-            self.state.conditions[args.said.name] = args.said
+            decide(self.state, args.said, self._now(), self.reader)
         self.after(TICK_S, Tick())
         self.ready()
 

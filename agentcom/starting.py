@@ -1,8 +1,9 @@
 """Opening the store at the hub's start: looked at before, and recovered without being asked when it is damaged.
 
-The order keeps what there is: the folder's lock first, then a child process looks at the file (a torn one kills that
-child, not the hub), then, if it is damaged, the newest snapshot and the archive make another one, else what can still
-be read of it does; the damaged one is kept aside. Left-over stores go only after the one in force was opened.
+The order keeps what there is: the folder's lock first, then which store is in force, then a child process looks at its
+file (a torn one kills that child, not the hub), then, if it is damaged, the newest snapshot and the archive make
+another one, else what can still be read of it does; the damaged one is kept aside. Left-over stores go only after the
+one in force was opened.
 May import: agentcom.{config, store}, structlog.
 """
 
@@ -16,26 +17,28 @@ import structlog
 
 from agentcom.config import Config
 from agentcom.core.messages import Condition
-from agentcom.store import redo_format, restore
+from agentcom.store import pointing, redo_format, restore
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.env import Environment, lock_folder
-from agentcom.store.errors import StoreError
+from agentcom.store.errors import StorageFull, StoreError
 from agentcom.store.findings import Problem
 from agentcom.store.layout import DATA, Layout
 from agentcom.store.manifests import snapshots_in
 from agentcom.store.migrations import Underway
 from agentcom.store.opening import Told, open_store, patiently, see_room
+from agentcom.store.pointing import Astray
 from agentcom.store.restore import Folders, Record
 from agentcom.store.restore_plan import Lost, Target
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.salvage import salvage
 from agentcom.store.segments import listed
 from agentcom.store.settings import Settings
+from agentcom.store.transactions import is_full
 
 log = structlog.get_logger()
 
 TOLD_MS = 24 * 3_600_000
-"""So long after a recovery each start still says so in `/health`."""
+"""So long after a recovery `/health` says so."""
 
 
 class Started(NamedTuple):
@@ -48,10 +51,20 @@ class Started(NamedTuple):
         record = self.recovery
         if record is None:
             return None
-        lost = str(Lost(*record.lost)) if record.how == "restored" else record.summary[0]
-        alert = f"the store was {record.how} ({record.why}): {lost}; the old one is in {record.aside or 'no place'}"
         facts = msgspec.to_builtins(record)
-        return Condition("restore", facts, (alert,) if record.by_itself else ())
+        return Condition(
+            "restore", facts, (_alert(record),) if record.by_itself else (), until_ms=record.ms + TOLD_MS
+        )
+
+
+def _alert(record: Record) -> str:
+    if record.how == "found":
+        kept = f"; what else there was is in {record.aside}" if record.aside else ""
+        return f"the store was found by what is in it ({record.why}): {record.summary[0]}{kept}"
+    lost = str(Lost(*record.lost)) if record.how == "restored" else record.summary[0]
+    return (
+        f"the store was {record.how} ({record.why}): {lost}; the old one is in {record.aside or 'no place'}"
+    )
 
 
 class UnclaimedHistory(StoreError):
@@ -111,7 +124,7 @@ def start(config: Config, folder: Path) -> Started:
     is as it was.
     """
     folder = folder.resolve()
-    if not Layout(folder).store.exists():
+    if not Layout(folder).stores:
         see_room(folder)
     lock = lock_folder(folder)
     try:
@@ -139,11 +152,23 @@ def recent(layout: Layout) -> Record | None:
 
 
 def make_whole(layout: Layout, config: Config) -> None:
-    """Look at the store; recover it when it is damaged."""
+    """Look for the store in force, and at it; recover it when it is damaged. Raises as `start` does."""
+    try:
+        _make_whole(layout, config)
+    except OSError as error:
+        if is_full(error):
+            raise StorageFull(
+                f"there is no room to put a store in force in {layout.folder}: {error}"
+            ) from error
+        raise
+
+
+def _make_whole(layout: Layout, config: Config) -> None:
     folders = folders_of(config, layout.folder)
     if layout.is_new:
         return _claim(layout, folders)
-    why = damage(layout)
+    astray = pointing.look(layout, mend=True)
+    why = damage(layout) if astray is None else _found(layout, folders, astray)
     if not why:
         return None
     log.error("store.damaged", reason=why, data=str(layout.store))
@@ -153,7 +178,20 @@ def make_whole(layout: Layout, config: Config) -> None:
     ):
         if given and not path.is_dir():
             raise HistoryAway(why, setting, path)
-    return recover(layout, folders, why)
+    return recover(layout, folders, why, astray)
+
+
+def _found(layout: Layout, folders: Folders, astray: Astray) -> str:
+    """Go on with the store that was found; or say why it, like a damaged one, is a source to recover from."""
+    log.error("store.pointer_lost", reason=astray.why, found=str(astray.found), store=str(layout.store),
+              others=[str(each) for each in astray.others])  # fmt: skip
+    ms = restore.now_ms()
+    pointing.keep(layout, astray.others, ms)
+    doubt = astray.doubt or damage(layout) or pointing.behind(layout, folders, astray.found)
+    if doubt:
+        return f"{astray}; {doubt}"
+    pointing.take(layout, astray, ms)
+    return ""
 
 
 def _claim(layout: Layout, folders: Folders) -> None:
@@ -188,11 +226,16 @@ def _judged(error: ToolFailed) -> str:
     return ""
 
 
-def recover(layout: Layout, folders: Folders, why: str) -> None:
-    """Put another store in force. Raises what kept it from that, with nothing changed."""
+def recover(layout: Layout, folders: Folders, why: str, astray: Astray | None = None) -> None:
+    """Put another store in force. Raises what kept it from that, with nothing changed.
+
+    `astray`: of a store that was looked for. What else was found there is read out when it has no file itself.
+    """
     try:
         _, record = restore.restore(layout, folders, Target(), why, by_itself=True)
     except NothingToRestore as error:
+        if astray is not None and not astray.found.has_file:
+            pointing.next_best(layout, astray)
         record = salvage(layout, folders, why, str(error))
     log.error(
         "store.restored",

@@ -328,8 +328,9 @@ def cli() -> str:
         "The hub is `--hub`, else `AGENTCOM_HUB`, else `http://127.0.0.1:4000`. The token is the content "
         "of `--token-file`, else `AGENTCOM_TOKEN`, else, for a hub on this machine, what a hub started in "
         "this folder has left in `agentcom-data/admin.token`. No secret is ever an argument. With `--json` "
-        "a command prints JSON on stdout, and an error as an object on stderr. Where nothing listens yet, `agentcom "
-        f"submit` and `agentcom smoke` wait up to {connect.STARTING_S:g} s for a hub to start.\n",
+        "a command prints JSON on stdout, and an error as an object on stderr; only options and arguments that "
+        "cannot be read are told in text. Where nothing listens yet, `agentcom submit` and `agentcom smoke` wait up "
+        f"to {connect.STARTING_S:g} s for a hub to start.\n",
         "## Exit codes\n",
         _exit_codes(exits.MEANING),
         "`agentcom hub` may also end by itself, with one of these. A keeper (see [how to run a "

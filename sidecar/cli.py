@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 from msgspec.structs import replace
@@ -212,12 +212,21 @@ def _only_one(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing(*, refused: int = FAILED) -> Iterator[None]:
-    """A refusal is a sentence and an exit code, not a traceback; `refused` is the code when it is the hub's."""
+    """A refusal is a sentence (an object, with `--json`) and an exit code, not a traceback; `refused` is the code when
+    it is the hub's.
+    """
     try:
         yield
     except (AgentComError, BadSettings, ForgeFailed, ValueError, OSError) as exc:
+        _refuse(exc, refused if isinstance(exc, Refused) else FAILED)
+
+
+def _refuse(exc: Exception, code: int) -> NoReturn:
+    if click.get_current_context().params.get("as_json"):
+        click.echo(json.dumps({"error": "failed", "message": str(exc), "exit": code}), err=True)
+    else:
         click.echo(f"agentcom-sidecar: {exc}", err=True)
-        sys.exit(refused if isinstance(exc, Refused) else FAILED)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,7 @@ def compact_command(link: Link, no_wait: bool) -> None:
     if no_wait:
         return link.done(view, f"the file has {megabytes(view['bytes'])}; it is being rewritten")
     if view["problem"]:
-        raise exits.Failed(
-            f"the file was not rewritten: {view['problem']}",
-            exits.REFUSED,
-            error="conflict",
-            as_json=link.as_json,
-        )
+        raise exits.Failed(f"the file was not rewritten: {view['problem']}", exits.REFUSED, error="conflict")
     last = view["last"]
     return link.done(
         view,

@@ -126,7 +126,7 @@ def _read(file: Path, link: Link) -> Found:
     try:
         return read(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise exits.Failed(f"{file}: {error}", exits.USAGE, as_json=link.as_json) from error
+        raise exits.Failed(f"{file}: {error}", exits.USAGE) from error
 
 
 def _send(link: Link, body: dict[str, Any]) -> list[str]:

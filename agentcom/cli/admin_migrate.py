@@ -31,7 +31,7 @@ def migrate_command(data: Path, dry: bool, as_json: bool) -> None:
             {"folder": str(data.absolute()), "dry": dry}
         )
     except ToolFailed as error:
-        raise exits.Failed(error.why, exits.REFUSED, error=error.kind, as_json=as_json) from error
+        raise exits.Failed(error.why, exits.REFUSED, error=error.kind) from error
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:

@@ -65,23 +65,24 @@ def restore_command(
     from agentcom.store import restore  # the other commands need not load the store
     from agentcom.store.restore_plan import Target
 
-    with _failing(as_json):
+    with _failing():
         folder, folders = _where(file, {"hub.data": data, "snapshots.dir": snapshots, "archive.dir": archive})
         target = Target(*(to or (None, None)))
         with _stopped(folder, dry_run=dry_run) as layout:
+            astray = _found(layout, dry_run=dry_run)
             asks = not yes and not as_json and is_asked()
             if dry_run or asks or target.seq is not None:
                 made = restore.dry_run(layout, folders, target)
                 if target.seq is not None and target.seq > made.reached:
                     _refuse_beyond(target.seq, made)
                 if dry_run or asks:
-                    _show(made, None, as_json=as_json)
+                    _show(made, None, astray, as_json=as_json)
                 if dry_run:
                     return
                 if asks:
                     click.confirm(f"Restore {folder} so?", abort=True)
             made, record = restore.restore(layout, folders, target, "asked for")
-            _show(made, record, as_json=as_json)
+            _show(made, record, astray, as_json=as_json)
 
 
 def is_asked() -> bool:
@@ -118,13 +119,23 @@ def _stopped(folder: Path, *, dry_run: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def _failing(as_json: bool) -> Iterator[None]:
+def _failing() -> Iterator[None]:
     from agentcom.store.errors import StoreError
 
     try:
         yield
     except (StoreError, OSError) as exc:
-        raise exits.Failed(str(exc), exits.REFUSED, as_json=as_json) from exc
+        raise exits.Failed(str(exc), exits.REFUSED) from exc
+
+
+def _found(layout: Any, *, dry_run: bool) -> Any:
+    """When the pointer is lost: which store is the one that is to be replaced. What else there is is kept too."""
+    from agentcom.store import pointing, restore
+
+    astray = pointing.look(layout, mend=not dry_run)
+    if astray is not None and not dry_run:
+        pointing.keep(layout, astray.others, restore.now_ms())
+    return astray
 
 
 def _refuse_beyond(seq: int, made: Any) -> None:
@@ -132,7 +143,7 @@ def _refuse_beyond(seq: int, made: Any) -> None:
     raise exits.Failed(f"entry {seq} cannot be reached: {why}", exits.REFUSED)
 
 
-def _show(made: Any, record: Any, *, as_json: bool) -> None:
+def _show(made: Any, record: Any, astray: Any, *, as_json: bool) -> None:
     from agentcom.store import restore
 
     if as_json:
@@ -140,8 +151,12 @@ def _show(made: Any, record: Any, *, as_json: bool) -> None:
             "made": msgspec.to_builtins(made),
             "done": None if record is None else msgspec.to_builtins(record),
         }
+        if astray is not None:
+            body["pointer"] = str(astray)
         click.echo(msgspec.json.encode(body).decode())
         return
+    if astray is not None:
+        click.echo(str(astray))
     for line in restore.sentences(made):
         click.echo(line)
     if record is None:

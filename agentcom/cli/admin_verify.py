@@ -12,6 +12,7 @@ import msgspec
 
 from agentcom import config
 from agentcom.cli import exits, look
+from agentcom.store import pointing
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.findings import Report
 from agentcom.store.layout import Layout
@@ -46,16 +47,22 @@ def verify_command(
 
     Works beside a running hub and on a stopped one, and changes nothing. Ends with 6 when the store is damaged.
     """
-    job = _job(_settings(file, data=data, snapshots=snapshots, archive=archive), rows_only)
-    report = _run(job, as_json)
+    settings = _settings(file, data=data, snapshots=snapshots, archive=archive)
+    layout = Layout(Path(settings.hub.data).absolute())
+    astray = pointing.look(layout, mend=False)
+    job = _job(settings, layout, rows_only)
+    report = _run(job)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        body = msgspec.to_builtins(report) | ({"pointer": str(astray)} if astray else {})
+        click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
     else:
+        if astray is not None:
+            click.echo(str(astray))
         _show(job, report)
     if not report.ok:
         n = len(report.problems) + report.more
         counted = "1 problem was" if n == 1 else f"{n} problems were"
-        raise exits.Failed(f"{counted} found; {HELP_PAGE} says what to do", exits.DAMAGED, as_json=as_json)
+        raise exits.Failed(f"{counted} found; {HELP_PAGE} says what to do", exits.DAMAGED)
 
 
 def _settings(file: Path | None, **named: str | None) -> config.Config:
@@ -69,11 +76,11 @@ def _settings(file: Path | None, **named: str | None) -> config.Config:
         raise exits.Failed(str(exc), exits.USAGE) from exc
 
 
-def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
-    folder = Path(settings.hub.data).absolute()
-    store = Layout(folder).store
+def _job(settings: config.Config, layout: Layout, rows_only: bool) -> dict[str, Any]:
+    folder, store = layout.folder, layout.store
     if not (store / DATA).is_file():
-        raise exits.Failed(f"there is no store in {folder}: {store / DATA} does not exist", exits.USAGE)
+        sentence = f"there is no store in {folder}: {store / DATA} does not exist"
+        raise exits.Failed(sentence, exits.USAGE)
     return {
         "store": str(store),
         "snapshots": settings.snapshots.dir or str(folder / "snapshots"),
@@ -84,17 +91,17 @@ def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
     }
 
 
-def _run(job: dict[str, Any], as_json: bool) -> Report:
+def _run(job: dict[str, Any]) -> Report:
     try:
         return msgspec.convert(Tool("verifying").run(job), Report)
     except ToolFailed as exc:
         if not (exc.damage or exc.kind in UNREADABLE):
             sentence = f"the store was not looked at to its end: {exc.why}"
-            raise exits.Failed(sentence, exits.REFUSED, as_json=as_json) from exc
+            raise exits.Failed(sentence, exits.REFUSED) from exc
         sentence = (
             f"the store {job['store']} cannot be read to its end: {exc.why}; {HELP_PAGE} says what to do"
         )
-        raise exits.Failed(sentence, exits.DAMAGED, as_json=as_json) from exc
+        raise exits.Failed(sentence, exits.DAMAGED) from exc
 
 
 def _show(job: dict[str, Any], report: Report) -> None:

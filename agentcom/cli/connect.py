@@ -81,7 +81,7 @@ class Link(NamedTuple):
 
     def failed(self, exc: errors.AgentComError, code: int) -> exits.Failed:
         sentence = exc.message + (f" (at {exc.path})" if exc.path else "") + _advice(exc, self)
-        return exits.Failed(sentence, code, error=exc.code, as_json=self.as_json)
+        return exits.Failed(sentence, code, error=exc.code)
 
     def show(self, value: Any) -> None:
         """Print it as JSON, for programs."""

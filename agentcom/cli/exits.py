@@ -31,11 +31,11 @@ MEANING = {
 class Failed(click.ClickException):
     """Ends the command with one sentence on stderr (an object, with `--json`) and an exit code."""
 
-    def __init__(self, message: str, code: int, *, error: str = "", as_json: bool = False) -> None:
+    def __init__(self, message: str, code: int, *, error: str = "") -> None:
         super().__init__(message)
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
         self.error = error
-        self.as_json = as_json
+        self.as_json = _is_json_asked()
 
     def show(self, file: IO[Any] | None = None) -> None:
         if self.as_json:
@@ -43,3 +43,9 @@ class Failed(click.ClickException):
             click.echo(msgspec.json.encode(body).decode(), err=True)
         else:
             click.echo(f"error: {self.message}", err=True)
+
+
+def _is_json_asked() -> bool:
+    """Of the command that runs, by the name that all of them give the option: so none can forget to pass it on."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("as_json"))

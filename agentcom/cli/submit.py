@@ -58,7 +58,7 @@ def submit_command(
     common: Json = {"target": target or None, **_named(fields)}
     if file is not None:
         if text is not None:
-            raise click.UsageError("give TEXT or --file, not both")
+            raise exits.Failed("give TEXT or --file, not both", exits.USAGE)
         tasks = _many(file, common, key)
     else:
         tasks = [_task({"description": _text(text), **common, "idempotency_key": key})]
@@ -80,7 +80,9 @@ def _named(fields: Json) -> Json:
 
 def _text(text: str | None) -> str:
     if text is None:
-        raise click.UsageError('say what should be done: agentcom submit "fix the parser" (or use --file)')
+        raise exits.Failed(
+            'say what should be done: agentcom submit "fix the parser" (or use --file)', exits.USAGE
+        )
     return sys.stdin.read().strip() if text == "-" else text
 
 

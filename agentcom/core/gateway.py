@@ -88,7 +88,9 @@ def _presence(state: State, news: PresenceNews, _now: Now, _rows: Rows) -> list[
     return gateway_sessions.on_presence(state, news) + v1_sessions.on_presence(state, news)
 
 
-def _tick(state: State, _message: Tick, now: Now, _rows: Rows) -> list[Output]:
+def _tick(state: State, _message: Tick, now: Now, rows: Rows) -> list[Output]:
+    for said in [each for each in state.conditions.values() if _is_over(each, now)]:
+        _condition(state, said, now, rows)
     return gateway_sessions.on_tick(state, now) + v1_sessions.on_tick(state, now)
 
 
@@ -102,12 +104,17 @@ def _limit_changed(state: State, changed: LimitChanged, _now: Now, rows: Rows) -
     return []
 
 
+def _is_over(said: Condition, now: Now) -> bool:
+    return 0 < said.until_ms <= now.ms
+
+
 def _condition(state: State, said: Condition, now: Now, _rows: Rows) -> list[Output]:
-    if said.facts or said.alerts:
+    counts = not _is_over(said, now)
+    if counts and (said.facts or said.alerts):
         state.conditions[said.name] = said
     else:
         state.conditions.pop(said.name, None)
-    if said.alerts:
+    if counts and said.alerts:
         state.fired.setdefault(said.name, now.ms)
     else:
         state.fired.pop(said.name, None)

@@ -727,6 +727,7 @@ class Condition(Message, frozen=True):
     name: str
     facts: dict[str, Any]
     alerts: tuple[str, ...] = ()  #: sentences; any makes the hub's status "degraded"
+    until_ms: int = 0  #: from then on it is no news any more and forgotten; 0 is never
 
 
 # --- the composition root --------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
     FOLDER/hub.lock        held by the hub for life; contains its pid
     FOLDER/store/          LMDB's data.mdb and lock.mdb, until the first rewrite or restore
-    FOLDER/store.current   the name of the store's folder, when it is not `store`; replaced in one step
+    FOLDER/store.current   the name of the store's folder, when it is not `store`; replaced in one step;
+                           when it is lost, agentcom.store.pointing finds the store
     FOLDER/store-N/        such a store
     FOLDER/ballast         room that is given up when the disk is full
     FOLDER/aside/WHEN/     stores and archives that a restore replaced, and what it did; never deleted by us
@@ -15,6 +16,7 @@ May import: operating system.
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,11 @@ STORE, POINTER = "store", "store.current"
 DATA, ADMIN = "data.mdb", "admin.token"
 CONDEMNED = "set-aside"
 """In a store's folder: once it is not in force any more it is kept aside, under what this file says, not swept."""
+WHOLE = "whole"
+"""In a store's folder: it was complete and on disk before it was put in force. No unfinished copy has it."""
+
+_NAME = re.compile(r"store(-[0-9]{1,18})?")
+_WHEN = re.compile(r"[\w.-]*\w")
 
 
 class Layout:
@@ -32,16 +39,30 @@ class Layout:
         self.folder = folder
         self.ballast = folder / "ballast"
         self.aside = folder / "aside"
+        self.instead: Path | None = None  #: the store in force, when the pointer is not to be followed
 
     @property
     def store(self) -> Path:
         """The folder of the store in force."""
-        return self.folder / (_text_of(self.folder / POINTER) or STORE)
+        return self.instead or self.folder / (self.named or STORE)
+
+    @property
+    def named(self) -> str:
+        """What the pointer says; "" when it says nothing, or nothing that is a store's name."""
+        said = _text_of(self.folder / POINTER)
+        return said if _NAME.fullmatch(said) else ""
+
+    @property
+    def stores(self) -> list[Path]:
+        """Every store's folder that is there, in force or not."""
+        first = self.folder / STORE
+        return [*([first] if first.is_dir() else []), *self._numbered()]
 
     @property
     def is_new(self) -> bool:
         """No hub has ever served from this folder."""
-        return not any(path.exists() for path in (self.folder / ADMIN, self.aside, self.store / DATA))
+        traces = (self.folder / ADMIN, self.aside, self.folder / POINTER)
+        return not any(path.exists() for path in (*traces, *(store / DATA for store in self.stores)))
 
     def fresh(self) -> Path:
         """A new, empty folder for a store that is not in force yet."""
@@ -52,20 +73,28 @@ class Layout:
 
     def switch_to(self, store: Path) -> None:
         """From now on `store` is the store in force; if interrupted, the old one or the new one is."""
-        new = self.folder / f"{POINTER}.new"
-        with new.open("w", encoding="utf-8") as file:
-            file.write(store.name + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(store)
-        new.replace(self.folder / POINTER)
+        new, mark = self.folder / f"{POINTER}.new", store / WHOLE
+        was_marked = mark.exists()
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                file.write(store.name + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            mark.touch(mode=0o600)
+            sync_folder(store)
+            new.replace(self.folder / POINTER)
+        except BaseException:
+            if not was_marked:  # without a pointer it would count for the one that was wanted
+                with contextlib.suppress(OSError):
+                    mark.unlink()
+            raise
+        self.instead = None
         sync_folder(self.folder)
 
     def leftovers(self) -> list[Path]:
         """Stores that are not in force: an interrupted rewrite's new one, or a finished one's old one."""
         current = self.store
-        old = [self.folder / STORE] if (self.folder / STORE).is_dir() else []
-        return [path for path in (*old, *self._numbered()) if path != current]
+        return [path for path in self.stores if path != current]
 
     def condemn(self, store: Path, when: str) -> None:
         """Once another store is in force, `store` is one to set aside: also by `sweep`, if we do not live to do it."""
@@ -79,9 +108,9 @@ class Layout:
         """Remove the leftovers, but keep aside the condemned. Not while a reader of this process may still use one."""
         gone = self.leftovers()
         for path in gone:
-            when = _text_of(path / CONDEMNED)
-            if when:
-                self.set_aside(path, when)
+            if (path / CONDEMNED).exists():
+                when = _text_of(path / CONDEMNED)
+                self.set_aside(path, when if _WHEN.fullmatch(when) else "unknown")
             else:
                 shutil.rmtree(path, ignore_errors=True)
         return gone
@@ -102,14 +131,15 @@ class Layout:
 
     def _numbered(self) -> Iterator[Path]:
         for path in self.folder.glob("store-*"):
-            if path.is_dir() and path.name.removeprefix("store-").isdigit():
+            if path.is_dir() and _NAME.fullmatch(path.name):
                 yield path
 
 
 def _text_of(file: Path) -> str:
+    """What is no text is none that anybody wrote."""
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+        return file.read_bytes().decode(errors="replace").strip()
+    except (FileNotFoundError, IsADirectoryError):
         return ""
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from agentcom.store import child
+from agentcom.store import child, pointing
 from agentcom.store.env import open_environment
-from agentcom.store.errors import NewerSchema, StoreUnreadable
+from agentcom.store.errors import NewerSchema, StoreError, StoreUnreadable
 from agentcom.store.foreign import Foreign
 from agentcom.store.layout import Layout
 from agentcom.store.migrations import SCHEMA, Planned, pending, plan
@@ -22,6 +22,17 @@ class Found(msgspec.Struct, frozen=True):
     schema: int  #: of the store, as it was found
     known: int  #: what this release writes
     steps: list[Planned]  #: of a dry run only the first is counted: the others begin where it ends
+
+
+class PointerLost(StoreError):
+    """Which store is in force is not for this tool to decide."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.why}: the next start of the hub puts it in force again, and migrates it"
 
 
 def work(argument: Any) -> Found:
@@ -40,8 +51,12 @@ def work(argument: Any) -> Found:
 
 
 def look(folder: Path) -> Found:
-    """Changes nothing; also while a hub runs on it, whose store has no steps to go."""
-    store = Layout(folder).store
+    """Changes nothing; also while a hub runs on it, whose store has no steps to go. Raises `PointerLost`."""
+    layout = Layout(folder)
+    astray = pointing.look(layout, mend=False)
+    if astray is not None:
+        raise PointerLost(str(astray))
+    store = layout.store
     if not (store / "data.mdb").exists():
         raise StoreUnreadable(str(folder), f"there is no {store / 'data.mdb'}")
     with Foreign(store) as foreign:

@@ -57,7 +57,7 @@ def patiently(
     """
     wait_s = FIRST_WAIT_S
     while True:
-        is_new = not Layout(folder).store.exists()
+        is_new = not Layout(folder).stores
         try:
             return start()
         except StorageFull as error:

@@ -20,7 +20,7 @@ import msgspec
 
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.errors import StorageFull, StoreError
-from agentcom.store.layout import ADMIN, Layout, write_whole
+from agentcom.store.layout import ADMIN, Layout, sync_folder, write_whole
 from agentcom.store.restore_plan import Target
 from agentcom.store.restore_sources import Ask
 from agentcom.store.restoring import Made, NothingToRestore
@@ -36,9 +36,11 @@ class Folders(NamedTuple):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one store that took another's place. Fields are only ever appended, with a default."""
+    """Of one store that took another's place, or was found without the pointer. Fields are only ever appended, with a
+    default.
+    """
 
-    how: Literal["restored", "salvaged", "emptied"]
+    how: Literal["restored", "salvaged", "emptied", "found"]
     ms: int
     why: str
     epoch: int
@@ -91,7 +93,7 @@ def put_in_force(layout: Layout, fresh: Path, record: Record, *, knows_admin: bo
 
     An admin token that the new store does not know is set aside too: the hub makes another one at its start.
     """
-    when = datetime.fromtimestamp(record.ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    when = when_of(record.ms)
     old = layout.store
     if old.is_dir():
         layout.condemn(old, when)
@@ -99,14 +101,26 @@ def put_in_force(layout: Layout, fresh: Path, record: Record, *, knows_admin: bo
     reached("restore.switched")
     aside = layout.set_aside(old, when) if old.is_dir() else None
     record = msgspec.structs.replace(record, aside=str(aside or ""))
-    place = layout.aside / when
-    place.mkdir(parents=True, exist_ok=True)
     token = layout.folder / ADMIN
     if token.exists() and not knows_admin:
         layout.set_aside(token, when)
-    write_whole(place / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    write_down(layout, record)
     reached("restore.set_aside")
     return record
+
+
+def when_of(ms: int) -> str:
+    """The name in `aside/` of what was done then."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def write_down(layout: Layout, record: Record) -> None:
+    """For `records`; on disk on return."""
+    place = layout.aside / when_of(record.ms)
+    place.mkdir(parents=True, exist_ok=True)
+    write_whole(place / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    for folder in (layout.aside, layout.folder):
+        sync_folder(folder)
 
 
 def sentences(made: Made) -> tuple[str, ...]:

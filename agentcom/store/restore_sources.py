@@ -63,6 +63,22 @@ class Ask(msgspec.Struct, frozen=True):
         return Target(self.to_seq, self.to_ms)
 
 
+def said_by(store: Path) -> tuple[OldStore | None, str]:
+    """What a store's file says of itself, None when that cannot be read; and why its end is not known, if it is not."""
+    if not (store / DATA).is_file():
+        return None, ""
+    said: list[Any] = []
+    last, why = 0, ""
+    try:
+        found = Tool("carrying", said.append).run(
+            {"store": str(store), "into": "", "after": 0, "entries": False}
+        )
+        last = found["last"]
+    except ToolFailed as error:
+        why = error.why
+    return (msgspec.structs.replace(msgspec.convert(said[0], OldStore), last=last) if said else None), why
+
+
 class Sources:
     """Everything that was found, and what is to be told of it."""
 
@@ -114,18 +130,12 @@ class Sources:
         ]
 
     def _old_store(self) -> OldStore | None:
-        if not (Path(self.ask.store) / DATA).is_file() or not self.ask.store:
+        if not self.ask.store:
             return None
-        said: list[Any] = []
-        tool = Tool("carrying", said.append)
-        last = 0
-        try:
-            last = tool.run({"store": self.ask.store, "into": "", "after": 0, "entries": False})["last"]
-        except ToolFailed as error:
-            self.told.append(f"the old store's journal cannot be read to its end: {error.why}")
-        if not said:
-            return None
-        return msgspec.structs.replace(msgspec.convert(said[0], OldStore), last=last)
+        found, why = said_by(Path(self.ask.store))
+        if why:
+            self.told.append(f"the old store's journal cannot be read to its end: {why}")
+        return found
 
     def _header(self, segment: Segment) -> Header | None:
         try:

@@ -13,7 +13,7 @@ from agentcom.core.decision import Decision, Output
 from agentcom.core.messages import Ask, Reply
 from agentcom.protocol.ops import Put
 from agentcom.store.env import open_environment
-from agentcom.store.messages import Open, Opened
+from agentcom.store.messages import Open, Opened, StoreStatus
 from supervisors.messages import CrashNow
 from supervisors.specs import ChildSpec, SupervisorSpec
 from tests.supervisors.troupe import Player, Script, Stage, Told, play
@@ -97,6 +97,18 @@ def test_a_peer_that_was_up_before_is_told_of_once_the_state_is_loaded(folder: s
     async def scene(s: Stage) -> None:
         await open_the_office(s, folder)
         await s.until(lambda: s.told("peer up", "clerk") == ["peer"])
+
+    play(scene)
+
+
+def test_a_caller_is_refused_for_want_of_room_whether_the_disk_or_the_limit_ends_it(folder: str) -> None:
+    async def scene(s: Stage) -> None:
+        await open_the_office(s, folder)
+        await s.send("clerk", StoreStatus(full=True))
+        await ask(s, "a")
+        await s.until(lambda: answers(s) == {1: "storage_full"})
+        [said] = [msg.body.message for msg in s.tale if isinstance(msg, Reply)]
+        assert said == "there is no room; nothing new is accepted"
 
     play(scene)
 

@@ -1,6 +1,7 @@
 """`agentcom-admin restore`: what it asks, what it says, and that a dry run changes nothing."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -83,6 +84,37 @@ def test_an_entry_that_there_is_not_is_refused(folder):
     done = run(folder, "--to", "99", "--yes")
     assert (done.exit_code, newest(folder)[1]) == (exits.REFUSED, 1)
     assert "entry 99 cannot be reached: the newest one that is known before it is 16" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--to", "99"), exits.REFUSED),
+        (("--to", "2001-01-01T00:00"), exits.REFUSED),
+        (("--config", "absent.toml"), exits.USAGE),
+    ],
+)
+def test_with_json_a_refusal_is_an_object(folder, arguments, code):
+    done = run(folder, *arguments, "--json")
+    told = json.loads(done.stderr)
+    assert (done.exit_code, told["exit"], told["error"]) == (code, code, "failed")
+    assert told["message"]
+
+
+def test_with_a_lost_pointer_it_restores_over_the_store_that_is_found_and_says_so(folder):
+    (folder / "store").rename(folder / "store-7")
+    shutil.copytree(folder / "store-7", folder / "store-6")
+    (folder / "store.current").write_text("")
+    planned = run(folder, "--dry-run", "--json")
+    assert json.loads(planned.stdout)["pointer"] == "store.current is empty; found store-7, up to entry 16"
+    assert not list(folder.glob("aside*"))
+    done = run(folder, "--yes")
+    assert done.exit_code == 0, done.output
+    assert "store.current is empty; found store-7, up to entry 16" in done.output
+    assert "nothing was lost" in done.output
+    assert newest(folder)[1] == 2
+    Layout(folder).sweep()
+    assert sorted(path.name for path in folder.glob("aside/*/store-*")) == ["store-6", "store-7"]
 
 
 def test_a_time_before_everything_is_refused(folder):

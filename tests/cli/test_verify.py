@@ -74,6 +74,23 @@ def test_a_folder_without_a_store_is_bad_usage(tmp_path):
     assert f"there is no store in {tmp_path}" in ended.output
 
 
+@pytest.mark.parametrize("arguments", [(), ("--config", "absent.toml")])
+def test_with_json_bad_usage_is_an_object(tmp_path, arguments):
+    ended = CliRunner().invoke(main, ["verify", "--data", str(tmp_path), "--json", *arguments])
+    assert json.loads(ended.stderr)["exit"] == ended.exit_code == exits.USAGE
+
+
+def test_with_a_lost_pointer_the_store_that_is_found_is_looked_at_and_nothing_is_changed(store):
+    store.close()
+    (store.folder / "store").rename(store.folder / "store-7")
+    (store.folder / "store.current").write_text("gar\0bage")
+    told = "store.current names no store; found store-7, up to entry 15"
+    assert json.loads(verify(store, "--json").stdout)["pointer"] == told
+    ended = verify(store)
+    assert (ended.exit_code, told in ended.output) == (exits.OK, True)
+    assert (store.folder / "store.current").read_text() == "gar\0bage"
+
+
 def test_what_is_no_store_is_told_as_damaged(store):
     store.close()
     (store.folder / "store" / "data.mdb").write_bytes(b"rubbish" * 4096)

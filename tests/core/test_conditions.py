@@ -2,7 +2,7 @@
 
 from agentcom.core.gateway import decide, on_down
 from agentcom.core.gateway_state import Now, Rules, State
-from agentcom.core.messages import Condition, HttpIn
+from agentcom.core.messages import Condition, HttpIn, Tick
 from agentcom.store import MemoryStore, queries
 
 
@@ -33,3 +33,16 @@ def test_a_part_that_is_down_says_nothing():
     decide(state, Condition("archive", {}, ("old news",)), Now(0, 0.0), store.reader)
     on_down(state, "archive")
     assert health(state, store).alerts == []
+
+
+def test_what_is_said_until_a_time_is_forgotten_then_with_its_acknowledgement():
+    state, store = State(Rules(), "me"), MemoryStore()
+    said = Condition("restore", {"how": "restored"}, ("the store was restored",), until_ms=5_000)
+    decide(state, said, Now(1_000, 1.0), store.reader)
+    state.acknowledged.add("restore")
+    decide(state, Tick(), Now(4_999, 5.0), store.reader)
+    assert health(state, store).alerts == ["the store was restored"]
+    decide(state, Tick(), Now(5_000, 5.0), store.reader)
+    assert (health(state, store).alerts, state.fired, state.acknowledged) == ([], {}, set())
+    decide(state, said, Now(5_000, 5.0), store.reader)
+    assert health(state, store).status == "ok"

@@ -1,7 +1,9 @@
 """A damaged store never stops the start, and is never silently emptied."""
 
+import errno
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -9,15 +11,17 @@ import pytest
 
 from agentcom import starting
 from agentcom.config import Archive, Config, Snapshots
+from agentcom.protocol.ops import Append
+from agentcom.protocol.rows import Mail
 from agentcom.store import restore, restore_sources, salvage
 from agentcom.store.child import ToolFailed
-from agentcom.store.errors import DataFolderLocked, NewerSchema
-from agentcom.store.layout import DATA, Layout
+from agentcom.store.errors import DataFolderLocked, NewerSchema, StorageFull
+from agentcom.store.layout import DATA, POINTER, Layout
 from agentcom.store.redo_format import LOGS
 from agentcom.store.restore_plan import Target
 from agentcom.store.tables import TABLES
 from agentcom.store.verify import check_rows
-from tests.store.helpers import LmdbStore, all_rows
+from tests.store.helpers import LmdbStore, Writer, all_rows
 from tests.store.history import InProcess, archive, folders_in, snapshot
 from tests.store.sound import fill
 from tests.store.test_restoring import decoded, lowered
@@ -206,6 +210,188 @@ def test_left_over_stores_are_swept_and_condemned_ones_kept_only_once_the_one_in
     started(folder)
     assert layout.leftovers() == []
     assert (folder / "aside" / "when" / old.name).is_dir()
+
+
+# --- the pointer is lost ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(folder):
+    """As after a rewrite: `store.current` says which store is in force."""
+    (folder / "store").rename(folder / "store-7")
+    (folder / POINTER).write_text("store-7\n")
+    return folder
+
+
+def without_backups(folder):
+    for name in ("snapshots", "archive"):
+        shutil.rmtree(folder / name)
+
+
+def lose(folder, said=None):
+    (folder / POINTER).unlink()
+    if said is not None:
+        (folder / POINTER).write_bytes(said)
+
+
+def kept(folder):
+    """Files of stores that were set aside."""
+    return sorted(path.parent.name for path in folder.glob(f"aside/*/store*/{DATA}"))
+
+
+@pytest.mark.parametrize("backups", [True, False])
+@pytest.mark.parametrize("token", [True, False])
+@pytest.mark.parametrize("said", [None, b"", b"gar\0bage", b"\xff\xfe", b"../store-7"])
+def test_a_lost_pointer_costs_nothing_and_is_told(numbered, was, in_process, backups, token, said):
+    if not backups:
+        without_backups(numbered)
+    if not token:
+        (numbered / "admin.token").unlink()
+    lose(numbered, said)
+    rows, problems, found = started(numbered)
+    assert (rows, problems, found.epoch) == (was, [], 1)
+    condition = found.condition()
+    assert (condition.facts["how"], condition.facts["aside"]) == ("found", "")
+    assert re.search(
+        r"store\.current .*: store-7, up to entry \d+, was in force", condition.alerts[0].split("(")[1]
+    )
+    assert Layout(numbered).named == "store-7"
+    again = started(numbered)
+    assert (again[0], again[2].condition()) == (was, condition)
+
+
+def test_what_else_there_was_when_the_pointer_was_lost_is_set_aside_and_not_removed(
+    numbered, was, in_process
+):
+    shutil.copytree(numbered / "store-7", numbered / "store-6")
+    shutil.copytree(numbered / "store-7", numbered / "store-8")
+    for name in (*LOGS, "checkpoint"):
+        (numbered / "store-8" / name).unlink()
+    lose(numbered)
+    rows, _, found = started(numbered)
+    assert rows == was
+    assert kept(numbered) == ["store-6", "store-8"]
+    assert f"what else there was is in {found.recovery.aside}" in found.condition().alerts[0]
+    assert list(Path(found.recovery.aside).glob("store-*"))
+    started(numbered)
+    assert kept(numbered) == ["store-6", "store-8"]
+
+
+def test_an_unfinished_copy_is_still_removed_when_the_pointer_is_sound(numbered, was, in_process):
+    shutil.copytree(numbered / "store-7", numbered / "store-8")
+    assert started(numbered)[0] == was
+    assert Layout(numbered).leftovers() == kept(numbered) == []
+
+
+@pytest.mark.parametrize("backups", [True, False])
+def test_a_store_older_than_the_one_that_is_gone_is_not_simply_gone_on_with(
+    numbered, was, in_process, backups
+):
+    """Numbers that the lost one gave out must not be given out again."""
+    if not backups:
+        without_backups(numbered)
+    (numbered / POINTER).write_text("store-8\n")
+    rows, problems, found = started(numbered)
+    assert (lowered(rows, RAISE), problems, found.epoch) == (decoded(was), [], 2)
+    assert found.recovery.how == "restored"  # by its own journal, which goes back to the beginning
+    assert "store.current names store-8, which is not there; found store-7" in found.recovery.why
+    assert kept(numbered) == ["store-7"]
+
+
+def test_a_store_that_lacks_what_was_archived_is_not_simply_gone_on_with(numbered, was, in_process):
+    shutil.rmtree(numbered / "archive")
+    shutil.copytree(numbered / "store-7", numbered / "store-6")
+    store = LmdbStore(numbered)
+    Writer(store, "agent.bob").commit(Append("mailbox", ("bob",), Mail("new", 1)))
+    archive(store, 1, store.reader.last_seq())
+    newer = all_rows(store)
+    store.close()
+    shutil.rmtree(numbered / "store-7")
+    lose(numbered)
+    rows, problems, found = started(numbered)
+    assert (lowered(rows, RAISE), problems, found.recovery.how) == (decoded(newer), [], "restored")
+    assert "snapshots and archive go up to entry" in found.recovery.why
+    assert kept(numbered) == ["store-6"]
+
+
+@pytest.mark.parametrize("backups", [True, False])
+def test_of_an_unfinished_copy_alone_everything_is_brought_back_but_it_is_not_gone_on_with(
+    numbered, was, in_process, backups
+):
+    if not backups:
+        without_backups(numbered)
+    for name in (*LOGS, "checkpoint"):
+        (numbered / "store-7" / name).unlink()
+    lose(numbered)
+    rows, problems, found = started(numbered)
+    assert (lowered(rows, RAISE), problems) == (decoded(was), [])
+    assert "store-7 cannot be told from an unfinished copy" in found.recovery.why
+    assert kept(numbered) == ["store-7"]
+
+
+def test_a_store_found_without_its_pointer_is_looked_at_like_any_other(
+    numbered, was, in_process, monkeypatch
+):
+    monkeypatch.setattr(starting, "Tool", Fails)
+    lose(numbered)
+    rows, problems, found = started(numbered)
+    assert (lowered(rows, RAISE), problems, found.recovery.how) == (decoded(was), [], "restored")
+    assert "store.current is missing; found store-7" in found.recovery.why
+    assert kept(numbered) == ["store-7"]
+
+
+def test_when_the_newest_store_has_lost_its_file_and_nothing_brings_it_back_an_older_one_is_read_out(
+    numbered, in_process
+):
+    without_backups(numbered)
+    tasks = tasks_of(numbered)
+    shutil.copytree(numbered / "store-7", numbered / "store-6")
+    store = LmdbStore(numbered)
+    Writer(store, "agent.bob").commit(Append("mailbox", ("bob",), Mail("new", 1)))
+    store.close()
+    for name in (*LOGS, DATA):
+        (numbered / "store-7" / name).unlink()
+    rows, problems, found = started(numbered)
+    assert {key for number, key in rows if number == TABLES["task"].number} == tasks
+    assert (problems, found.recovery.how) == ([], "salvaged")
+    assert "store.current names store-7, which has no data.mdb" in found.recovery.why
+    assert kept(numbered) == ["store-6"]
+    assert [path.parent.name for path in numbered.glob("aside/*/store-7/checkpoint")] == ["store-7"]
+
+
+@pytest.mark.parametrize("backups", [True, False])
+@pytest.mark.parametrize("said", [b"", b"store-9"])
+def test_without_any_store_a_folder_with_a_pointer_is_not_new(numbered, was, in_process, backups, said):
+    shutil.rmtree(numbered / "store-7")
+    (numbered / "admin.token").unlink()
+    if not backups:
+        without_backups(numbered)
+    lose(numbered, said)
+    rows, problems, found = started(numbered)
+    assert (problems, found.recovery.how) == ([], "restored" if backups else "emptied")
+    assert found.condition().alerts
+    if backups:
+        ours = {key for number, key in rows if number == TABLES["task"].number}
+        assert ours < {key for number, key in was if number == TABLES["task"].number}
+
+
+def test_a_folder_whose_token_is_gone_too_is_not_new_while_it_has_a_store(numbered):
+    (numbered / "admin.token").unlink()
+    lose(numbered)
+    assert not Layout(numbered).is_new
+
+
+def test_a_full_disk_is_waited_for_when_the_pointer_cannot_be_written(numbered, in_process, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lose(numbered)
+    monkeypatch.setattr(restore, "write_whole", full)
+    with pytest.raises(StorageFull, match="no room to put a store in force"):
+        starting.start(CONFIG, numbered)
+    monkeypatch.undo()
+    assert kept(numbered) == []
+    assert (numbered / "store-7" / DATA).is_file()
 
 
 # --- without snapshots and without an archive -------------------------------------------------------

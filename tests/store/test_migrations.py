@@ -220,6 +220,17 @@ def test_the_command_says_what_would_change(old):
     assert "nothing to do" in CliRunner().invoke(main, ["migrate", "--dry-run", "--data", str(old)]).output
 
 
+@pytest.mark.parametrize("flag", ["--dry-run", "--json"])
+def test_a_store_whose_pointer_is_lost_is_left_to_the_next_start(old, flag):
+    (old / "store").rename(old / "store-7")
+    (old / "store.current").write_text("")
+    shown = CliRunner().invoke(main, ["migrate", flag, "--data", str(old)])
+    assert shown.exit_code == 1
+    assert "store.current is empty; found store-7" in shown.output
+    assert "the next start of the hub puts it in force again" in shown.output
+    assert not (old / "store").exists()
+
+
 @pytest.mark.slow
 def test_the_command_says_why_it_cannot(tmp_path, old):
     absent = CliRunner().invoke(main, ["migrate", "--data", str(tmp_path / "absent")])

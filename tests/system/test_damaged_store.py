@@ -8,7 +8,7 @@ import pytest
 
 from agentcom.client import new_key
 from agentcom.protocol.bodies import NewTask
-from agentcom.store.layout import DATA, Layout
+from agentcom.store.layout import DATA, POINTER, Layout
 from tests.system.hub_process import ROOT, clean_env
 
 pytestmark = pytest.mark.slow
@@ -55,6 +55,25 @@ def test_every_acknowledged_task_is_there_after_the_file_was_hurt(hub, harm):
     assert "nothing was lost" in health["alerts"][0]
     assert health["parts"]["restore"]["how"] == "restored"
     assert {"store.damaged", "store.restored"} <= {line["event"] for line in hub.told()}
+
+
+@pytest.mark.parametrize("said", [None, "", "gar\0bage"])
+def test_every_acknowledged_task_is_there_after_the_pointer_was_lost(hub, said):
+    async def play():
+        ids = await submitted(hub, 30)
+        hub.kill()
+        (hub.data / "store").rename(hub.data / "store-7")
+        if said is not None:
+            (hub.data / POINTER).write_text(said)
+        hub.start()
+        return ids, *await listed(hub)
+
+    ids, found, health = asyncio.run(play())
+    assert found == ids
+    assert (health["status"], health["epoch"]) == ("degraded", 1)
+    assert "store-7, up to entry" in health["alerts"][0]
+    assert health["parts"]["restore"]["how"] == "found"
+    assert "store.pointer_lost" in {line["event"] for line in hub.told()}
 
 
 def test_a_stopped_hub_goes_back_to_an_entry_and_serves_from_there(hub):
