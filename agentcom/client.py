@@ -126,8 +126,9 @@ class Hub:
             "POST", f"/api/tasks/{_part(task_id)}/prioritise", bodies.NewLane(priority=lane)
         )
 
-    async def answer(self, task_id: str, answer: str) -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/answer", bodies.Answer(answer=answer))
+    async def answer(self, task_id: str, answer: str, *, key: str = "") -> Json:
+        body = bodies.Answer(answer=answer, key=key or new_key())
+        return await self._json("POST", f"/api/tasks/{_part(task_id)}/answer", body)
 
     async def wait(self, task_id: str, timeout_s: float) -> Json:
         """The task as soon as it is final. Raises `TimeoutError`."""

@@ -86,6 +86,16 @@ def test_a_submit_with_unknown_outcome_is_sent_again_with_the_same_key(trouble: 
     assert first["idempotency_key"] == second["idempotency_key"]
 
 
+def test_an_answer_with_unknown_outcome_is_sent_again_with_the_same_key() -> None:
+    """The task may ask something else by then, which nobody has answered."""
+    script = Script(httpx.ReadError("reset"), httpx.Response(200, json={"status": "working"}))
+    ask(script, lambda it: it.answer("t1", "yes"))
+    ask(script, lambda it: it.answer("t1", "yes"))
+    first, again, other = script.bodies()
+    assert first == again == {"answer": "yes", "key": first["key"]}
+    assert first["key"] not in ("", other["key"])
+
+
 def test_retries_end_at_their_deadline() -> None:
     script = Script(refusal(503, "unavailable"))
     with pytest.raises(errors.Unavailable):
