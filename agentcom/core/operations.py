@@ -70,7 +70,7 @@ def _retry(
 ) -> Decision:
     if tasks.is_retried(task):
         return _answer(ask, _shown(task, task))
-    return _done(ask, task, tasks.retry(task, ask.by, order, now_ms), event="retried")
+    return _done(ask, task, tasks.retry(task, ask.by, ask.text, order, now_ms), event="retried")
 
 
 def _prioritise(

@@ -307,11 +307,12 @@ def cancel(task: TaskState, by: str, reason: str, now_ms: int) -> Step:
     )
 
 
-def retry(task: TaskState, by: str, order: int, now_ms: int) -> Step:
+def retry(task: TaskState, by: str, reason: str, order: int, now_ms: int) -> Step:
     """An operator's second chance: attempts and losses start anew, a passed deadline no longer counts."""
     deadline = task.deadline_ms if task.deadline_ms > now_ms else 0
+    why = f"retried by {by}" + (f": {reason}" if reason else "")
     return change(
-        task, "retry", now_ms, "retried", agent=by, reason=f"retried by {by}", attempts=0, losses=0, rejects=0,
+        task, "retry", now_ms, "retried", agent=by, reason=why, attempts=0, losses=0, rejects=0,
         excluded=(), order=order, deadline_ms=deadline, tokens_used=0, retried=True,
     )  # fmt: skip
 

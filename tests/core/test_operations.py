@@ -90,6 +90,13 @@ def test_a_retry_that_is_sent_again_is_answered_as_done_and_changes_nothing():
     assert desk.task() == before
 
 
+def test_why_a_task_is_retried_is_kept_with_it():
+    desk = Desk()
+    desk.give_up()
+    desk.ask("retry", "the remote is back")
+    assert desk.task().reason == "retried by op: the remote is back"
+
+
 def test_a_retry_that_overtakes_the_disk_is_answered_as_done_too():
     desk = Desk()
     desk.give_up()
