@@ -1,74 +1,43 @@
 """The hub's HTTP API for Python programs: `Hub` (async) and `Hub.sync()`; agents use `AgentSession`.
 
-Every refusal is raised as `Refused` (the caller acts) or `Unavailable` (try later; the outcome may be
-unknown). Requests that are safe to repeat are sent again by themselves until `retry_s` is over; submits
-always carry a key, so that the same submit sent twice is one task.
-May import: httpx, agentcom.protocol, agentcom.{backoff, answers, endpoint, following, session}.
+Every refusal is raised as `Refused` (the caller acts) or `Unavailable` (try later; the outcome may be unknown). What is
+safe to repeat is sent again by itself until `retry_s` is over. That is all but `register`, `snapshot`, `call`, `health`
+and `ready`: submits, answers and messages carry a key, and what is already as asked the hub answers as done.
+May import: msgspec, agentcom.protocol, agentcom.{answers, backoff, client_http, client_talk, following, session,
+session_talk}.
 """
 
 import asyncio
 import inspect
-import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Self, cast
-from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from agentcom import following
-from agentcom.answers import raise_for, retried
+from agentcom.answers import retried
 from agentcom.backoff import delay_s
-from agentcom.endpoint import is_local, tls_of
+from agentcom.client_http import Json, path_part
+from agentcom.client_talk import HubTalk
 from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
 from agentcom.session_talk import new_key
 
 __all__ = ["AgentSession", "Hub", "SyncHub", "new_key"]
 
-Json = dict[str, Any]
 
-
-class Hub:
+class Hub(HubTalk):
     """One hub, as seen with one token. Use as `async with`, or call `close`.
 
-    `ca_file` (PEM) is what signed an https hub's certificate, where this machine does not trust it by itself.
+    `ca_file` (PEM) is what signed an https hub's certificate, where this machine does not trust it by itself; `OSError`
+    if it cannot be used. Each try may take `timeout_s`. What is answered are the hub's JSON objects, whose fields
+    docs/reference/http.md lists; times in them are milliseconds since 1970.
+
+    Each call may raise `Unavailable` (`unavailable`, `overloaded`, `storage_full`, `rate_limited`) and `Refused` with
+    `invalid_token`, `forbidden` or `bad_frame` (`path` names the field); below are the codes that a call has besides.
     """
-
-    def __init__(
-        self,
-        url: str,
-        token: str = "",
-        *,
-        retry_s: float = 30.0,
-        timeout_s: float = 30.0,
-        ca_file: str = "",
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self.token = token
-        self.ca_file = ca_file
-        self.retry_s = retry_s
-        self._rng = random.Random()  # noqa: S311  # jitter, not a secret
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout_s,
-            transport=transport,
-            verify=tls_of(url, ca_file) or True,
-            trust_env=not is_local(url),  # a proxy cannot reach our own loopback
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._http.aclose()
 
     def sync(self) -> "SyncHub":
         """The same calls for programs without an event loop."""
@@ -79,7 +48,11 @@ class Hub:
     async def submit(
         self, task: bodies.NewTask | str | None = None, *, idempotency_key: str = "", **fields: Any
     ) -> bodies.Submitted:
-        """Queue one task: `submit("fix the parser", priority="high")` or `submit(NewTask(...))`."""
+        """Queue one task: `submit("fix the parser", priority="high")` or `submit(NewTask(...))`.
+
+        The same key again is answered with the first task (`repeated`). Raises `conflict` when it was another task's,
+        `TypeError` for a field that `NewTask` does not have.
+        """
         keyed = _keyed(_new_task(task, fields), idempotency_key)
         answer = await self._again("POST", "/api/tasks", keyed)
         return msgspec.json.decode(answer.content, type=bodies.Submitted, strict=False)
@@ -87,7 +60,10 @@ class Hub:
     async def submit_batch(
         self, tasks: Sequence[bodies.NewTask]
     ) -> list[bodies.Submitted | bodies.ErrorBody]:
-        """Queue up to 1,000 tasks; one answer per task, in order."""
+        """Queue up to 1,000 tasks; one answer per task, in order.
+
+        What is refused is an `ErrorBody` in its place, and so is what could not be taken until `retry_s` was over.
+        """
         keyed = [_keyed(task) for task in tasks]
         answers: dict[int, bodies.Submitted | bodies.ErrorBody] = {}
         deadline = time.monotonic() + self.retry_s
@@ -106,31 +82,63 @@ class Hub:
         return [_item(entry) for entry in msgspec.json.decode(answer.content)["tasks"]]
 
     async def task(self, task_id: str) -> Json:
-        return await self._json("GET", f"/api/tasks/{_part(task_id)}")
+        """One task (`TaskView`): status, reason, question, result, …, `history` newest first. Raises `not_found`."""
+        return await self._json("GET", f"/api/tasks/{path_part(task_id)}")
 
     async def tasks(self, **filters: str | int | None) -> Json:
-        """`{tasks, count, next_cursor?}`; filters: status, priority, assigned_to, limit, cursor."""
+        """`{tasks, count, next_cursor?}`: `next_cursor` is there while there may be more.
+
+        Filters: status, priority, assigned_to, submitter, limit (1 to 1,000), cursor. History is left out.
+        """
         return await self._json("GET", "/api/tasks", params=filters)
 
     async def events(self, task_id: str) -> Json:
-        return await self._json("GET", f"/api/tasks/{_part(task_id)}/events")
+        """`{task_id, events: [{event, ms, status, generation, agent_id, reason}]}`, oldest first.
+
+        Raises `not_found`.
+        """
+        return await self._json("GET", f"/api/tasks/{path_part(task_id)}/events")
 
     async def cancel(self, task_id: str, reason: str = "") -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/cancel", bodies.Reason(reason=reason))
+        """Its agent is told to stop: `{task_id, status, previous_status, priority}`; done already if it is cancelled.
 
-    async def retry(self, task_id: str, reason: str = "") -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/retry", bodies.Reason(reason=reason))
-
-    async def prioritise(self, task_id: str, lane: rows.Lane) -> Json:
+        Raises `not_found`, and `invalid_state` for a task that is completed.
+        """
         return await self._json(
-            "POST", f"/api/tasks/{_part(task_id)}/prioritise", bodies.NewLane(priority=lane)
+            "POST", f"/api/tasks/{path_part(task_id)}/cancel", bodies.Reason(reason=reason)
         )
 
-    async def answer(self, task_id: str, answer: str) -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/answer", bodies.Answer(answer=answer))
+    async def retry(self, task_id: str, reason: str = "") -> Json:
+        """A dead-lettered or cancelled task back into its lane, with fresh attempts; answered as `cancel`.
+
+        Done already if it was retried and nothing of these attempts is used. Raises `not_found`, else `invalid_state`.
+        """
+        return await self._json(
+            "POST", f"/api/tasks/{path_part(task_id)}/retry", bodies.Reason(reason=reason)
+        )
+
+    async def prioritise(self, task_id: str, lane: rows.Lane) -> Json:
+        """Into another lane, whoever works on it; answered as `cancel`, `priority` being the lane.
+
+        Raises `not_found`, and `invalid_state` for a task that has ended in another lane.
+        """
+        return await self._json(
+            "POST", f"/api/tasks/{path_part(task_id)}/prioritise", bodies.NewLane(priority=lane)
+        )
+
+    async def answer(self, task_id: str, answer: str, *, key: str = "") -> Json:
+        """To a blocked task's question; answered as `cancel`. The same answer under one `key` is told once.
+
+        Raises `not_found`, and `invalid_state` for a task that asks nothing and works by no such answer.
+        """
+        body = bodies.Answer(answer=answer, key=key or new_key())
+        return await self._json("POST", f"/api/tasks/{path_part(task_id)}/answer", body)
 
     async def wait(self, task_id: str, timeout_s: float) -> Json:
-        """The task as soon as it is final. Raises `TimeoutError`."""
+        """The task, as `task` answers it, as soon as it is completed, cancelled or in the dead letter.
+
+        Raises `TimeoutError` after `timeout_s`, and what `task` raises.
+        """
         deadline = time.monotonic() + timeout_s
         pause_s = 0.05
         while (task := await self.task(task_id))["status"] not in rows.FINAL:
@@ -145,94 +153,65 @@ class Hub:
     async def register(
         self, agent_id: str, invite: str = "", capabilities: Sequence[str] = ()
     ) -> bodies.Registered:
-        """A new agent and its token, which is shown this once. Never repeated: it is not idempotent."""
+        """A new agent and its token, which is shown this once. Sent once: it is not safe to repeat.
+
+        Raises `conflict` for a name that is taken, `forbidden` for an invite that is missing or not good (any more).
+        """
         body = bodies.Register(agent_id=agent_id, invite=invite, capabilities=list(capabilities))
         answer = await self._once("POST", "/api/onboard/register", body, None)
         return msgspec.json.decode(answer.content, type=bodies.Registered, strict=False)
 
     async def agents(self) -> Json:
+        """`{agents: [{agent_id, state, task_id, generation, capabilities, connected_ms, since_ms, …}]}`, by name."""
         return await self._json("GET", "/api/agents")
 
     async def actors(self) -> Any:
-        """The supervision tree."""
+        """The supervision tree, `{actors: [{name, parent, kind, state, restarts, uptime_s, …}]}`, parents first."""
         return await self._json("GET", "/api/actors")
 
     async def actor(self, name: str) -> Json:
-        """One actor in full."""
-        return await self._json("GET", f"/api/actors/{_part(name)}")
+        """One actor in full: its line of `actors`, its budget, its last crash. Raises `not_found`."""
+        return await self._json("GET", f"/api/actors/{path_part(name)}")
 
     async def repos(self) -> Json:
+        """`{repos: [{name, url, base_branch, paused, forge, default}]}`."""
         return await self._json("GET", "/api/repos")
 
     async def put_repo(self, repo: bodies.NewRepo | None = None, **fields: Any) -> Json:
+        """Make a repo, or change it as a whole: `NewRepo`, or its fields. Answers it as `repos` does.
+
+        Raises `msgspec.ValidationError` for fields that do not make one.
+        """
         body = repo or msgspec.convert(fields, bodies.NewRepo)
-        return await self._json("PUT", f"/api/repos/{_part(body.name)}", body)
+        return await self._json("PUT", f"/api/repos/{path_part(body.name)}", body)
 
     async def set_default_repo(self, name: str) -> Json:
+        """For tasks that name none; "" for no such repo: `{status: "ok"}`. Raises `not_found`."""
         return await self._json("PUT", "/api/repos/default", bodies.DefaultRepo(name=name))
 
     async def open_pull(self, pull: bodies.NewPull) -> Json:
-        """Record a pull request; the same branch again updates its record."""
+        """Record a pull request; the same branch again updates its record: `{pr_id, url, …}` (`PullView`).
+
+        Raises `not_found` for the task, `not_owner` for an agent that did not have it, `conflict` for another's branch.
+        """
         return await self._json("POST", "/api/pulls", pull)
 
     async def pulls(self, **filters: str | int | None) -> Json:
+        """`{pulls: [{pr_id, url, …}]}`; filters: task_id, limit (1 to 1,000)."""
         return await self._json("GET", "/api/pulls", params=filters)
-
-    # --- messages ----------------------------------------------------------------------------------
-
-    async def send(
-        self,
-        payload: Json,
-        *,
-        to: str = "",
-        channel: str = "",
-        broadcast: bool = False,
-        message_type: str = "chat",
-        reply_to: str = "",
-        key: str = "",
-    ) -> Json:
-        """To one agent, a channel, or all agents. Sent again by itself under one key, so it is said once."""
-        if bool(to) + bool(channel) + broadcast != 1:
-            raise ValueError("a message goes to one of: an agent (to), a channel, everyone (broadcast)")
-        body = {"payload": payload, "type": message_type, "reply_to": reply_to, "key": key or new_key()}
-        if channel:
-            return await self._json("POST", f"/api/channels/{_part(channel)}/publish", body)
-        return await self._json("POST", "/api/message", {**body, "to": to or None})
-
-    async def mailbox(self, agent_id: str, *, since: int = 0, limit: int = 100) -> Json:
-        """What waits for an agent: `{messages, last_seq, pending, gaps, …}`; `ack` what was dealt with."""
-        query = {"since": since, "limit": limit}
-        return await self._json("GET", f"/api/mailbox/{_part(agent_id)}", params=query)
-
-    async def ack(self, agent_id: str, seq: int) -> Json:
-        return await self._json("POST", f"/api/mailbox/{_part(agent_id)}/ack", bodies.MailboxAck(seq=seq))
-
-    async def messages(self, **filters: str | int | None) -> Json:
-        """`{messages, cursor}`, newest first; filters: `from_` (the sender), to, channel, start_time, end_time, …"""
-        named = {name.rstrip("_"): value for name, value in filters.items()}
-        return await self._json("GET", "/api/messages", params=named)
-
-    async def thread(self, message_id: str) -> Json:
-        return await self._json("GET", f"/api/threads/{_part(message_id)}")
-
-    async def channels(self) -> Json:
-        return await self._json("GET", "/api/channels")
-
-    async def channel(self, name: str) -> Json:
-        return await self._json("GET", f"/api/channels/{_part(name)}")
-
-    async def history(self, channel: str, **filters: str | int | None) -> Json:
-        """A channel's newest posts, or with `since` those after that place."""
-        return await self._json("GET", f"/api/channels/{_part(channel)}/history", params=filters)
 
     # --- the hub -----------------------------------------------------------------------------------
 
     async def health(self) -> Json:
+        """`{status: "ok" or "degraded", alerts, agents_connected, epoch, store, parts, …}`. Sent once."""
         answer = await self._once("GET", "/health", None, None)
         return cast(Json, msgspec.json.decode(answer.content))
 
     async def snapshot(self, timeout_s: float = 3_600.0) -> Json:
-        """Make a snapshot; answered when it is verified. One that is being made already is joined."""
+        """Make a snapshot: `{snapshot, seconds, renewed, removed}`, answered when it is verified.
+
+        One that is being made already is joined. Sent once; `Unavailable` after `timeout_s`, though it may be made yet.
+        """
         answer = await self._once("POST", "/api/snapshots", None, None, timeout_s=timeout_s)
         return cast(Json, msgspec.json.decode(answer.content))
 
@@ -251,77 +230,10 @@ class Hub:
     def follow(self, after: str | int | None = None) -> AsyncIterator[Json]:
         """Everything that changes, as it changes, from now on or after a journal seq or an event's `id`.
 
-        `async for event in hub.follow(): …`; it comes back by itself, see `agentcom.following.follow`.
+        `async for event in hub.follow(): …`, each with its `id` and `type`; it comes back by itself. Raises
+        `Unavailable` when the hub was away for longer than `retry_s`, `bad_frame` when `after` is no place.
         """
         return following.follow(self._http, None if after is None else str(after), self.retry_s)
-
-    async def call(self, method: str, path: str, body: Any = None, **params: str | int | None) -> Any:
-        """Any other route, sent once; `None` if it answers nothing."""
-        answer = await self._once(method, path, body, params)
-        return msgspec.json.decode(answer.content) if answer.content else None
-
-    # --- sending -----------------------------------------------------------------------------------
-
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        params: Mapping[str, str | int | None] | None = None,
-    ) -> Json:
-        answer = await self._again(method, path, body, params)
-        return cast(Json, msgspec.json.decode(answer.content)) if answer.content else {}
-
-    async def _again(
-        self, method: str, path: str, body: Any = None, params: Mapping[str, str | int | None] | None = None
-    ) -> httpx.Response:
-        """Send until it is answered for good, or `retry_s` is over."""
-        deadline = time.monotonic() + self.retry_s
-        attempt = 0
-        while True:
-            try:
-                return await self._once(method, path, body, params)
-            except errors.Unavailable as exc:
-                attempt += 1
-                pause_s = delay_s(
-                    attempt, self._rng, base_s=0.05, cap_s=2.0, at_least_s=exc.retry_after_ms / 1000
-                )
-                if time.monotonic() + pause_s > deadline:
-                    raise
-                await asyncio.sleep(pause_s)
-
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        body: Any,
-        params: Mapping[str, str | int | None] | None,
-        *,
-        timeout_s: float | None = None,
-    ) -> httpx.Response:
-        content = None if body is None else msgspec.json.encode(body)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        query = {k: v for k, v in (params or {}).items() if v is not None}
-        try:
-            answer = await self._http.request(
-                method,
-                path,
-                content=content,
-                headers=headers,
-                params=query,
-                timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
-            )
-        except httpx.HTTPError as exc:
-            said = f"{method} {path}: no answer from {self.url} ({type(exc).__name__} {exc})"
-            raise errors.Unavailable("unavailable", said) from exc
-        if answer.status_code >= 400:
-            raise_for(answer.status_code, answer.content)
-        return answer
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _new_task(task: bodies.NewTask | str | None, fields: Json) -> bodies.NewTask:
@@ -362,6 +274,7 @@ class SyncHub:
         return call
 
     def follow(self, after: str | int | None = None) -> Iterator[Json]:
+        """As `Hub.follow`, for a plain `for`."""
         events = self._hub.follow(after)
 
         async def one() -> Json:
@@ -371,6 +284,7 @@ class SyncHub:
             yield self._blocking(one)()
 
     def close(self) -> None:
+        """Close the connections and end the thread."""
         asyncio.run_coroutine_threadsafe(self._hub.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -23,16 +23,35 @@ class Codec(msgspec.Struct, frozen=True):
     decode: Callable[[Any], Any]
 
 
+def _reader(decode: Callable[[Any], Any], plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reads the hub's frames. Raises `msgspec.DecodeError`, but not for a `task_ack` whose status only newer hubs know:
+    it answers a report all the same, which would be sent again for ever.
+    """
+
+    def read(data: Any) -> Any:
+        try:
+            return decode(data)
+        except msgspec.ValidationError:
+            frame = plain(data)
+            if not isinstance(frame, dict) or frame.get("type") != "task_ack":
+                raise
+            status = msgspec.convert(frame.get("status"), str)
+            ack = msgspec.convert({**frame, "status": "accepted"}, frames.TaskAck)
+            return msgspec.structs.replace(ack, status=status)
+
+    return read
+
+
 CODECS = {
     "json": Codec(
         "agentcom.v2.json",
         lambda frame: msgspec.json.encode(frame).decode(),
-        msgspec.json.Decoder(frames.OutboundFrame).decode,
+        _reader(msgspec.json.Decoder(frames.OutboundFrame).decode, msgspec.json.decode),
     ),
     "msgpack": Codec(
         "agentcom.v2.msgpack",
         msgspec.msgpack.Encoder().encode,
-        msgspec.msgpack.Decoder(frames.OutboundFrame).decode,
+        _reader(msgspec.msgpack.Decoder(frames.OutboundFrame).decode, msgspec.msgpack.decode),
     ),
 }
 

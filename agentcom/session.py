@@ -4,7 +4,7 @@
 and the iteration raises, only when the hub says that this client must not come back. What must not be
 forgotten goes through an `Outbox` before it is acted upon.
 May import: websockets, msgspec, structlog, agentcom.protocol and its neighbours answers, backoff, endpoint,
-session_state.
+session_mail, session_reports, session_state.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from agentcom.backoff import delay_s
 from agentcom.endpoint import CODECS, is_local, tls_of, ws_url
 from agentcom.protocol import errors, frames
 from agentcom.session_mail import SessionMail
+from agentcom.session_reports import SessionReports
 from agentcom.session_state import Event, Heard, Saved, SessionState, Todo
 
 #: Close codes and pre-welcome error codes after which a client does not come back by itself.
@@ -53,9 +54,12 @@ class Outbox(Protocol):
     async def save(self, saved: Saved) -> None: ...
 
 
-class AgentSession(SessionMail):
-    """One agent's session. `alive(task_id)` tells heartbeats whether the work's process lives. `want=["presence"]`
-    asks for `Presence` events.
+class AgentSession(SessionReports, SessionMail):
+    """One agent's session: iterate over it for its events (`agentcom.session_state`).
+
+    `alive(task_id)` tells heartbeats whether the work's process lives. `want=["presence"]` asks for `Presence` events.
+    `takeover` ends the session of another instance. `backoff_s` begins and bounds the pauses between connections.
+    `OSError` for a `ca_file` that cannot be used.
     """
 
     def __init__(
@@ -111,7 +115,7 @@ class AgentSession(SessionMail):
         await self.close()
 
     async def start(self) -> None:
-        """Load what was kept and begin to connect; does not wait for the hub."""
+        """Load what was kept and begin to connect; does not wait for the hub. Raises what `Outbox.load` raises."""
         if self._outbox is not None:
             self.state = SessionState(await self._outbox.load())
         self._task = asyncio.create_task(self._run(), name=f"session {self.agent_id}")
@@ -128,82 +132,26 @@ class AgentSession(SessionMail):
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Raises `Refused` when the hub ended the session for good; stops after `close`."""
+        """The next event. Stops after `close`; when the hub ended the session for good, raises `Refused` with why:
+        `invalid_token`, `token_agent_mismatch`, `forbidden`, `conflict` (another session has its place), `not_found`.
+        """
         event = await self._events.get()
         if event is None or isinstance(event, BaseException):
             self._events.put_nowait(event)  # the end stays the end for everyone who asks
             raise StopAsyncIteration if event is None else event
         return event
 
-    # --- reports: each returns whether it concerned a held task -----------------------------------------
-
-    async def accept(self, task_id: str, generation: int) -> bool:
-        return await self._did(self.state.accept(task_id, generation))
-
-    async def reject(self, task_id: str, generation: int, reason: str = "") -> bool:
-        return await self._did(self.state.reject(task_id, generation, reason[:2_000]))
-
-    async def progress(
-        self,
-        task_id: str,
-        generation: int,
-        *,
-        note: str = "",
-        percent: int | None = None,
-        tokens_used: int = 0,
-    ) -> bool:
-        frame = frames.TaskProgress(
-            task_id=task_id,
-            generation=generation,
-            note=note[:2_000],
-            percent=percent,
-            tokens_used=tokens_used,
-        )
-        return await self._did(self.state.progress(frame))
-
-    async def block(self, task_id: str, generation: int, question: str) -> bool:
-        return await self._did(self.state.block(task_id, generation, question[:10_000]))
-
-    async def unblock(self, task_id: str, generation: int) -> bool:
-        return await self._did(self.state.unblock(task_id, generation))
-
-    async def complete(
-        self, task_id: str, generation: int, result: frames.TaskResult | None = None, *, tokens_used: int = 0
-    ) -> bool:
-        report = frames.TaskComplete(
-            task_id=task_id,
-            generation=generation,
-            result=result or frames.TaskResult(),
-            tokens_used=tokens_used,
-        )
-        return await self._did(self.state.finish(report))
-
-    async def fail(
-        self, task_id: str, generation: int, reason: str, *, retryable: bool = True, tokens_used: int = 0
-    ) -> bool:
-        report = frames.TaskFail(
-            task_id=task_id,
-            generation=generation,
-            reason=reason[:2_000],
-            retryable=retryable,
-            tokens_used=tokens_used,
-        )
-        return await self._did(self.state.finish(report))
-
-    async def stopped(self, task_id: str, generation: int) -> bool:
-        return await self._did(self.state.stopped(task_id, generation))
+    # --- other frames ----------------------------------------------------------------------------------
 
     async def send(self, frame: frames.InboundFrame) -> bool:
-        """Any other frame (status, drain), now or not at all; says whether it was sent."""
+        """Any other frame (status, drain), now or not at all; says whether it was sent. Of what the hub answers only a
+        refusal is told, by the event `Refused`.
+        """
         return self._ws is not None and self.state.online and await self._send(self._ws, frame)
 
     async def beat(self) -> None:
         """A heartbeat now, without waiting for the next one's time."""
         await self.send(frames.Heartbeat(tasks=self.state.listed(self._alive)))
-
-    async def _did(self, concerned: bool) -> bool:
-        await self._flush()
-        return concerned
 
     # --- connection ------------------------------------------------------------------------------------
 

@@ -35,8 +35,9 @@ class SessionMail:
     ) -> frames.Sent:
         """Send a message; returns when it is on the hub's disk. Sent again by itself, under one key, until answered.
 
-        Raises `Refused` for what the caller got wrong, `Unavailable` when `timeout_s` is over: the outcome is unknown
-        then, and the same `key` makes another try safe.
+        Raises `Refused`: `bad_frame` unless just one of `to`, `channel`, `broadcast` is given, `not_found` for whom it
+        goes to, `conflict` when `key` was another message's. Raises `Unavailable` when `timeout_s` is over: the outcome
+        is unknown then, and the same `key` makes another try safe.
         """
         send = frames.Send(
             to=to, channel=channel, broadcast=broadcast, message_type=message_type, payload=payload,
@@ -47,20 +48,26 @@ class SessionMail:
         return answer
 
     async def subscribe(self, channel: str, *, timeout_s: float = 30.0) -> None:
-        """What is posted there from now on comes as messages. Once is enough: the hub remembers it."""
+        """What is posted there from now on comes as messages. Once is enough: the hub remembers it.
+
+        Raises `not_found`, and `Unavailable` when `timeout_s` is over; it can be said again.
+        """
         await self._asked(frames.Subscribe(channel=channel), timeout_s)
 
     async def unsubscribe(self, channel: str, *, timeout_s: float = 30.0) -> None:
+        """It comes no more. Raises as `subscribe`."""
         await self._asked(frames.Unsubscribe(channel=channel), timeout_s)
 
     async def ack(self, seq: int) -> None:
-        """Messages up to `seq` were dealt with. What is not acknowledged comes again after a restart."""
+        """Messages up to `seq` were dealt with; said again with each connection. What is not acknowledged comes again
+        after a restart.
+        """
         self.state.ack(seq)
         await self._flush()
 
     async def messages(self) -> AsyncIterator[News]:
         """Messages in order, each once, and `mailbox_gap` where some were removed unread. `ack` them: the hub sends
-        only so many ahead. Ends, or raises, when the session does.
+        only so many ahead. Ends with `close`, or raises the `Refused` that ended the session.
         """
         while True:
             heard = await self._mail.get()

@@ -218,6 +218,7 @@ def _operate(_state: State, asked: Asked, _now: Now, rows: Rows) -> list[Output]
         text=getattr(body, "reason", "") or getattr(body, "answer", ""),
         lane=getattr(body, "priority", None),
         by=asked.subject,
+        key=getattr(body, "key", ""),
     )
     return [Output(LANE_NAMES[task.lane], operate)]
 

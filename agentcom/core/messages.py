@@ -453,6 +453,7 @@ class Operate(Ask, frozen=True, kw_only=True):
     text: str = ""
     lane: Lane | None = None
     by: str = ""
+    key: str = ""  #: of an answer: the same answer under the same key is one answer
     forwarded: bool = False
 
 

@@ -1,5 +1,8 @@
 """What an operator may do to one task: cancel, retry, prioritise, answer.
 
+Who heard no answer asks again, so each of them is answered as done, and changes nothing, where the task already is as
+asked. Where it was changed otherwise since, the second asking counts as if it had come alone; a retry of a task that
+was given up anew meanwhile is one more retry.
 May import: agentcom.core, agentcom.protocol.
 """
 
@@ -65,7 +68,9 @@ def _cancel(
 def _retry(
     ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
 ) -> Decision:
-    return _done(ask, task, tasks.retry(task, ask.by, order, now_ms), event="retried")
+    if tasks.is_retried(task):
+        return _answer(ask, _shown(task, task))
+    return _done(ask, task, tasks.retry(task, ask.by, ask.text, order, now_ms), event="retried")
 
 
 def _prioritise(
@@ -85,7 +90,9 @@ def _prioritise(
 def _answer_question(
     ask: Operate, task: TaskState, rows: Rows, now_ms: int, order: int, lease_left_s: float
 ) -> Decision:
-    step = tasks.unblock(task, now_ms, "answered", ask.by)
+    if tasks.is_answered(task, ask.text, ask.key):
+        return _answer(ask, _shown(task, task))
+    step = tasks.answer(task, ask.by, ask.text, ask.key, now_ms)
     told = Answered(task.holder, task.id, task.generation, ask.text)
     return _done(ask, task, step, *_told(task, told), event="answered")
 

@@ -6,7 +6,7 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from agentcom.core.tasks import Step
 from agentcom.protocol.errors import Code
 from agentcom.protocol.figures import agent_figures
 from agentcom.protocol.frames import (
+    AckStatus,
     ErrorFrame,
     TaskAccept,
     TaskAck,
@@ -80,7 +81,7 @@ def refuse(report: TaskReport, code: Code, message: str) -> Judged:
     return Judged(frame)
 
 
-def _ack(report: TaskReport, status: str, *, superseded: bool = False) -> TaskAck:
+def _ack(report: TaskReport, status: AckStatus, *, superseded: bool = False) -> TaskAck:
     return TaskAck(
         task_id=report.task_id,
         generation=report.generation,
@@ -124,11 +125,12 @@ def _repeat(task: TaskState, report: TaskReport, earlier: Report, ctx: Context) 
         )
     if type(report) not in FINAL_KIND:
         return refuse(report, "invalid_state", f"generation {report.generation} of {task.id} has ended")
+    status = cast(AckStatus, earlier.status)  # a row of ours
     if digest(report) == earlier.digest:
-        return Judged(_ack(report, earlier.status), released=True)
+        return Judged(_ack(report, status), released=True)
     why = f"superseded by the first report, {earlier.kind}"
     ops = (_evidence(task, report, ctx, why),)
-    return Judged(_ack(report, earlier.status, superseded=True), ops=ops, event="superseded", released=True)
+    return Judged(_ack(report, status, superseded=True), ops=ops, event="superseded", released=True)
 
 
 def _evidence(task: TaskState, report: TaskReport, ctx: Context, why: str) -> Op:
@@ -165,7 +167,7 @@ def _from_holder(task: TaskState, report: TaskReport, ctx: Context) -> Judged:
     raise TypeError(type(report).__name__)
 
 
-def _done(report: TaskReport, step: Step, event: str, status: str) -> Judged:
+def _done(report: TaskReport, step: Step, event: str, status: AckStatus) -> Judged:
     return Judged(_ack(report, status), step.state, step.ops, event)
 
 
@@ -188,7 +190,8 @@ def _progress(task: TaskState, report: TaskProgress, ctx: Context) -> Judged:
             _ack(report, "dead_letter"), step.state, (*first, *step.ops), "budget", released=True, spent=True
         )
     step = tasks.progress(task, ctx.now_ms, note=report.note, percent=report.percent, tokens=used)
-    return Judged(_ack(report, task.phase), step.state, (*first, *step.ops), "progress")
+    status: AckStatus = "blocked" if task.phase == "blocked" else "working"
+    return Judged(_ack(report, status), step.state, (*first, *step.ops), "progress")
 
 
 def _block(task: TaskState, report: TaskReport, question: str, ctx: Context) -> Judged:
@@ -220,11 +223,11 @@ def _final(task: TaskState, report: TaskReport, ctx: Context) -> Judged:
     return Judged(_ack(report, status), step.state, ops, event, released=True, rejected=rejected)
 
 
-def _end(task: TaskState, report: TaskReport, ctx: Context) -> tuple[str, Step]:
+def _end(task: TaskState, report: TaskReport, ctx: Context) -> tuple[AckStatus, Step]:
     kind = FINAL_KIND[type(report)]
     record = Report(report.generation, kind, digest(report), "", ctx.agent)
 
-    def sealed(status: str) -> Report:
+    def sealed(status: AckStatus) -> Report:
         return msgspec.structs.replace(record, status=status)
 
     match report:
@@ -236,7 +239,7 @@ def _end(task: TaskState, report: TaskReport, ctx: Context) -> tuple[str, Step]:
             )
         case TaskFail(reason=reason, retryable=retryable, tokens_used=tokens):
             last = not retryable or task.attempts + 1 >= task.max_attempts
-            status = "dead_letter" if last else "retrying"
+            status: AckStatus = "dead_letter" if last else "retrying"
             return status, tasks.fail(
                 task, sealed(status), ctx.now_ms, reason=reason, retryable=retryable, order=ctx.order,
                 policy=ctx.policy, entropy=ctx.entropy, tokens=tokens,

@@ -191,7 +191,8 @@ _ALL: tuple[Route, ...] = (
         roles=OPERATOR,
         body=bodies.Reason,
         answer=bodies.Operated,
-        summary="Put a task of the dead letter back into its lane, with fresh attempts.",
+        summary="Put a task of the dead letter back into its lane, with fresh attempts. "
+        "Asked again while it waits or is in work and none of them is used, it is done already.",
     ),
     Route(
         name="task.prioritise",
@@ -213,7 +214,8 @@ _ALL: tuple[Route, ...] = (
         roles=OPERATOR,
         body=bodies.Answer,
         answer=bodies.Operated,
-        summary="Answer the question of a blocked task.",
+        summary="Answer the question of a blocked task. "
+        "The same again while it works by that answer, or at any time under the same `key`, is done already.",
     ),
     Route(
         name="agent.list",

@@ -5,6 +5,7 @@ Nothing here knows windows, leases or actors.
 May import: agentcom.core, agentcom.protocol.
 """
 
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from agentcom.protocol.errors import Refused
 from agentcom.protocol.figures import GIVEN_UP
 from agentcom.protocol.index import MARK, history, ops_between, ops_of_new
 from agentcom.protocol.ops import Add, Op, Put
-from agentcom.protocol.rows import Event, Lane, Past, Report, Result, Signature, TaskBody, TaskState
+from agentcom.protocol.rows import FINAL, Event, Lane, Past, Report, Result, Signature, TaskBody, TaskState
 
 KEEP_REPORTS = 4
 KEEP_PAST = 8
@@ -116,6 +117,7 @@ def assign(task: TaskState, agent: str, now_ms: int) -> Step:
     return change(
         task, "assign", now_ms, "assigned", agent=agent, generation=task.generation + 1, holder=agent,
         last_holder=agent, waiting="", waiting_until_ms=0, last_end="", percent=-1, note="", question="",
+        answered="",
     )  # fmt: skip
 
 
@@ -163,12 +165,35 @@ def progress(task: TaskState, now_ms: int, *, note: str, percent: int | None, to
 
 def block(task: TaskState, question: str, now_ms: int) -> Step:
     return change(
-        task, "block", now_ms, "blocked", agent=task.holder, question=question, reason=question[:200]
-    )
+        task, "block", now_ms, "blocked", agent=task.holder, question=question, reason=question[:200], answered="",
+    )  # fmt: skip
 
 
-def unblock(task: TaskState, now_ms: int, event: str = "unblocked", agent: str = "") -> Step:
-    return change(task, "unblock", now_ms, event, agent=agent or task.holder, question="")
+def unblock(task: TaskState, now_ms: int, event: str = "unblocked") -> Step:
+    return change(task, "unblock", now_ms, event, agent=task.holder, question="")
+
+
+def answer(task: TaskState, by: str, text: str, key: str, now_ms: int) -> Step:
+    """An operator's word on its question, remembered by digest."""
+    return change(
+        task, "unblock", now_ms, "answered", agent=by, question="", answered=_digest(text),
+        answer_key=_digest(text, key) if key else task.answer_key,
+    )  # fmt: skip
+
+
+def is_answered(task: TaskState, text: str, key: str) -> bool:
+    """Whether this very answer was given: it is the one by which the task works, or its last one under a key.
+
+    Without a key the same words on a newer question are a new answer.
+    """
+    if key and task.answer_key == _digest(text, key):
+        return True
+    return task.phase == "working" and task.answered == _digest(text)
+
+
+def _digest(text: str, key: str = "") -> str:
+    """A key has no control characters, so that the first NUL ends it."""
+    return blake2b(f"{key}\0{text}".encode(), digest_size=12).hexdigest()
 
 
 def _ended(task: TaskState, outcome: str, reason: str) -> dict[str, Any]:
@@ -282,13 +307,23 @@ def cancel(task: TaskState, by: str, reason: str, now_ms: int) -> Step:
     )
 
 
-def retry(task: TaskState, by: str, order: int, now_ms: int) -> Step:
+def retry(task: TaskState, by: str, reason: str, order: int, now_ms: int) -> Step:
     """An operator's second chance: attempts and losses start anew, a passed deadline no longer counts."""
     deadline = task.deadline_ms if task.deadline_ms > now_ms else 0
+    why = f"retried by {by}" + (f": {reason}" if reason else "")
     return change(
-        task, "retry", now_ms, "retried", agent=by, reason=f"retried by {by}", attempts=0, losses=0, rejects=0,
-        excluded=(), order=order, deadline_ms=deadline, tokens_used=0,
+        task, "retry", now_ms, "retried", agent=by, reason=why, attempts=0, losses=0, rejects=0,
+        excluded=(), order=order, deadline_ms=deadline, tokens_used=0, retried=True,
     )  # fmt: skip
+
+
+def is_retried(task: TaskState) -> bool:
+    """Whether it has what a retry gives: it waits or is in work, and nothing of its fresh attempts is used.
+
+    That an idle agent took it at once changes nothing. A failure, loss or reject uses something; any end ends it.
+    """
+    used = task.attempts or task.losses or task.rejects
+    return task.retried and not used and task.phase not in FINAL
 
 
 def due(task: TaskState, order: int, now_ms: int) -> Step:

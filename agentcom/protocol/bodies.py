@@ -110,9 +110,10 @@ class NewLane(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """POST /api/tasks/{id}/answer."""
+    """POST /api/tasks/{id}/answer. With a `key` it can be sent again though the task may ask something else by then."""
 
     answer: Annotated[str, Meta(min_length=1, max_length=10_000)]
+    key: KeyText = ""
 
 
 RepoName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$(?!\n)")]

@@ -33,6 +33,9 @@ ChannelName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$(?!\n)")]
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,64}$(?!\n)")]
 MessageType = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
+AckStatus = Literal[
+    "accepted", "working", "blocked", "completed", "retrying", "dead_letter", "requeued", "stopped"
+]
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True, gc=False):
@@ -202,8 +205,6 @@ InboundFrame = (
 
 # --- hub to client ---------------------------------------------------------------------------------
 
-AckStatus = Literal["accepted", "working", "blocked", "completed", "retrying", "dead_letter", "requeued"]
-
 
 class ErrorFrame(Frame, frozen=True, kw_only=True, tag="error"):
     code: str
@@ -298,9 +299,11 @@ class TaskAssign(Frame, frozen=True, kw_only=True, tag="task_assign", omit_defau
 
 
 class TaskAck(Frame, frozen=True, kw_only=True, tag="task_ack"):
+    """The report with the id `re` was taken, whatever the status says; newer hubs may know more of these."""
+
     task_id: str
     generation: int
-    status: str
+    status: AckStatus
     re: str = ""
     superseded: bool = False
 
@@ -332,12 +335,9 @@ class Sent(Frame, frozen=True, kw_only=True, tag="sent"):
 
 
 class MessageFrame(Frame, frozen=True, kw_only=True, tag="message"):
-    """One entry of this agent's mailbox. It comes again after a reconnect until an `ack` of its `seq` or a later one.
+    """One entry of this agent's mailbox. It comes again after a reconnect until `ack` of its `seq` or a later one."""
 
-    `seq` is first, so that what follows it is the same bytes for everyone who gets the message.
-    """
-
-    seq: int
+    seq: int  #: first, so that what follows it is the same bytes for everyone who gets the message
     message_id: str
     sender: str = msgspec.field(name="from")
     message_type: str

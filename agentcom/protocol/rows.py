@@ -98,6 +98,9 @@ class TaskState(Row, frozen=True):
     idempotency_key: str = ""
     percent: int = -1  #: last progress told, -1 when none
     note: str = ""
+    retried: bool = False  #: an operator's retry began the attempts that count now
+    answered: str = ""  #: digest of the answer by which it works, until it asks again
+    answer_key: str = ""  #: digest of the last answer that had a key, and of that key
 
 
 class TaskBody(Row, frozen=True):

@@ -152,7 +152,7 @@ def test_why_answers_in_sentences(run, hub, a_task):
         (["cancel", "task-1", "--reason", "old"], "POST", "/api/tasks/task-1/cancel", {"reason": "old"}),
         (["retry", "task-1"], "POST", "/api/tasks/task-1/retry", None),
         (["prioritise", "task-1", "urgent"], "POST", "/api/tasks/task-1/prioritise", {"priority": "urgent"}),
-        (["answer", "task-1", "yes"], "POST", "/api/tasks/task-1/answer", {"answer": "yes"}),
+        (["answer", "task-1", "yes"], "POST", "/api/tasks/task-1/answer", None),
         (["restart", "agent.ada"], "POST", "/api/actors/agent.ada/restart", None),
         (["token", "revoke", "t1"], "DELETE", "/api/tokens/t1", None),
     ],
@@ -162,6 +162,12 @@ def test_a_command_asks_the_route_it_is_for(run, hub, arguments, method, path, b
     done = run(main, *arguments)
     assert done.exit_code == exits.OK, done.output
     assert body is None or hub.body(method, path) == body
+
+
+def test_an_answer_goes_out_as_it_was_typed(run, hub):
+    hub.answers["POST", "/api/tasks/task-1/answer"] = (200, {"status": "working"})
+    assert run(main, "answer", "task-1", "yes").exit_code == exits.OK
+    assert hub.body("POST", "/api/tasks/task-1/answer")["answer"] == "yes"
 
 
 def test_a_repo_in_a_folder_is_told_by_its_absolute_path(run, hub, tmp_path):

@@ -1,6 +1,7 @@
 """The HTTP client against scripted answers: keys, retries, errors."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from agentcom.client import Hub, new_key
+from agentcom.client import AgentSession, Hub, SyncHub, new_key
 from agentcom.protocol import bodies, errors
 
 Answer = httpx.Response | Exception
@@ -86,6 +87,16 @@ def test_a_submit_with_unknown_outcome_is_sent_again_with_the_same_key(trouble: 
     assert first["idempotency_key"] == second["idempotency_key"]
 
 
+def test_an_answer_with_unknown_outcome_is_sent_again_with_the_same_key() -> None:
+    """The task may ask something else by then, which nobody has answered."""
+    script = Script(httpx.ReadError("reset"), httpx.Response(200, json={"status": "working"}))
+    ask(script, lambda it: it.answer("t1", "yes"))
+    ask(script, lambda it: it.answer("t1", "yes"))
+    first, again, other = script.bodies()
+    assert first == again == {"answer": "yes", "key": first["key"]}
+    assert first["key"] not in ("", other["key"])
+
+
 def test_retries_end_at_their_deadline() -> None:
     script = Script(refusal(503, "unavailable"))
     with pytest.raises(errors.Unavailable):
@@ -153,3 +164,17 @@ def test_names_in_a_path_are_quoted() -> None:
     script = Script(httpx.Response(200, json={}))
     ask(script, lambda it: it.task("../admin?x"))
     assert script.sent[0].url.raw_path == b"/api/tasks/..%2Fadmin%3Fx"
+
+
+@pytest.mark.parametrize("kind", [Hub, SyncHub, AgentSession])
+def test_every_call_says_what_it_does(kind: type) -> None:
+    calls = inspect.getmembers(kind, inspect.isfunction)
+    assert [name for name, call in calls if name[0] != "_" and not call.__doc__] == []
+
+
+@pytest.mark.parametrize("to", [{}, {"to": "ada", "channel": "c"}, {"to": "ada", "broadcast": True}])
+def test_a_message_that_goes_nowhere_or_to_two_places_is_not_sent(to: dict[str, Any]) -> None:
+    script = Script(httpx.Response(200, json={}))
+    with pytest.raises(ValueError, match="one of"):
+        ask(script, lambda it: it.send({"n": 1}, **to))
+    assert script.sent == []

@@ -3,13 +3,17 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from agentcom.endpoint import CODECS
 from agentcom.protocol import frames
 from agentcom.protocol.errors import Refused
 from agentcom.session import AgentSession
 from agentcom.session_state import Accepted, Assigned, Online, Renumbered, Saved, Settled, Stop
 from tests.sidecar.fake_hub import FakeHub, until
+
+ACK = {"type": "task_ack", "task_id": "t1", "generation": 1}
 
 
 class Memory:
@@ -143,6 +147,41 @@ def test_a_report_the_hub_cannot_take_now_is_sent_again() -> None:
             assert len(hub.of(frames.TaskAccept)) == 3
 
     asyncio.run(scenario())
+
+
+def test_a_status_that_only_a_newer_hub_knows_settles_the_task_all_the_same() -> None:
+    """What counts is that the report was taken: not heard of, it would be sent again for ever."""
+
+    async def scenario() -> None:
+        async with FakeHub() as hub, session(hub) as it:
+            await expect(it, Online)
+            hub.assign("t1")
+            await expect(it, Assigned)
+            hub.mute = True
+            await it.complete("t1", 1)
+            [report] = await until(lambda: hub.of(frames.TaskComplete))
+            hub.push({**ACK, "re": report.id, "status": "verifying", "by": "a field of tomorrow"})
+            assert await expect(it, Settled) == Settled("t1", 1, "verifying")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("name", "encode"), [("json", msgspec.json.encode), ("msgpack", msgspec.msgpack.encode)]
+)
+def test_of_a_newer_hubs_words_only_the_status_is_read_as_it_comes(name: str, encode: Any) -> None:
+    decode = CODECS[name].decode
+    known = frames.TaskAck(task_id="t1", generation=1, status="completed")
+    assert decode(encode({**ACK, "status": "completed"})) == known
+    assert decode(encode({**ACK, "status": "verifying"})).status == "verifying"
+    for bad in (
+        {**ACK, "status": 7},
+        {**ACK, "status": "verifying", "generation": "x"},
+        {"type": "news"},
+        [],
+    ):
+        with pytest.raises(msgspec.ValidationError):
+            decode(encode(bad))
 
 
 def test_an_answer_that_never_came_is_asked_for_again() -> None:

@@ -1,12 +1,25 @@
 """What a refused report does, and does not do, to its sender."""
 
+from typing import get_args
+
 from world import SeededEntropy, new
 
 from agentcom.core import tasks
 from agentcom.core.policy import Policy
 from agentcom.core.reports import Context, judge
 from agentcom.core.signature import needs
-from agentcom.protocol.frames import ErrorFrame, TaskComplete, TaskProgress
+from agentcom.protocol.frames import (
+    AckStatus,
+    ErrorFrame,
+    TaskAccept,
+    TaskAck,
+    TaskBlock,
+    TaskComplete,
+    TaskFail,
+    TaskProgress,
+    TaskReject,
+    TaskUnblock,
+)
 
 POLICY = Policy()
 
@@ -35,3 +48,25 @@ def test_a_result_that_comes_after_a_cancel_is_kept_as_evidence():
     assert isinstance(judged.frame, ErrorFrame)
     assert [op.table for op in judged.ops] == ["result"]
     assert not judged.ops[0].row.accepted
+
+
+def test_a_report_is_answered_by_one_of_the_named_statuses_and_each_of_them_has_its_report():
+    key = {"task_id": "task-1", "generation": 1}
+    working = tasks.accept(assigned(), 2_100).state
+    blocked = tasks.block(working, "which?", 2_200).state
+    frames = [
+        said(report, task).frame
+        for task, report in (
+            (assigned(), TaskAccept(**key)),
+            (blocked, TaskUnblock(**key)),
+            (blocked, TaskProgress(**key)),
+            (working, TaskBlock(**key, question="which?")),
+            (working, TaskComplete(**key)),
+            (working, TaskFail(**key)),
+            (working, TaskFail(**key, retryable=False)),
+            (working, TaskReject(**key)),
+        )
+    ]
+    statuses = {frame.status for frame in frames if isinstance(frame, TaskAck)}
+    stopped = {"stopped"}  # the agent's own answer: no task is looked at
+    assert statuses | stopped == set(get_args(AckStatus))
