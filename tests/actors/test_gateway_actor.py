@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from actors.gateway import GatewayArgs
-from agentcom.config import Config
 from agentcom.core.gateway_sessions import TICK_S
+from agentcom.core.gateway_state import Rules
 from agentcom.core.messages import Condition, HttpIn, Reply
 from agentcom.runtime import SystemClock
 from supervisors.messages import CrashNow
@@ -27,7 +27,7 @@ def stage(tmp_path, monkeypatch):
     said = Condition(
         "restore", {"how": "restored"}, ("the store was restored",), int((clock.now() + DAY_S - 3600) * 1000)
     )
-    args = GatewayArgs(Config(), str(store.folder), said=said)
+    args = GatewayArgs(Rules(), str(store.folder), said=said)
     gateway = ChildSpec(name="gateway", actor="actors.gateway:GatewayActor", args=args)
     made.start(SupervisorSpec(intensity=5, children=(made.child("store"), gateway)))
     yield made
