@@ -89,9 +89,12 @@ class SnapshotActor(Maintainer):
         elif self.working or self.stopping:
             return
         elif self.lists or not self.looked:
-            self.work("look", look, self.reader, Path(self.known.folder))
+            self.work("look", look, self.reader, Path(self.known.folder), self._archive())
         elif self.wanted or self._now_ms() >= due_ms(self.known, self.args.rules, self._now_ms()):
             self._make()
+
+    def _archive(self) -> Path | None:
+        return Path(self.args.order.archive) if self.args.order.archive else None
 
     def _make(self) -> None:
         self.known = replace(self.known, running=True)
@@ -102,7 +105,7 @@ class SnapshotActor(Maintainer):
 
     def after_look(self, seen: Seen) -> None:
         self.looked = True
-        self.known = replace(self.known, epoch=seen.epoch, files=seen.files)
+        self.known = replace(self.known, **seen._asdict())
         self._answer(self.lists, listed(self.known, self.args.rules, self._now_ms()))
         self._tell()
         self._go_on()

@@ -97,3 +97,9 @@ def test_lists_and_facts_agree_on_what_there_is() -> None:
     assert (said["count"], said["bytes"], said["newest"], said["seq"], said["age_s"], said["due_s"]) == (
         2, 2, name_of(1, 12), 12, 60, 3_540
     )  # fmt: skip
+
+
+def test_the_list_says_what_each_is_to_the_store() -> None:
+    line = ((1, 10),)
+    of = known((1, 9, 0), (1, 12, 100), epoch=2, line=line)
+    assert [each.standing for each in listed(of, RULES, START_MS).snapshots] == ["left_out", "here"]
