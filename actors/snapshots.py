@@ -75,9 +75,12 @@ class SnapshotActor(Maintainer):
             case "list":
                 self._answer_lists()
             case "look":
-                self.work("look", schedule.look, self.reader, Path(self.known.folder))
+                self.work("look", schedule.look, self.reader, Path(self.known.folder), self._archive())
             case "make":
                 self._make()
+
+    def _archive(self) -> Path | None:
+        return Path(self.args.order.archive) if self.args.order.archive else None
 
     def _make(self) -> None:
         self.known = schedule.begun(self.known)

@@ -3,6 +3,7 @@
 May import: click, rich, agentcom.cli.
 """
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from agentcom.cli.times import clock, span
 
 Json = dict[str, Any]
 MOST_TABLES = 6
+STANDINGS = {"left_out": "left out by a restore", "before": "of before"}
 
 
 @click.command("snapshot")
@@ -36,7 +38,8 @@ def snapshots_command(link: Link) -> None:
     console = look.console()
     found = answer["snapshots"]
     console.print(snapshots_table(found, now_ms()) if found else "there is no snapshot yet")
-    console.print("\n".join(outlook(answer, now_ms())), markup=False, soft_wrap=True)
+    told = (*outlook(answer, now_ms()), *beside(answer))
+    console.print("\n".join(told), markup=False, soft_wrap=True)
     return None
 
 
@@ -57,6 +60,7 @@ def said(answer: Json) -> Iterator[str]:
 
 
 def snapshots_table(snapshots: list[Json], at_ms: float) -> Table:
+    stands = any(of.get("standing") in STANDINGS for of in snapshots)
     made = look.table(
         "snapshot",
         "epoch",
@@ -65,12 +69,14 @@ def snapshots_table(snapshots: list[Json], at_ms: float) -> Table:
         "age",
         "size",
         "rows",
+        *(["standing"] if stands else []),
         right=("epoch", "seq", "age", "size", "rows"),
     )
     for of in snapshots:
         made.add_row(
             of["name"], str(of["epoch"]), str(of["seq"]), clock(of["made_at"]), span(at_ms - of["made_at"]),
             size(of["bytes"]), str(sum(of["rows"].values())),
+            *([STANDINGS.get(of.get("standing", ""), "")] if stands else []),
         )  # fmt: skip
     return made
 
@@ -86,6 +92,19 @@ def outlook(answer: Json, at_ms: float) -> Iterator[str]:
         yield "the next one is due now"
     else:
         yield f"the next one is due in {span(answer['due_at'] - at_ms)}"
+
+
+def beside(answer: Json) -> Iterator[str]:
+    """What is there that is no help when this store is damaged, and how it goes."""
+    if any(of.get("standing") == "left_out" for of in answer["snapshots"]):
+        yield "what a restore left out goes when its hours and days are over, as every snapshot does"
+    if remains := answer.get("remains"):
+        yield (
+            "of before the store was salvaged or began empty there is still what follows; the hub never removes it. "
+            "When you have what you want of it, on the hub's machine:"
+        )
+        for folder, _, name in (pattern.rpartition("/") for pattern in remains):
+            yield f"  rm -r {shlex.quote(folder)}/{name}"
 
 
 def size(n: float) -> str:

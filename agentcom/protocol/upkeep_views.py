@@ -3,6 +3,8 @@
 May import: msgspec.
 """
 
+from typing import Literal
+
 import msgspec
 
 
@@ -71,6 +73,8 @@ class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]  #: by table
     digest: str  #: of its data.mdb
     version: str  #: of the release that made it
+    standing: Literal["here", "left_out", "before"] = "here"
+    """`left_out`: a restore discarded what is in it. `before`: of before the store was salvaged or began empty."""
 
 
 class SnapshotList(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +83,10 @@ class SnapshotList(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int  #: when the next one is
     snapshots: list[SnapshotView]  #: newest first
     problem: str = ""  #: why the last try failed
+    remains: list[str] = []
+    """Patterns of paths: what snapshots and archive have of before the store was salvaged or began empty. The hub never
+    removes it.
+    """
 
 
 class SnapshotMade(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,18 @@ class Way(NamedTuple):
         """The seq at which the store was empty."""
         return self.line[0][1] if self.line and self.line[0][0] == 0 else 0
 
+    @property
+    def oldest(self) -> int:
+        """The first epoch that has an entry on it. What is of one before that was left behind: by a salvage, by a start
+        with an empty store, by a restore to before the first entry.
+        """
+        first = self.beginning + 1
+        for epoch, end in self.line:
+            if epoch and end >= first:
+                return epoch
+            first = end + RAISE + 1
+        return self.epoch
+
     def end_of(self, epoch: int) -> int | None:
         """The last seq of an epoch that belongs to it; None for its own, which is open, and for any other."""
         return dict(self.line).get(epoch)

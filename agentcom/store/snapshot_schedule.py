@@ -2,7 +2,8 @@
 
 Lives here: pure functions of what is known of them, and the look that tells it. Times are the wall clock's, as they
 outlive the process.
-May import: agentcom.protocol.views, agentcom.store.{manifests,reader,snapshotting}, msgspec.
+May import: agentcom.protocol.views, agentcom.store.{manifests,pruning,reader,restore_plan,segments,snapshotting},
+msgspec.
 """
 
 from pathlib import Path
@@ -12,7 +13,10 @@ import msgspec
 
 from agentcom.protocol.upkeep_views import SnapshotList, SnapshotMade, SnapshotView
 from agentcom.store.manifests import SnapshotFile, snapshots_in
+from agentcom.store.pruning import Standing, Tip, remains
 from agentcom.store.reader import Reader
+from agentcom.store.restore_plan import Way, straight
+from agentcom.store.segments import Line
 from agentcom.store.snapshotting import Made
 
 RETRY_S, LONGEST_RETRY_S = 15.0, 900.0
@@ -31,7 +35,9 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     started_ms: int  #: of the actor
     epoch: int = 1  #: of the store
+    line: Line = ()
     files: tuple[SnapshotFile, ...] = ()  #: oldest first, as last looked at
+    remains: tuple[str, ...] = ()  #: see `pruning.remains`
     failures: int = 0  #: tries since the last one that went well
     failed_ms: int = 0
     problem: str = ""  #: why the last try failed
@@ -52,15 +58,20 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(NamedTuple):
-    """What a look at the folder found."""
+    """What a look at the folders found; the fields are those of `Known`."""
 
     epoch: int
+    line: Line
     files: tuple[SnapshotFile, ...]
+    remains: tuple[str, ...]
 
 
-def look(reader: Reader, folder: Path) -> Seen:
-    """Blocks as the folder's disk does. Raises `StoreClosed` and `OSError`."""
-    return Seen(reader.get("meta", ("epoch",)) or 1, tuple(snapshots_in(folder)))
+def look(reader: Reader, folder: Path, archive: Path | None) -> Seen:
+    """Blocks as the folders' disks do. Raises `StoreClosed` and `OSError`."""
+    with reader.snapshot() as snap:
+        way = Way(snap.get("meta", ("epoch",)) or 1, straight(snap.get("meta", ("line",)) or ()))
+    files = tuple(snapshots_in(folder))
+    return Seen(*way, files, tuple(remains(way, files, archive)))
 
 
 Step = Literal["rest", "list", "look", "make"]
@@ -86,7 +97,7 @@ def begun(known: Known) -> Known:
 
 
 def saw(known: Known, seen: Seen) -> Known:
-    return msgspec.structs.replace(known, looked=True, epoch=seen.epoch, files=seen.files)
+    return msgspec.structs.replace(known, looked=True, **seen._asdict())
 
 
 def succeeded(known: Known, one: Made) -> Known:
@@ -162,12 +173,14 @@ def alerts(known: Known, rules: Rules, now_ms: int) -> tuple[str, ...]:
 
 def listed(known: Known, rules: Rules, now_ms: int) -> SnapshotList:
     """For `GET /api/snapshots`."""
+    tip = Tip(Way(known.epoch, known.line))
     return SnapshotList(
         folder=known.folder,
         running=known.running,
         due_at=max(now_ms, due_ms(known, rules, now_ms)),
-        snapshots=[view_of(each) for each in reversed(known.files)],
+        snapshots=[view_of(each, tip.standing(each.manifest)) for each in reversed(known.files)],
         problem=known.problem,
+        remains=list(known.remains),
     )
 
 
@@ -177,11 +190,11 @@ def made(one: Made) -> SnapshotMade:
     return SnapshotMade(snapshot=snapshot, seconds=one.seconds, renewed=one.renewed, removed=one.removed)
 
 
-def view_of(file: SnapshotFile) -> SnapshotView:
+def view_of(file: SnapshotFile, standing: Standing = "here") -> SnapshotView:
     of = file.manifest
     return SnapshotView(
         name=file.path.name, path=str(file.path), epoch=of.epoch, seq=of.seq, entry_at=of.entry_ms,
-        made_at=of.made_ms, bytes=of.bytes, rows=of.rows, digest=of.digest, version=of.version,
+        made_at=of.made_ms, bytes=of.bytes, rows=of.rows, digest=of.digest, version=of.version, standing=standing,
     )  # fmt: skip
 
 

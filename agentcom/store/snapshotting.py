@@ -35,7 +35,7 @@ from agentcom.store.manifests import (
 )
 from agentcom.store.proving import Order as Proving
 from agentcom.store.proving import Proven
-from agentcom.store.pruning import MAKING, place, prune, remove, sweep
+from agentcom.store.pruning import MAKING, place, prune, remove, sweep, tip_of
 from agentcom.store.reader import Reader
 from agentcom.store.steps import reached
 
@@ -116,7 +116,7 @@ def make(order: Order) -> Made:
         if made is None:
             made = _fresh(order, into, made_ms)
         reached("snapshot.named")
-        removed, segments, problem = _prune(order, into)
+        removed, segments, problem = _prune(order, into, made.manifest)
         reached("snapshot.pruned")
     return Made(
         path=str(made.path), manifest=made.manifest, seconds=time.monotonic() - begun, renewed=renewed,
@@ -265,11 +265,11 @@ def _named(making: Path, manifest: Manifest) -> Path:
     return path
 
 
-def _prune(order: Order, into: Path) -> tuple[list[str], int, str]:
+def _prune(order: Order, into: Path, newest: Manifest) -> tuple[list[str], int, str]:
     """What cannot be removed is told, and tried again the next time: there is a new snapshot all the same."""
     archive = Path(order.archive) if order.archive else None
     try:
-        return (*prune(into, archive, order.hourly, order.daily), "")
+        return (*prune(tip_of(newest), into, archive, order.hourly, order.daily), "")
     except OSError as error:
         return [], 0, f"what is not kept any longer cannot be removed: {error}"
 

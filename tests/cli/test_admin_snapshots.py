@@ -60,5 +60,30 @@ def test_the_list_says_what_there_is_and_what_comes(run, hub):
     assert "there is no snapshot yet" in run(main, "snapshots").output
 
 
+def test_what_is_no_help_to_this_store_is_marked_and_told_how_it_goes(run, hub):
+    listed = {
+        "folder": "/backup", "running": False, "due_at": 0, "problem": "",
+        "snapshots": [{**SNAPSHOT, "standing": "here"}],
+    }  # fmt: skip
+    hub.answers["GET", "/api/snapshots"] = (200, {**listed, "remains": []})
+    shown = run(main, "snapshots").output
+    assert "standing" not in shown
+    assert "remove" not in shown
+    others = [{**SNAPSHOT, "standing": standing} for standing in ("left_out", "before")]
+    found = {
+        "snapshots": [*listed["snapshots"], *others],
+        "remains": ["/backup/000001-*", "/my archive/000001-*"],
+    }
+    hub.answers["GET", "/api/snapshots"] = (200, {**listed, **found})
+    shown = run(main, "snapshots").output
+    for part in (
+        "left out by a restore",
+        "of before",
+        "the hub never removes it",
+        "  rm -r '/my archive'/000001-*\n",
+    ):
+        assert part in shown
+
+
 def test_sizes_are_short():
     assert [size(n) for n in (512, 1_536, 5 << 20, 3 << 30)] == ["512 B", "1.5 KiB", "5.0 MiB", "3.0 GiB"]

@@ -78,13 +78,14 @@ def archive(store: LmdbStore, first: int, last: int) -> Path:
     with store.reading() as view:
         rows = view.forward(JOURNAL.number, encode_key(JOURNAL, (first,)), encode_key(JOURNAL, (last + 1,)))
         entries = [Entry(int.from_bytes(key, "big"), bytes(row)) for key, row in rows]
-    return segment(folders_in(store.folder).archive, epoch, line, entries)
+    return segment(folders_in(store.folder).archive, epoch, line, entries, store.env.meta("store") or "")
 
 
-def segment(folder: Path, epoch: int, line: Any, entries: Iterable[Entry]) -> Path:
+def segment(folder: Path, epoch: int, line: Any, entries: Iterable[Entry], store: str = "") -> Path:
     entries = list(entries)
     folder.mkdir(parents=True, exist_ok=True)
-    writer = SegmentWriter(folder, Header(segments.FORMAT, SCHEMA, epoch, entries[0].seq, straight(line)))
+    header = Header(segments.FORMAT, SCHEMA, epoch, entries[0].seq, straight(line), store)
+    writer = SegmentWriter(folder, header)
     for entry in entries:
         writer.append(entry)
     writer.flush()

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from agentcom.store import manifests
 from agentcom.store.layout import DATA
 from agentcom.store.replay import stretches
-from agentcom.store.restore_plan import Base, Lost, Target, Way, bases, continued, lost, raised_by, way_of
+from agentcom.store.restore_plan import (
+    Base,
+    Lost,
+    Target,
+    Way,
+    anew,
+    bases,
+    continued,
+    lost,
+    raised_by,
+    way_of,
+)
 from agentcom.store.restore_sources import Ask, Sources
 from agentcom.store.restoring import NothingToRestore, work
 from agentcom.store.segments import RAISE
@@ -23,6 +34,13 @@ def test_the_line_of_the_highest_epoch_is_followed():
         3, ((1, 5), (2, RAISE + 9))
     )
     assert way_of([]) is None
+
+
+def test_the_oldest_epoch_of_a_way_is_the_first_that_has_an_entry_on_it():
+    begun = anew(4, 900)
+    later = continued(begun, begun.line[-1][1] + RAISE + 3, begun.line[-1][1] + 5 * RAISE, 4)
+    of_nothing = continued(Way(2, ((1, 50),)), 0, 90, 2)
+    assert [way.oldest for way in (Way(1), Way(2, ((1, 50),)), begun, later, of_nothing)] == [1, 1, 4, 4, 3]
 
 
 def test_a_snapshot_of_a_discarded_tail_is_no_base():

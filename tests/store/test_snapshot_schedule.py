@@ -129,9 +129,15 @@ def test_what_is_done_next(of: Known, now_s: int, given: dict[str, bool], step: 
 
 
 def test_the_folder_is_looked_at_after_each_try_and_after_a_failed_look_only_with_the_next() -> None:
-    trying, seen = begun(LOOKED), Seen(2, known((2, 20, 0)).files)
+    trying, seen = begun(LOOKED), Seen(2, (), known((2, 20, 0)).files, ())
     made = Made(path="/s/new", manifest=manifest(1, 10, START_MS), seconds=1.0)
     assert (saw(trying, seen).looked, saw(trying, seen).epoch) == (True, 2)
     assert [succeeded(trying, made).looked, failed(trying, "full", START_MS).looked] == [False, False]
     gone = lost(trying, "mount its disk", START_MS)
     assert (gone.looked, gone.promised, gone.running, gone.problem) == (True, (0, 0), False, "mount its disk")
+
+
+def test_the_list_says_what_each_is_to_the_store() -> None:
+    line = ((1, 10),)
+    of = known((1, 9, 0), (1, 12, 100), epoch=2, line=line)
+    assert [each.standing for each in listed(of, RULES, START_MS).snapshots] == ["left_out", "here"]
