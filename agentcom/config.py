@@ -224,6 +224,11 @@ class BadConfig(Exception):
     """A setting is unknown, of the wrong type or out of range, or the file cannot be read."""
 
 
+def folder_of(configured: str, data: Path, name: str) -> Path:
+    """Absolute: where the settings have it, else `name` in the data folder."""
+    return Path(configured or data / name).absolute()
+
+
 def load(file: Path | None = None, env: Mapping[str, str] | None = None, sets: Iterable[str] = ()) -> Config:
     """The settings in force. Raises `BadConfig` with a sentence that names the key."""
     tree: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from agentcom.config import Config
+from agentcom.config import Config, folder_of
 from agentcom.core.messages import Condition
 from agentcom.store import pointing, redo_format, restore
 from agentcom.store.child import Tool, ToolFailed
@@ -100,8 +100,8 @@ class HistoryAway(StoreError):
 def folders_of(config: Config, folder: Path) -> Folders:
     """Where a data folder's snapshots and archive are."""
     return Folders(
-        Path(config.snapshots.dir or folder / "snapshots").absolute(),
-        Path(config.archive.dir or folder / "archive").absolute(),
+        folder_of(config.snapshots.dir, folder, "snapshots"),
+        folder_of(config.archive.dir, folder, "archive"),
     )
 
 

@@ -29,7 +29,7 @@ from actors.scheduler import SchedulerArgs
 from actors.snapshots import SnapshotArgs
 from actors.store import StoreArgs
 from actors.verifier import VerifierArgs
-from agentcom.config import Config
+from agentcom.config import Config, folder_of
 from agentcom.core.messages import Condition
 from agentcom.core.policy import Policy
 from agentcom.protocol.rows import LANES
@@ -138,7 +138,7 @@ def _archive(config: Config, data: Path) -> ArchiveArgs:
     of = config.archive
     return ArchiveArgs(
         str(data),
-        str(Path(of.dir).absolute() if of.dir else data / "archive"),
+        str(folder_of(of.dir, data, "archive")),
         marker=str(data / "archive.begun") if of.dir else "",
         every_s=of.every_s,
         segment_bytes=of.segment_bytes,
@@ -147,9 +147,8 @@ def _archive(config: Config, data: Path) -> ArchiveArgs:
 
 
 def _verifier(config: Config, data: Path) -> VerifierArgs:
-    snapshots = Path(config.snapshots.dir).absolute() if config.snapshots.dir else data / "snapshots"
-    archive = Path(config.archive.dir).absolute() if config.archive.dir else data / "archive"
-    return VerifierArgs(str(data), str(snapshots), str(archive))
+    snapshots = folder_of(config.snapshots.dir, data, "snapshots")
+    return VerifierArgs(str(data), str(snapshots), str(folder_of(config.archive.dir, data, "archive")))
 
 
 def _snapshots(config: Config, data: Path) -> SnapshotArgs:
@@ -157,11 +156,11 @@ def _snapshots(config: Config, data: Path) -> SnapshotArgs:
     of, archive = config.snapshots, config.archive
     order = Order(
         store="",
-        into=str(Path(of.dir).absolute() if of.dir else data / "snapshots"),
+        into=str(folder_of(of.dir, data, "snapshots")),
         version=release(),
         hourly=of.hourly,
         daily=of.daily,
-        archive=str(Path(archive.dir).absolute() if archive.dir else data / "archive"),
+        archive=str(folder_of(archive.dir, data, "archive")),
         marker=str(data / "snapshots.begun") if of.dir else "",
     )
     return SnapshotArgs(str(data), Rules(of.every_s, of.first_s), order)

@@ -83,8 +83,8 @@ def _job(settings: config.Config, layout: Layout, rows_only: bool) -> dict[str, 
         raise exits.Failed(sentence, exits.USAGE)
     return {
         "store": str(store),
-        "snapshots": settings.snapshots.dir or str(folder / "snapshots"),
-        "archive": settings.archive.dir or str(folder / "archive"),
+        "snapshots": str(config.folder_of(settings.snapshots.dir, folder, "snapshots")),
+        "archive": str(config.folder_of(settings.archive.dir, folder, "archive")),
         "rows_only": rows_only,
         # a hub that runs has one; a copy on a read-only disk needs none
         "lock": (store / "lock.mdb").exists(),
