@@ -211,6 +211,8 @@ class Sources:
         known = [at, *(way.cut(b.epoch, b.seq) for b in self.bases() if way.continues(b.epoch, b.line))]
         if self.old is not None and way.continues(self.old.epoch, self.old.line):
             known.append(way.cut(self.old.epoch, self.old.last))
+        if self.redo and _seq(self.redo[0]) >= stretches(way.line, way.epoch)[-1].first:
+            known.append(self._last_logged)
         for segment, header in self.segments:
             if header is None or not way.continues(header.epoch, header.line):
                 continue
