@@ -97,6 +97,18 @@ class Draft:
             self._write(bundle)
         return count
 
+    def write(self, writes: Iterable[tuple[int, bytes, bytes | None]]) -> int:
+        """Put rows in, or take them out (None), without an entry of the journal; how many there were."""
+        bundle, count = Bundle(), 0
+        for number, key, value in writes:
+            bundle.lay(number, key, value)
+            count += 1
+            if bundle.is_large:
+                full, bundle = bundle, Bundle()
+                self._write(full)
+        self._write(bundle)
+        return count
+
     def _write(self, bundle: "Bundle") -> None:
         with self.writing() as txn:
             bundle.write(txn)
@@ -135,6 +147,10 @@ class Bundle:
             self._rows.setdefault(number, {})[key] = value
         self._journal.append((encode_key(JOURNAL, (entry.seq,)), entry.row))
         self._bytes += len(entry.row)
+
+    def lay(self, number: int, key: bytes, value: bytes | None) -> None:
+        self._rows.setdefault(number, {})[key] = value
+        self._bytes += len(key) + len(value or b"")
 
     def write(self, txn: WriteTransaction) -> None:
         for number, rows in self._rows.items():

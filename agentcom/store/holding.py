@@ -40,7 +40,7 @@ class Owner(NamedTuple):
 
     store: str
     schema: int
-    line: list[Stretch]
+    line: list[Stretch]  #: epochs that it has, or had, entries of
 
     @property
     def epoch(self) -> int:
@@ -52,7 +52,17 @@ def owner_of(source: Readable) -> Owner:
         store, schema, epoch, line = (
             snap.get("meta", (name,)) for name in ("store", "schema", "epoch", "line")
         )
-    return Owner(store or "", schema or 1, stretches(line or (), epoch or 1))
+    return Owner(store or "", schema or 1, own_stretches(stretches(line or (), epoch or 1)))
+
+
+def own_stretches(line: list[Stretch]) -> list[Stretch]:
+    """Those that are more than a name. A store that was salvaged or emptied continues nothing: its line begins with
+    epoch 0, an empty store, and names those before its own only to be above their numbers. What an archive has of them
+    is older, and not of its line.
+    """
+    if line[0].epoch:
+        return line
+    return [s for s in line[1:] if s.last is None or s.first <= s.last]
 
 
 class Claim:

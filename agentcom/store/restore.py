@@ -49,7 +49,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     aside: str  #: where the old one is; "" when there was none
     summary: tuple[str, ...]  #: sentences
     by_itself: bool = True  #: at a start, without anybody asking
-    lost: tuple[int, int] = (0, 0)  #: entries that could not be brought back, see `restore_plan.Lost`
+    lost: tuple[int, int] = (0, 0)
+    """Entries that could not be brought back, see `restore_plan.Lost`. Of a store that was salvaged or emptied: all
+    there were, as nobody knows which of them are missing.
+    """
 
 
 def dry_run(layout: Layout, folders: Folders, target: Target) -> Made:

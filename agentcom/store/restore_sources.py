@@ -86,26 +86,26 @@ class Sources:
         self.ask = ask
         self.told: list[str] = []
         self.old = self._old_store()
-        self._redo = redo_format.logged(Path(ask.store)) if ask.store else []
+        self.redo = redo_format.logged(Path(ask.store)) if ask.store else []
         self._archive = Path(ask.archive)
-        self._segments = [(segment, self._header(segment)) for segment in listed(self._archive)]
+        self.segments = [(segment, self._header(segment)) for segment in listed(self._archive)]
         self._snapshots = [s for s in snapshots_in(Path(ask.snapshots)) if self._is_usable(s)]
         self._leave_foreign()
-        self.way = way_of(self._lines())
+        self.way = way_of(self.lines())
         self._carried: tuple[int, Path] | None = None
 
     # --- what is there -----------------------------------------------------------------------------
 
-    def _lines(self) -> Iterator[tuple[int, Line]]:
+    def lines(self) -> Iterator[tuple[int, Line]]:
         """Every epoch of which something was found. One that was begun and left nothing counts too: what it discarded
         must not come back.
         """
         yield from self.ask.known
         yield from ((s.manifest.epoch, s.manifest.line) for s in self._snapshots)
-        yield from ((header.epoch, header.line) for _, header in self._segments if header is not None)
+        yield from ((header.epoch, header.line) for _, header in self.segments if header is not None)
         if self.old is not None and (self.old.last or self.old.epoch > 1):
             yield self.old.epoch, self.old.line
-        if self._redo and int.from_bytes(self._redo[0][0], "big") == 1:
+        if self.redo and _seq(self.redo[0]) == 1:
             yield 1, ()  # killed before anything was archived: all there ever was is in the log
 
     @property
@@ -113,12 +113,12 @@ class Sources:
         """The hub's id, by which it knows its archive again; "" when nothing tells it."""
         if self.old is not None and self.old.store:
             return self.old.store
-        return next((h.store for _, h in reversed(self._segments) if h is not None and h.store), "")
+        return next((h.store for _, h in reversed(self.segments) if h is not None and h.store), "")
 
     @property
     def highest_epoch(self) -> int:
         """Of anything, also of what cannot be read: the next one must be above it."""
-        by_name = [segment.epoch for segment, _ in self._segments]
+        by_name = [segment.epoch for segment, _ in self.segments]
         by_name += [snapshot.manifest.epoch for snapshot in self._snapshots]
         return max([self.old.epoch if self.old else 1, *by_name, *(epoch for epoch, _ in self.ask.known)])
 
@@ -156,11 +156,11 @@ class Sources:
     def _leave_foreign(self) -> None:
         """An archive that another hub writes says nothing of this one."""
         mine = self.old.store if self.old else None
-        others = {header.store for _, header in self._segments if header is not None and header.store}
+        others = {header.store for _, header in self.segments if header is not None and header.store}
         if mine and others and mine not in others:
             self.told.append(f"the archive {self._archive} belongs to another hub ({min(others)})")
             self._archive = self._archive / "none"
-            self._segments = []
+            self.segments = []
 
     # --- entries -----------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Sources:
         at = max(at, stretches(way.line, way.epoch)[-1].first - 1)
         into = Path(self.ask.scratch) / f"log-{at}"
         entries = [
-            Entry(int.from_bytes(key, "big"), row) for key, row in redo_format.following(self._redo, at)
+            Entry(int.from_bytes(key, "big"), row) for key, row in redo_format.following(self.redo, at)
         ]
         if not entries or into.exists():
             return None
@@ -209,11 +209,11 @@ class Sources:
 
     @property
     def _last_logged(self) -> int:
-        return int.from_bytes(self._redo[-1][0], "big") if self._redo else 0
+        return _seq(self.redo[-1]) if self.redo else 0
 
     def highest_seq(self) -> int:
         """Of anything, on any way."""
-        known = [base.seq for base in self.bases()] + [_last_in(segment) for segment, _ in self._segments]
+        known = [base.seq for base in self.bases()] + [_last_in(segment) for segment, _ in self.segments]
         return max([*known, self.old.last if self.old else 0, self._last_logged])
 
     def newest(self, way: Way, at: int) -> int:
@@ -221,7 +221,9 @@ class Sources:
         known = [at, *(way.cut(b.epoch, b.seq) for b in self.bases() if way.continues(b.epoch, b.line))]
         if self.old is not None and way.continues(self.old.epoch, self.old.line):
             known.append(way.cut(self.old.epoch, self.old.last))
-        for segment, header in self._segments:
+        if self.redo and _seq(self.redo[0]) >= stretches(way.line, way.epoch)[-1].first:
+            known.append(self._last_logged)
+        for segment, header in self.segments:
             if header is None or not way.continues(header.epoch, header.line):
                 continue
             if way.cut(segment.epoch, segment.first) == segment.first and segment.first > at:
@@ -231,7 +233,7 @@ class Sources:
     def knows_end(self, way: Way, at: int) -> bool:
         """Whether nothing can have been written after `at`: the old store itself, or its log, ends there."""
         old = self.old
-        if self._redo and self._last_logged == at:
+        if self.redo and self._last_logged == at:
             return True
         return old is not None and old.epoch == way.epoch and old.line == way.line and old.last == at
 
@@ -259,6 +261,10 @@ class Trail:
             yield entry
         if along.stopped is not None:
             self.stops.append(along.stopped)
+
+
+def _seq(logged: tuple[bytes, bytes]) -> int:
+    return int.from_bytes(logged[0], "big")
 
 
 def _last_in(segment: Segment) -> int:

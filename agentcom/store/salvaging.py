@@ -1,46 +1,42 @@
-"""A tool: makes a store of what can still be read of a damaged one, when nothing better is left.
+"""A tool: makes a store of what can still be found of a damaged one, when it cannot be restored.
 
-Argument: `restore_sources.Ask`. Result: `Salvaged`. The new epoch continues an empty store: all that was read are its
+Argument: `restore_sources.Ask`. Result: `Salvaged`. The new epoch continues an empty store: all that was found are its
 first journal entries.
-May import: agentcom.store.{child,drafts,errors,raising,reading_out,rebuilding,restore_plan,steps,tables}.
+May import: agentcom.store.{child,drafts,env,evidence,raising,rebuilding,restore_plan,restore_sources,salvage_sources},
+agentcom.store.segments.
 """
 
-import heapq
-import shutil
 import time
 from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agentcom.store import child
-from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.drafts import Draft
 from agentcom.store.env import SCHEMA
-from agentcom.store.layout import DATA
+from agentcom.store.evidence import TABLES_READ, Evidence
 from agentcom.store.raising import OPS, Write, knows_admin, write_epoch
-from agentcom.store.reading_out import records
-from agentcom.store.rebuilding import LEFT_OUT, Rebuilding, Told, bundles, kept
-from agentcom.store.restore_plan import anew
+from agentcom.store.rebuilding import Rebuilding, Told, bundles, kept
+from agentcom.store.restore_plan import Way, anew
 from agentcom.store.restore_sources import Ask, Sources
+from agentcom.store.salvage_sources import Finds
 from agentcom.store.segments import RAISE, Line
-from agentcom.store.tables import TABLES, Table
-
-BEYOND = 1 << 36
-"""What is added to a copy that was cut short: pages of nothing are an error to LMDB, where none are a signal."""
-
 
 UNKNOWN = 1 << 40
 """Taken for the newest seq when nothing says what it was: above all that a hub can have written."""
-TABLES_READ = [table for table in TABLES.values() if table.name not in LEFT_OUT]
 
 
 class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
-    rows: int
-    dropped: tuple[str, ...]  #: sentences
+    rows: int  #: that were found
+    found: tuple[str, ...]  #: where, in sentences
+    unread: tuple[str, ...]  #: a sentence for each table of each file that could not be read whole
+    tables_unread: int  #: of the damaged store
+    dropped: tuple[str, ...]  #: sentences on what could not be used, and which rows were dropped
+    rows_dropped: int
+    was_nothing: bool  #: there was neither a snapshot nor an archive
+    newest: int  #: the highest seq that is known to have existed; 0 when none is
     epoch: int
     line: Line
     seq: int
@@ -49,111 +45,76 @@ class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
 
 def work(argument: Any) -> Salvaged:
     ask = msgspec.convert(argument, Ask)
-    sources, scratch = Sources(ask), Path(ask.scratch)
-    store = _copied(Path(ask.store), scratch) if (Path(ask.store) / DATA).is_file() and ask.store else None
-    way = anew(sources.highest_epoch + 1, sources.highest_seq() or UNKNOWN)
-    salvage = Salvage(ReadOut(store, scratch) if store else None)
+    sources, place = Sources(ask), Path(ask.scratch) / "evidence"
+    place.mkdir()
+    with Finds(ask, sources) as finds, Draft(place) as found:
+        evidence = Evidence(found)
+        finds.gather(evidence)
+        return _made(ask, sources, finds, evidence)
+
+
+def _made(ask: Ask, sources: Sources, finds: Finds, evidence: Evidence) -> Salvaged:
+    newest, way = _way(ask, sources, finds, evidence)
+    salvage = Salvage(evidence)
     with Draft(Path(ask.into)) as draft:
         draft.put_meta(schema=SCHEMA)
-        if sources.store:
-            draft.put_meta(store=sources.store)
-        life = sources.old.life if sources.old else 0
+        if finds.store:
+            draft.put_meta(store=finds.store)
+        life = max(sources.old.life if sources.old else 0, finds.who.life if finds.who else 0)
         seq = write_epoch(draft, way, salvage.entries(draft), int(time.time() * 1000), life)
         known = knows_admin(draft, Path(ask.folder))
         draft.finish()
-    dropped = (*sources.told, *salvage.dropped())
     return Salvaged(
-        rows=salvage.count, dropped=dropped, epoch=way.epoch, line=way.line, seq=seq, knows_admin=known
+        rows=salvage.count,
+        found=tuple(_found(evidence)),
+        unread=tuple(why for state in evidence.states for why in state.unread()),
+        tables_unread=sum(1 for state in evidence.states[:1] for _ in state.unread()),
+        dropped=tuple(dict.fromkeys((*sources.told, *finds.told, *salvage.told.sentences()))),
+        rows_dropped=salvage.told.count.total(),
+        was_nothing=finds.is_nothing,
+        newest=newest,
+        epoch=way.epoch,
+        line=way.line,
+        seq=seq,
+        knows_admin=known,
     )
 
 
-class Salvage:
-    """What the new epoch's entries hold: the rows that were read, then what makes them whole."""
+def _way(ask: Ask, sources: Sources, finds: Finds, evidence: Evidence) -> tuple[int, Way]:
+    """The newest seq that is known, and a way above all that can have been."""
+    epoch, seq = finds.highest
+    newest = max(sources.highest_seq(), seq, evidence.newest)
+    begun = max((line[-1][1] + RAISE for _, line in ask.known if line), default=0)
+    knows = sources.highest_seq() or any(state.knows_end for state in evidence.states)
+    above = max(newest, begun) + (0 if knows else UNKNOWN)
+    return newest, anew(max(sources.highest_epoch, epoch) + 1, above)
 
-    def __init__(self, found: "ReadOut | None") -> None:
+
+def _found(evidence: Evidence) -> Iterator[str]:
+    for state in evidence.states:
+        if state.rows:
+            yield f"{state.rows} rows in {state.name}"
+    if evidence.changes:
+        span = f"entries {evidence.first} to {evidence.last}"
+        yield f"{evidence.changes} changes in {span} of the journal, its archive and the redo log"
+
+
+class Salvage:
+    """What the new epoch's entries hold: the rows that were found, then what makes them whole."""
+
+    def __init__(self, evidence: Evidence) -> None:
         self.count = 0
-        self._found = found
-        self._told = Told()
+        self._evidence = evidence
+        self.told = Told()
 
     def entries(self, draft: Draft) -> Iterator[tuple[str, list[Write]]]:
         yield "epoch", []
-        for table in TABLES_READ if self._found else ():
-            rows = self._found.rows(table) if self._found else ()
-            for event, ops in bundles("salvaged", kept(table, rows, RAISE, self._told), OPS):
+        for table in TABLES_READ:
+            rows = self._evidence.rows(table)
+            for event, ops in bundles("salvaged", kept(table, rows, RAISE, self.told), OPS):
                 self.count += len(ops)
                 yield event, ops
-        yield from bundles("rebuilt", Rebuilding(draft, RAISE, self._told).ops(), OPS)
-
-    def dropped(self) -> Iterator[str]:
-        if self._found:
-            yield from self._found.unread
-        yield from self._told.sentences()
-
-
-def _copied(store: Path, scratch: Path) -> Path:
-    """A copy that ends in nothing rather than too early; the file itself when there is no room for one."""
-    copy = scratch / "copy"
-    copy.mkdir()
-    try:
-        shutil.copyfile(store / DATA, copy / DATA)
-        with (copy / DATA).open("r+b") as file:
-            file.truncate((store / DATA).stat().st_size + BEYOND)
-    except OSError:
-        shutil.rmtree(copy)
-        return store
-    return copy
-
-
-class ReadOut:
-    """All tables of a store, read out into files: forward, and from the end when that kills the reader."""
-
-    def __init__(self, store: Path, scratch: Path) -> None:
-        self.unread: list[str] = []
-        self._parts: dict[int, list[tuple[Path, int, bool]]] = {}
-        jobs = [(table.number, False) for table in TABLES_READ]
-        for n in range(2 * len(jobs) + 1):
-            if not jobs:
-                break
-            file = scratch / f"rows-{n}"
-            jobs = self._run(store, file, jobs)
-
-    def _run(self, store: Path, file: Path, jobs: list[tuple[int, bool]]) -> list[tuple[int, bool]]:
-        """The jobs that are left after one run."""
-        why = ""
-        try:
-            Tool("reading_out").run({"store": str(store), "into": str(file), "jobs": jobs})
-        except ToolFailed as error:
-            why = error.why
-        begun = -1
-        if file.exists():
-            for job, key, _ in records(file):
-                if not key:
-                    begun = job
-                    number, backward = jobs[job]
-                    self._parts.setdefault(number, []).append((file, job, backward))
-        if not why:
-            return []
-        if begun < 0:
-            self.unread.append(f"nothing of it can be read: {why}")
-            return []
-        number, backward = jobs[begun]
-        self.unread.append(f"a part of table {_name(number)} cannot be read: {why}")
-        again = [] if backward else [(number, True)]
-        return [*again, *jobs[begun + 1 :]]
-
-    def rows(self, table: Table) -> Iterator[tuple[bytes, bytes]]:
-        """In key order, once each."""
-        parts = [self._part(*part) for part in self._parts.get(table.number, ())]
-        for _, same in groupby(heapq.merge(*parts, key=itemgetter(0)), key=itemgetter(0)):
-            yield next(same)
-
-    def _part(self, file: Path, job: int, backward: bool) -> Iterator[tuple[bytes, bytes]]:
-        found = ((key, row) for at, key, row in records(file) if at == job and key)
-        return iter(list(found)[::-1]) if backward else found
-
-
-def _name(number: int) -> str:
-    return next(table.name for table in TABLES.values() if table.number == number)
+        yield from bundles("rebuilt", Rebuilding(draft, RAISE, self.told).ops(), OPS)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from agentcom.store.redo_format import LOGS
 from agentcom.store.restore_plan import Target
 from agentcom.store.tables import TABLES
 from agentcom.store.verify import check_rows
+from tests.store.damage import leaves, zero
 from tests.store.helpers import LmdbStore, Writer, all_rows
 from tests.store.history import InProcess, archive, folders_in, snapshot
 from tests.store.sound import fill
@@ -438,6 +439,31 @@ def test_when_nothing_can_be_read_it_starts_empty_and_says_so_loudly(folder, in_
     _, problems, found = started(folder)
     assert (found.recovery.how, problems) == ("emptied", [])
     assert "it starts empty" in found.condition().alerts[0]
+    assert list(found.condition().facts["lost"]) == [1, 0]  # from the first entry on; nobody knows how many
+
+
+def test_what_only_the_archive_has_of_a_damaged_store_comes_back(folder, was):
+    """Without snapshots and without the archive's beginning nothing can be restored."""
+    shutil.rmtree(folder / "snapshots")
+    shutil.rmtree(folder / "archive")
+    store = LmdbStore(folder)
+    archive(store, 2, store.reader.last_seq())
+    store.close()
+    for name in LOGS:
+        (folder / "store" / name).unlink()
+    file = folder / "store" / DATA
+    zero(file, *(page for name in ("task", "body", "journal") for page in leaves(file, name, trees=2)))
+    rows, problems, found = started(folder)
+    first = min(key for number, key in was if number == TABLES["task"].number)
+    assert problems == []
+    assert found.recovery.how == "salvaged"
+    assert {key for number, key in rows if number == 1} == {key for number, key in was if number == 1} - {
+        first
+    }
+    assert any(
+        "table task of the damaged store cannot be read whole" in line for line in found.recovery.summary
+    )
+    assert found.recovery.lost[0] == 1
 
 
 # --- real damage, real child processes -------------------------------------------------------------

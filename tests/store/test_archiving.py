@@ -12,8 +12,9 @@ import pytest
 from agentcom.protocol.ops import Put
 from agentcom.store import Engine, Reader, open_environment
 from agentcom.store.archiving import Archivist
-from agentcom.store.holding import LOCK
-from agentcom.store.replay import entries_along
+from agentcom.store.holding import LOCK, own_stretches
+from agentcom.store.replay import entries_along, stretches
+from agentcom.store.restore_plan import anew, continued
 from agentcom.store.segments import RAISE, SegmentReader, SegmentWriter, listed
 from agentcom.store.shipping import Report
 from agentcom.store.steps import Hook
@@ -228,6 +229,28 @@ def test_entries_of_an_earlier_epoch_that_were_not_archived_yet_are(scene):
     begin = 9 + RAISE + 1
     assert scene.ship().told == ()
     assert [e.seq for e in entries_along(scene.archive, [[1, 9]], 2)] == [*range(1, 10), begin]
+
+
+def test_a_store_that_continues_nothing_goes_on_in_the_folder_of_what_was_before(scene):
+    """As after a salvage: the older epochs' entries stay, and it has none of theirs to catch up with."""
+    scene.commit(12)
+    scene.ship()
+    scene.begin_epoch(2, list(anew(2, 12).line))
+    report = scene.ship()
+    assert (report.problem, report.told, report.lag, report.segments) == ("", (), 0, 3)
+    begin = anew(2, 12).line[-1][1] + RAISE + 1
+    assert report.archived == report.newest >= begin
+    assert [segment.epoch for segment in listed(scene.archive)] == [1, 1, 2]
+
+
+def test_of_a_line_that_begins_empty_only_epochs_with_entries_are_its_own():
+    way = anew(3, 100)
+    line = own_stretches(stretches(way.line, way.epoch))
+    assert [stretch.epoch for stretch in line] == [3]
+    begin = line[0].first
+    later = continued(way, begin + 5, begin + 9, 3)
+    line = own_stretches(stretches(later.line, later.epoch))
+    assert [(s.epoch, s.first, s.last) for s in line] == [(3, begin, begin + 5), (4, begin + 6 + RAISE, None)]
 
 
 def test_the_lag_of_a_new_epoch_counts_entries_and_not_numbers(scene):

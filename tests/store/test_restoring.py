@@ -12,11 +12,11 @@ import pytest
 
 from agentcom.protocol.ops import Append
 from agentcom.protocol.rows import Mail
-from agentcom.store import restore, restore_sources
+from agentcom.store import redo_format, restore, restore_sources
 from agentcom.store.fold import fold
 from agentcom.store.layout import CONDEMNED, DATA, Layout
 from agentcom.store.redo_format import LOGS
-from agentcom.store.restore_plan import Lost, Target
+from agentcom.store.restore_plan import Lost, Target, Way
 from agentcom.store.restoring import NothingToRestore
 from agentcom.store.segments import RAISE
 from agentcom.store.tables import TABLES, decode_row
@@ -217,6 +217,29 @@ def test_without_snapshot_and_without_the_first_entries_it_refuses_and_changes_n
         run(folder)
     assert Layout(folder).store == folder / "store"
     assert Layout(folder).leftovers() == []
+
+
+def test_entries_that_only_the_log_knows_of_are_told_as_lost(folder, monkeypatch):
+    """It begins behind a gap: what is in it cannot be brought back, but it is known to have existed."""
+    logged = redo_format.logged(folder / "store")
+    last = int.from_bytes(logged[-1][0], "big")
+    monkeypatch.setattr(redo_format, "logged", lambda _: logged[9:])
+    for path in (*folders_in(folder).snapshots.glob("*/*"), *folders_in(folder).archive.glob("*-*5.journal")):
+        path.unlink()
+    (folder / "store" / DATA).unlink()
+    made, record = run(folder)
+    assert (made.reached, made.lost) == (4, Lost(5, last))
+    assert record.lost == (5, last)
+
+
+def test_a_log_of_an_earlier_epoch_says_nothing_of_a_later_one(folder):
+    """Its numbers are below those that the later one begins with."""
+    folders, old = folders_in(folder), folder / "store"
+    sources = restore_sources.Sources(
+        restore_sources.Ask(str(folder), str(folders.snapshots), str(folders.archive), store=str(old))
+    )
+    assert sources.redo
+    assert sources.newest(Way(2, ((1, 3),)), 3) == 3
 
 
 KILLED = """

@@ -1,7 +1,6 @@
 """A file whose pages are gone: verify and the check before a start end with a sentence, never a traceback or a hang."""
 
 import gc
-import os
 import random
 import shutil
 from pathlib import Path
@@ -13,9 +12,8 @@ import pytest
 from agentcom.store import checking, verifying
 from agentcom.store.child import Tool, ToolFailed
 from agentcom.store.errors import StoreUnreadable
+from tests.store.damage import hurt
 from tests.store.sound import sound_store
-
-PAGE = 4096
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +21,6 @@ def sound(tmp_path_factory) -> Path:
     store = sound_store(tmp_path_factory.mktemp("sound"))
     store.close()
     return store.folder / "store"
-
-
-def damage(data: Path, rng: random.Random) -> str:
-    """Zeroes or noise in some pages behind the two metas, or a file cut short."""
-    size = data.stat().st_size
-    kind = rng.choice(["zeroed", "noise", "swapped", "cut"])
-    if kind == "cut":
-        os.truncate(data, rng.randrange(2 * PAGE, size))
-        return kind
-    with data.open("r+b") as file:
-        for _ in range(rng.randint(1, 6)):
-            page = rng.randrange(2, size // PAGE)
-            file.seek(rng.randrange(2, size // PAGE) * PAGE)
-            other = file.read(PAGE)
-            file.seek(page * PAGE)
-            file.write({"zeroed": bytes(PAGE), "noise": rng.randbytes(PAGE), "swapped": other}[kind])
-    return kind
 
 
 def outcome(name: str, store: Path) -> list[dict[str, Any]] | ToolFailed:
@@ -54,7 +35,7 @@ def outcome(name: str, store: Path) -> list[dict[str, Any]] | ToolFailed:
 def check(seed: int, sound: Path, folder: Path) -> None:
     store = folder / f"store-{seed}"
     shutil.copytree(sound, store)
-    damage(store / "data.mdb", random.Random(seed))
+    hurt(store / "data.mdb", random.Random(seed))
     for name in ("checking", "verifying"):
         told = outcome(name, store)
         if isinstance(told, ToolFailed):
