@@ -76,6 +76,9 @@ def span(ms: float) -> str:
 
 def clock(ms: int) -> str:
     """Local time of day, with the date when it is not today."""
-    moment = datetime.fromtimestamp(ms / 1_000)
+    try:
+        moment = datetime.fromtimestamp(ms / 1_000)
+    except (ValueError, OverflowError, OSError):  # where a calendar ends depends on the zone
+        return "after the year 9999"
     today = moment.date() == datetime.now().date()
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")

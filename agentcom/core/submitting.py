@@ -37,7 +37,7 @@ def checked(
     # A repeat is answered as the first time, even when its deadline or its repo has gone since.
     if task.idempotency_key and rows.get("idempotency", (submitter, task.idempotency_key)) is not None:
         return _with_repo(state, task, rows, strict=False)
-    return _late(task, now) or _with_repo(state, task, rows, strict=True)
+    return _blank(task) or _late(task, now) or _with_repo(state, task, rows, strict=True)
 
 
 def _with_key(task: NewTask, key: str) -> NewTask | Fault:
@@ -48,13 +48,17 @@ def _with_key(task: NewTask, key: str) -> NewTask | Fault:
     return task if task.idempotency_key else replace(task, idempotency_key=key)
 
 
+def _blank(task: NewTask) -> Fault | None:
+    return None if task.description.strip() else Fault("bad_frame", "it says nothing", "description")
+
+
 def _late(task: NewTask, now: Now) -> Fault | None:
     if not task.complete_by:
         return None
     if task.complete_by <= now.ms:
         return Fault("bad_frame", "the deadline has passed", "complete_by")
     if task.not_before >= task.complete_by:
-        return Fault("bad_frame", "it may not start before its deadline", "not_before")
+        return Fault("bad_frame", "it would not start before its deadline", "not_before")
     return None
 
 

@@ -22,7 +22,14 @@ from agentcom.protocol.frames import (
 from agentcom.protocol.rows import Lane, Phase
 
 Count = Annotated[int, Meta(ge=1, le=100)]
-Ms = Annotated[int, Meta(ge=0, le=2**53)]
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: what counts in microseconds by mistake lies far behind it, and no calendar goes on."""
+Ms = Annotated[int, Meta(ge=0, le=LAST_MS)]
+_BRANCH = r"^(?![-/.]|@$)(?!.*(\.\.|//|/\.|@\{|\.lock(/|$)|[/.]$))[^\x00-\x20\x7f-\x9f\s~^:?*\[\\]*$(?!\n)"
+Branch = Annotated[str, Meta(pattern=_BRANCH, min_length=1, max_length=256)]
+"""What git takes for a branch, without blanks of any script: it becomes an argument of git's commands."""
+AnyBranch = Annotated[str, Meta(pattern=_BRANCH, max_length=256)]
+"""The same, or none."""
 
 Subject = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,120}$(?!\n)")]
 
@@ -37,7 +44,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     success_criteria: Annotated[list[Short], Meta(max_length=1_000)] = []
     target: AnyAgentId | None = None
     repo: Annotated[str, Meta(max_length=512)] = ""
-    base_branch: Annotated[str, Meta(max_length=256)] = ""
+    base_branch: AnyBranch = ""
     idempotency_key: KeyText = ""
     not_before: Ms = 0
     complete_by: Ms = 0  #: the deadline; protocol 1's name
@@ -124,7 +131,7 @@ class NewRepo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: RepoName
     url: Annotated[str, Meta(min_length=1, max_length=512)]
-    base_branch: Annotated[str, Meta(min_length=1, max_length=256)] = "main"
+    base_branch: Branch = "main"
     paused: bool = False
     forge: Annotated[str, Meta(pattern="^(local|github)$")] = "local"
 

@@ -82,6 +82,21 @@ def test_a_repeated_key_passes_although_deadline_and_repo_have_gone():
     assert stage.ask("task.submit", body=body)[0] == "lane.normal"
 
 
+def test_a_start_after_the_deadline_is_refused_for_what_it_is():
+    fault = Stage().fault(
+        "task.submit", body={"description": "x", "not_before": 3_000_000, "complete_by": 2_000_000}
+    )
+    assert (fault.path, fault.message) == ("not_before", "it would not start before its deadline")
+
+
+def test_a_description_of_blanks_is_none():
+    stage = Stage()
+    body = {"description": " \t\n\u2003", "idempotency_key": "k"}
+    assert stage.fault("task.submit", body=body).path == "description"
+    stage.rows["idempotency", ("olga", "k")] = Idempotent("t-1", "d", 1)
+    assert stage.ask("task.submit", body=body)[0] == "lane.normal"
+
+
 def test_header_and_body_with_different_keys_are_refused():
     body = {"description": "x", "idempotency_key": "k"}
     assert Stage().fault("task.submit", body=body, **{"idempotency-key": "other"}).path == "idempotency_key"
