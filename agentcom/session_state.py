@@ -152,6 +152,7 @@ class SessionState:
         self._sends: list[frames.InboundFrame] = []
         self._events: list[Event] = []
         self._again: list[Again] = []
+        self._told: frames.TaskAnswer | None = None  #: the last answer that the user was told
         self.talk = Talk(self._say, lambda news: self._events.append(Heard(news)))
         self.talk.seen = self.talk.acked = saved.acked
 
@@ -181,6 +182,7 @@ class SessionState:
         return self._report(frames.TaskReject(task_id=task_id, generation=generation, reason=reason))
 
     def block(self, task_id: str, generation: int, question: str) -> bool:
+        self._told = None
         return self._report(frames.TaskBlock(task_id=task_id, generation=generation, question=question))
 
     def unblock(self, task_id: str, generation: int) -> bool:
@@ -299,16 +301,10 @@ class SessionState:
             self._let_go(report.task_id)
             self._events.append(Settled(report.task_id, report.generation, ack.status, ack.superseded))
             return
-        self._phase(report)
+        phase = "blocked" if ack.status == "blocked" else "working"
+        self.tasks[report.task_id] = replace(self.tasks[report.task_id], phase=phase)
         if isinstance(report, frames.TaskAccept):
             self._events.append(Accepted(report.task_id, report.generation))
-
-    def _phase(self, report: Report) -> None:
-        entry = self.tasks[report.task_id]
-        phase: Literal["blocked", "working"] = (
-            "blocked" if isinstance(report, frames.TaskBlock) else "working"
-        )
-        self.tasks[report.task_id] = replace(entry, phase=phase)
 
     def _on_error(self, error: frames.ErrorFrame) -> None:
         report = self._reports.get(error.re)
@@ -341,8 +337,14 @@ class SessionState:
             self._stop(cancel.task_id, None, "cancel", cancel.reason)
 
     def _on_answer(self, answer: frames.TaskAnswer) -> None:
-        if self._entry(answer.task_id, answer.generation) is not None:
-            self._events.append(Answered(answer.task_id, answer.generation, answer.answer))
+        """It may come twice. While a question waits for its ack, what comes is an answer to the one before."""
+        asking = any(
+            isinstance(r, frames.TaskBlock) and r.task_id == answer.task_id for r in self._reports.values()
+        )
+        if asking or answer == self._told or self._entry(answer.task_id, answer.generation) is None:
+            return
+        self._told = answer
+        self._events.append(Answered(answer.task_id, answer.generation, answer.answer))
 
     # --- small parts ---------------------------------------------------------------------------------
 

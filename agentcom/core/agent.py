@@ -50,7 +50,6 @@ from agentcom.protocol.frames import (
     Status,
     StatusUpdated,
     TaskAck,
-    TaskAnswer,
     TaskCancel,
     TaskComplete,
     TaskFail,
@@ -257,6 +256,7 @@ class Agent(AgentSessions, AgentMail):
         self.hold = Hold.of(claimed)
         if reserved.reclaim:
             self._returned(self.hold)
+            yield Decision(outputs=self._answer_again())
             return
         if self.told:  # a scheduler that made the offer knows that we are busy
             self.told = (AgentPresent, self.row.capabilities)
@@ -298,7 +298,8 @@ class Agent(AgentSessions, AgentMail):
             self._look_again(self.hold, now)
         for claimed in said.tasks:
             self._found(Hold.of(claimed))
-        yield Decision(outputs=self._push(now))
+        told = self._answer_again() if self.hold and self.hold.lane == said.lane else ()
+        yield Decision(outputs=(*self._push(now), *told))
         yield from self._claim_now(now)
         if not self.asking and self.hello:
             opened, self.hello = self.hello, None
@@ -363,9 +364,7 @@ class Agent(AgentSessions, AgentMail):
 
     def _answered(self, said: Answered, now: Now) -> Iterator[Decision]:
         if self.hold and self.hold.key == (said.task_id, said.generation):
-            self.hold.phase = "working"
-            frame = TaskAnswer(task_id=said.task_id, generation=said.generation, answer=said.answer)
-            yield Decision(outputs=self._say(frame))
+            yield Decision(outputs=self._tell_answer(self.hold, said.answer))
 
     _HANDLERS: ClassVar[dict[type, Any]] = {
         SessionOpened: AgentSessions._session_opened, SessionFrame: _frame,

@@ -121,9 +121,11 @@ class AgentSessions(AgentState):
             lease_ms=int(self.policy.work_s * 1000), grace_ms=int(self.policy.grace_s * 1000), time_ms=now.ms,
             tasks=list(self.verdicts.values()), re=session.hello_id, mailbox_pending=self.inbox.pending,
         )  # fmt: skip
+        listed = self.hold is not None and self.hold.key in self.verdicts
         self.verdicts = {}
         drained = self._say(Draining()) if self.drained else ()
-        return (*self._say(frame), *drained, *self._push(now), *self.inbox.begin())
+        answer = self._answer_again() if listed else ()
+        return (*self._say(frame), *drained, *self._push(now), *answer, *self.inbox.begin())
 
     def _session_closed(self, closed: SessionClosed, now: Now) -> Iterator[Decision]:
         if self.hello and self.hello.conn == closed.conn:

@@ -22,7 +22,7 @@ from agentcom.core.messages import (
     ToSession,
 )
 from agentcom.core.policy import Policy
-from agentcom.protocol.frames import CLOSE_CODES, Verdict
+from agentcom.protocol.frames import CLOSE_CODES, TaskAnswer, Verdict
 from agentcom.protocol.pauses import is_paused
 from agentcom.protocol.rows import LANES, Lane, Seen
 
@@ -248,6 +248,25 @@ class AgentState:
             return ()
         self.hold.pushed, self.hold.pushed_at = self.session.conn, now.mono
         return self._say(self.hold.assign)
+
+    def _answer_again(self) -> tuple[Output, ...]:
+        """An operator's answer that no report confirmed yet, from the task's row: whoever was to tell it, or to hear
+        it, may have been gone. It may come twice.
+        """
+        hold, session = self.hold, self.session
+        if hold is None or session is None or not session.welcomed:
+            return ()
+        row = self.rows.get("task", (hold.task_id,))
+        if row is None or not row.answer or (row.holder, row.generation) != (self.id, hold.generation):
+            return ()
+        return self._tell_answer(hold, row.answer)
+
+    def _tell_answer(self, hold: Hold, answer: str) -> tuple[Output, ...]:
+        """Before the welcome nothing is said: it comes behind it."""
+        hold.phase = "working"
+        if self.session is None or not self.session.welcomed:
+            return ()
+        return self._say(TaskAnswer(task_id=hold.task_id, generation=hold.generation, answer=answer))
 
     def _replaced(self, conn: str) -> Output:
         return Output("gateway", EndSession(conn, CLOSE_CODES["replaced"], "replaced by a newer session"))

@@ -16,6 +16,7 @@ from agentcom.core.lane_time import LaneTime
 from agentcom.core.messages import (
     Absent,
     Adopt,
+    Answered,
     Claim,
     ClaimRefused,
     Expire,
@@ -147,7 +148,7 @@ class Lane(LaneTime):
         for key, _ in self._all("by_agent", (ask.agent_id,)):
             task = self._mine(str(key[1]))
             if task and task.holder == ask.agent_id:
-                self.leases.adopt(task, now.mono, self.policy.renewal_s)
+                self.leases.adopt(task, now.mono, self.policy.renewal_s, now.ms)
                 held.append(self._claimed(task, reclaimed=True))
         self.wake_at = min(self.wake_at, self.leases.next_deadline())
         yield Decision(outputs=(to_agent(ask.agent_id, Holding(self.name, ask.agent_id, tuple(held))),))
@@ -175,6 +176,9 @@ class Lane(LaneTime):
         if judged.spent:
             stop = Released(said.agent_id, report.task_id, report.generation, "budget", stop=True)
             outputs.append(to_agent(said.agent_id, stop))
+        if judged.answer:
+            told = Answered(said.agent_id, report.task_id, report.generation, judged.answer)
+            outputs.append(to_agent(said.agent_id, told))
         yield Decision(judged.ops, tuple(outputs), judged.event)
 
     def _absent(self, said: Absent, now: Now) -> Iterator[Decision]:

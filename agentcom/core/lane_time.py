@@ -32,7 +32,7 @@ class LaneTime(LaneState):
         self.paused = why_not(self.rows, self.name)
         for key, held in self._all("by_agent", ()):
             if held.lane == self.name:
-                self.leases.adopt(self.rows.get("task", (key[1],)), now.mono, self.policy.renewal_s)
+                self.leases.adopt(self.rows.get("task", (key[1],)), now.mono, self.policy.renewal_s, now.ms)
         yield from self._arrivals(now)
         self.wake_at = now.mono
 
@@ -120,6 +120,6 @@ class LaneTime(LaneState):
         ops: list[Op] = [here, Put("task", (task.id,), task)]
         ops += (Put(table, key, row) for (table, key), row in entries(task))
         if task.phase in HELD:
-            self.leases.adopt(task, now.mono, lease_left_s)
+            self.leases.adopt(task, now.mono, lease_left_s, now.ms)
         told = (to_agent(task.holder, self._claimed(task, reclaimed=True)),) if task.holder else ()
         yield Decision(tuple(ops), told, "adopted")

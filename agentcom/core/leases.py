@@ -75,9 +75,12 @@ class Leases:
         if lease and (lease.agent, lease.generation) == (agent, generation):
             self.extend(task_id, now)
 
-    def adopt(self, task: TaskState, now: float, left_s: float) -> None:
-        """A lease that another lane, or an earlier life of this one, began."""
-        self._of[task.id] = Lease(task.holder, task.generation, task.phase, now + left_s, now)
+    def adopt(self, task: TaskState, now: float, left_s: float, now_ms: int) -> None:
+        """A lease that another lane, or an earlier life of this one, began. A question is as old as its row says."""
+        age_s = (
+            max(0, now_ms - (task.blocked_ms or task.updated_ms)) / 1000 if task.phase == "blocked" else 0.0
+        )
+        self._of[task.id] = Lease(task.holder, task.generation, task.phase, now + left_s, now - age_s)
 
     def renew_all(self, now: float) -> None:
         """News may have been missed through no fault of an agent."""

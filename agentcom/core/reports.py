@@ -45,6 +45,7 @@ class Judged(NamedTuple):
     event: str = ""
     released: bool = False  #: the agent no longer holds the task
     rejected: bool = False
+    answer: str = ""  #: an operator's, to be told again behind the frame
     spent: bool = False  #: the token budget is used up: the Mind must be stopped
 
 
@@ -197,14 +198,19 @@ def _progress(task: TaskState, report: TaskProgress, ctx: Context) -> Judged:
 def _block(task: TaskState, report: TaskReport, question: str, ctx: Context) -> Judged:
     if task.phase == "blocked" and task.question == question:
         return Judged(_ack(report, "blocked"))
+    asked = f"{report.id} {digest(report)}" if report.id else ""
+    if task.answer and asked and asked == task.asked:  # the same frame again: its answer overtook ours to it
+        return Judged(_ack(report, "working"), answer=task.answer)
+    first: tuple[Op, ...] = ()
     if task.phase == "blocked":
-        task, ops = tasks.unblock(task, ctx.now_ms, "asked again")
-        step = tasks.block(task, question, ctx.now_ms)
-        return Judged(_ack(report, "blocked"), step.state, (*ops, *step.ops), "blocked")
-    return _done(report, tasks.block(task, question, ctx.now_ms), "blocked", "blocked")
+        task, first = tasks.unblock(task, ctx.now_ms, "asked again")
+    step = tasks.block(task, question, ctx.now_ms, asked)
+    return Judged(_ack(report, "blocked"), step.state, (*first, *step.ops), "blocked")
 
 
 def _unblock(task: TaskState, report: TaskReport, ctx: Context) -> Judged:
+    if task.phase == "working" and task.answer:
+        return _done(report, tasks.progress(task, ctx.now_ms), "progress", "working")
     if task.phase == "working":
         return Judged(_ack(report, "working"))
     if task.phase == "assigned":

@@ -117,7 +117,7 @@ def assign(task: TaskState, agent: str, now_ms: int) -> Step:
     return change(
         task, "assign", now_ms, "assigned", agent=agent, generation=task.generation + 1, holder=agent,
         last_holder=agent, waiting="", waiting_until_ms=0, last_end="", percent=-1, note="", question="",
-        answered="",
+        answered="", answer="",
     )  # fmt: skip
 
 
@@ -140,10 +140,11 @@ def may_return(task: TaskState, agent: str, generation: int) -> bool:
 
 
 def reclaim(task: TaskState, agent: str, now_ms: int) -> Step:
-    """Give a lost task back to its last holder, under the generation it had."""
+    """Give a lost task back to its last holder, under the generation it had, and with the question it had asked."""
+    verb: Verb = "reclaim_asking" if task.question else "reclaim"
     return change(
-        task, "reclaim", now_ms, "reclaimed", agent=agent, holder=agent, last_end="", waiting="", waiting_until_ms=0,
-        past=task.past[:-1], reason="its last holder still works on it",
+        task, verb, now_ms, "reclaimed", agent=agent, holder=agent, last_end="", waiting="", waiting_until_ms=0,
+        past=task.past[:-1], reason="its last holder still works on it", blocked_ms=now_ms,
     )  # fmt: skip
 
 
@@ -154,18 +155,21 @@ def accept(task: TaskState, now_ms: int) -> Step:
     return change(task, "accept", now_ms, "accepted", agent=task.holder)
 
 
-def progress(task: TaskState, now_ms: int, *, note: str, percent: int | None, tokens: int) -> Step:
+def progress(
+    task: TaskState, now_ms: int, *, note: str = "", percent: int | None = None, tokens: int = 0
+) -> Step:
     """News of the work; no line of history, since an agent may send one a second."""
     after = msgspec.structs.replace(
         task, updated_ms=now_ms, note=note or task.note, percent=task.percent if percent is None else percent,
-        tokens_used=max(task.tokens_used, tokens),
+        tokens_used=max(task.tokens_used, tokens), answer="",
     )  # fmt: skip
     return Step(after, ops_between(task, after))
 
 
-def block(task: TaskState, question: str, now_ms: int) -> Step:
+def block(task: TaskState, question: str, now_ms: int, asked: str = "") -> Step:
     return change(
-        task, "block", now_ms, "blocked", agent=task.holder, question=question, reason=question[:200], answered="",
+        task, "block", now_ms, "blocked", agent=task.holder, question=question, reason=question[:200],
+        blocked_ms=now_ms, asked=asked, answered="", answer="",
     )  # fmt: skip
 
 
@@ -174,10 +178,10 @@ def unblock(task: TaskState, now_ms: int, event: str = "unblocked") -> Step:
 
 
 def answer(task: TaskState, by: str, text: str, key: str, now_ms: int) -> Step:
-    """An operator's word on its question, remembered by digest."""
+    """An operator's word on its question; kept, since nobody may be there to hear it, and then known by its digest."""
     return change(
-        task, "unblock", now_ms, "answered", agent=by, question="", answered=_digest(text),
-        answer_key=_digest(text, key) if key else task.answer_key,
+        task, "unblock", now_ms, "answered", agent=by, question="", reason=text[:200], answer=text,
+        answered=_digest(text), answer_key=_digest(text, key) if key else task.answer_key,
     )  # fmt: skip
 
 
@@ -198,8 +202,9 @@ def _digest(text: str, key: str = "") -> str:
 
 def _ended(task: TaskState, outcome: str, reason: str) -> dict[str, Any]:
     """What is true of any task whose generation just ended."""
-    past = Past(task.generation, task.holder or task.last_holder, outcome, reason[:500])
-    return {"holder": "", "last_end": outcome, "past": (*task.past, past)[-KEEP_PAST:], "question": ""}
+    this = Past(task.generation, task.holder or task.last_holder, outcome, reason[:500])
+    past = (*task.past, this)[-KEEP_PAST:]
+    return {"holder": "", "last_end": outcome, "past": past, "question": "", "answer": ""}
 
 
 def _reported(task: TaskState, report: Report) -> dict[str, Any]:
@@ -270,9 +275,13 @@ def reject(task: TaskState, report: Report, now_ms: int, *, reason: str, policy:
 
 
 def lose(task: TaskState, why: str, now_ms: int) -> Step:
-    """An accepted task without news: a loss. It keeps its place; one that loses too many workers is given up."""
+    """An accepted task without news: a loss. It keeps its place; one that loses too many workers is given up.
+
+    Its holder may have it again, and then waits for an answer, or has not heard it yet.
+    """
     losses = task.losses + 1
-    fields = _ended(task, "loss", why) | {"losses": losses}
+    kept = {"question": task.question, "answer": task.answer}
+    fields = _ended(task, "loss", why) | kept | {"losses": losses}
     if losses >= task.max_losses:
         reason = f"lost {losses} of {task.max_losses} times, last: {why}"
         return _given_up(task, reason, now_ms, **fields)

@@ -11,13 +11,14 @@ from agentcom.protocol.rows import FINAL, HELD, Phase
 
 Step = Literal[
     "assign", "accept", "block", "unblock", "complete", "salvage", "retry_later", "give_up", "reject", "requeue",
-    "reclaim", "due", "cancel", "retry",
+    "reclaim", "reclaim_asking", "due", "cancel", "retry",
 ]  # fmt: skip
 
 NEXT: dict[Phase, dict[Step, Phase]] = {
     "queued": {
         "assign": "assigned",
         "reclaim": "working",
+        "reclaim_asking": "blocked",
         "salvage": "completed",
         "retry_later": "scheduled",
         "give_up": "dead_letter",
@@ -53,7 +54,13 @@ NEXT: dict[Phase, dict[Step, Phase]] = {
         "cancel": "cancelled",
     },
     "completed": {},
-    "dead_letter": {"retry": "queued", "reclaim": "working", "salvage": "completed", "cancel": "cancelled"},
+    "dead_letter": {
+        "retry": "queued",
+        "reclaim": "working",
+        "reclaim_asking": "blocked",
+        "salvage": "completed",
+        "cancel": "cancelled",
+    },
     "cancelled": {"retry": "queued"},
 }
 
@@ -98,6 +105,7 @@ CAUSE: dict[Step, tuple[str, str]] = {
         "agent",
         "The last holder still has it, and nobody had it since. It keeps its generation.",
     ),
+    "reclaim_asking": ("agent", "The same, of a task whose question nobody had answered."),
     "due": ("hub", "Its time has come: it enters its lane at the tail."),
     "cancel": ("operator", "A holder is told to stop."),
     "retry": ("operator", "A second chance: attempts and losses are counted anew."),

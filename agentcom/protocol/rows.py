@@ -87,7 +87,7 @@ class TaskState(Row, frozen=True):
     reason: str = ""  #: why it is in this phase, for people
     waiting: str = ""  #: queued, but no online agent may take it: the reason
     waiting_until_ms: int = 0  #: look again then; 0 is never by time alone
-    question: str = ""
+    question: str = ""  #: kept while a lost task may come back to who asked it
     excluded: tuple[tuple[str, int], ...] = ()  #: (agent, until ms), by its own rejects
     rejects: int = 0
     #: of the last generation: "", "done", "fail", "reject", "loss", "accept_timeout", "cancel", "deadline", …
@@ -101,6 +101,9 @@ class TaskState(Row, frozen=True):
     retried: bool = False  #: an operator's retry began the attempts that count now
     answered: str = ""  #: digest of the answer by which it works, until it asks again
     answer_key: str = ""  #: digest of the last answer that had a key, and of that key
+    blocked_ms: int = 0  #: when it was blocked last
+    asked: str = ""  #: digest of the frame that its last question came by; "" when that had no id
+    answer: str = ""  #: an operator's to it, until a report of its generation shows that it was heard
 
 
 class TaskBody(Row, frozen=True):

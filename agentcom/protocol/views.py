@@ -324,7 +324,7 @@ def task_view(state: TaskState, body: TaskBody, told: Told) -> TaskView:
         max_losses=state.max_losses,
         reason=state.reason,
         waiting=state.waiting,
-        question=state.question,
+        question=state.question if state.phase == "blocked" else "",
         note=state.note,
         percent=None if state.percent < 0 else state.percent,
         result=outcome.content if outcome else None,

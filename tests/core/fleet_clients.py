@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from agentcom.protocol import frames
 from agentcom.protocol.frames import CLOSE_CODES
-from agentcom.session_state import Accepted, Assigned, Event, Online, SessionState, Settled, Stop
+from agentcom.session_state import Accepted, Answered, Assigned, Event, Online, SessionState, Settled, Stop
 
 BEAT_S, SILENT_S, WELCOME_S = 15.0, 45.0, 20.0
 FATAL = {CLOSE_CODES["replaced"], CLOSE_CODES["other_instance"]}
@@ -36,6 +36,7 @@ class Sidecar:
         self.undecided: list[tuple[str, int]] = []
         self.stops: list[Stop] = []
         self.continued: set[tuple[str, int]] = set()
+        self.answers: list[str] = []  #: by operators, to the questions of its Minds
         self._dialled = 0
 
     def __repr__(self) -> str:
@@ -152,6 +153,8 @@ class Sidecar:
                 self.stops.append(event)
             case Settled(task_id):
                 self.works.pop(task_id, None)
+            case Answered():
+                self.answers.append(event.answer)
             case Online(welcome):
                 self.continued |= {
                     (of.task_id, of.generation) for of in welcome.tasks if of.action == "continue"

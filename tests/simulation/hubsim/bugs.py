@@ -113,10 +113,16 @@ def busy_agent_takes_offers() -> list[Patch]:
 def lease_not_renewed_after_restart() -> list[Patch]:
     """A lane that starts goes on as if no time had passed for the agents that could not reach it."""
 
-    def adopt(self: Any, task: Any, now: float, left_s: float) -> None:
+    def adopt(self: Any, task: Any, now: float, left_s: float, now_ms: int) -> None:
         self._of[task.id] = leases.Lease(task.holder, task.generation, task.phase, now, now)
 
     return [(leases.Leases, "adopt", adopt)]
+
+
+@bug
+def answer_told_only_once() -> list[Patch]:
+    """What an operator answers is said to whoever is there just then, and to nobody else."""
+    return [(agent_state.AgentState, "_answer_again", lambda self: ())]
 
 
 @bug

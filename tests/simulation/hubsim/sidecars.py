@@ -218,8 +218,8 @@ class Sidecar:
             case Settled(task_id, generation, status):
                 self.works.pop(task_id, None)
                 self.world.oracle.settled(self.agent, task_id, generation, status)
-            case Answered(task_id):
-                self._after(0.05, 2.0, self._mind, task_id)
+            case Answered(task_id, generation):
+                self._after(0.05, 2.0, self._answered, task_id, generation)
             case Online(welcome):
                 self.continued |= {
                     (of.task_id, of.generation) for of in welcome.tasks if of.action == "continue"
@@ -259,9 +259,10 @@ class Sidecar:
         self._after(0.1, 4.0, self._mind, task_id)
 
     def _obey(self, task_id: str, generation: int) -> None:
-        """What was to be stopped has stopped."""
+        """What was to be stopped has stopped; it may work on the same task anew by then."""
         entry = self.state.tasks.get(task_id)
-        self.works.pop(task_id, None)
+        if self.works.get(task_id, 0) <= generation:
+            self.works.pop(task_id, None)
         if entry is not None and entry.stop:
             self.state.stopped(task_id, entry.generation)
             self.flush()
@@ -269,9 +270,12 @@ class Sidecar:
     # --- Minds -------------------------------------------------------------------------------------
 
     def _mind(self, task_id: str) -> None:
-        """The Mind of this task does something."""
+        """The Mind of this task does something. One that asked waits: an answer that is lost, it waits for for ever."""
         entry = self.state.tasks.get(task_id)
         if entry is None or entry.stop or task_id not in self.works or self.state.is_reported(task_id):
+            return
+        if entry.phase == "blocked":
+            self._after(1.0, 10.0, self._mind, task_id)
             return
         if self.world.calm:
             how = "complete"
@@ -281,6 +285,10 @@ class Sidecar:
         self.flush()
         if how in ("progress", "never", "block"):
             self._after(1.0, 10.0, self._mind, task_id)
+
+    def _answered(self, task_id: str, generation: int) -> None:
+        self.state.unblock(task_id, generation)
+        self.flush()
 
     def _do(self, how: str, task_id: str, generation: int) -> None:
         key: dict[str, Any] = {"task_id": task_id, "generation": generation}
