@@ -182,7 +182,8 @@ class AgentSessions(AgentState):
     def _heartbeat(self, beat: Heartbeat, now: Now) -> Iterator[Decision]:
         yield from self._missing(beat.tasks, now)
         if self.hold and self.hold.is_in(beat.tasks):
-            renew = Renew(self.id, (HeldTask(task_id=self.hold.task_id, generation=self.hold.generation),))
+            tokens = beat.tokens_used if len(beat.tasks) == 1 else 0  # of two it does not say whose they are
+            renew = Renew(self.id, (HeldTask(self.hold.task_id, self.hold.generation),), tokens)
             yield Decision(outputs=(self._lane(self.hold.lane, renew),))
         yield from self._listed(beat.tasks, now)
         keys = {(of.task_id, of.generation) for of in beat.tasks}

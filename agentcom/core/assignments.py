@@ -26,7 +26,10 @@ def lacking(body: TaskBody, capabilities: tuple[str, ...]) -> str:
 
 
 def assign_frame(task: TaskState, body: TaskBody, rows: Rows, policy: Policy) -> TaskAssign:
-    """The assignment as pushed to the agent. The body is on disk before its task can be assigned."""
+    """The assignment as pushed to the agent. The body is on disk before its task can be assigned.
+
+    Of the budget it is told what earlier generations left, as it knows only what it uses itself.
+    """
     repo: Repo | None = rows.get("repo", (task.repo,)) if task.repo else None
     return TaskAssign(
         task_id=task.id,
@@ -44,5 +47,5 @@ def assign_frame(task: TaskState, body: TaskBody, rows: Rows, policy: Policy) ->
         repo_url=repo.url if repo else "",
         base_branch=body.base_branch or (repo.base_branch if repo else ""),
         deadline_ms=task.deadline_ms or None,
-        token_budget=task.token_budget or None,
+        token_budget=max(1, task.token_budget - task.tokens_before) if task.token_budget else None,
     )

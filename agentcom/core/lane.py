@@ -40,7 +40,7 @@ from agentcom.core.messages import (
 )  # fmt: skip
 from agentcom.protocol.frames import TaskAck
 from agentcom.protocol.pauses import why_not
-from agentcom.protocol.rows import TaskBody, TaskState
+from agentcom.protocol.rows import HELD, TaskBody, TaskState
 
 __all__ = ["Lane", "Now"]
 
@@ -158,6 +158,7 @@ class Lane(LaneTime):
         if self._is_elsewhere(task):
             yield Decision(outputs=(Output(f"lane.{task.lane}", said),))
             return
+        task = self._up_to_date(task) if task else None
         ctx = reports.Context(said.agent_id, now.ms, self.mint_order(now), self.policy, self.entropy)
         judged = reports.judge(task, said.report, ctx)
         if task and not judged.ops and not judged.released and isinstance(judged.frame, TaskAck):
@@ -191,8 +192,15 @@ class Lane(LaneTime):
 
     def _renew(self, said: Renew, now: Now) -> Iterator[Decision]:
         for held in said.tasks:
-            self.leases.renew(said.agent_id, held.task_id, held.generation, now.mono)
-        yield from ()
+            self.leases.renew(said.agent_id, held.task_id, held.generation, now.mono, said.tokens_used)
+            if said.tokens_used:
+                yield from self._overspent(held.task_id, now)
+
+    def _overspent(self, task_id: str, now: Now) -> Iterator[Decision]:
+        """A heartbeat told that the budget is used up."""
+        task = self._mine(task_id)
+        if task and task.phase in HELD and tasks.is_spent(task, 0):
+            yield self._take_back(task, tasks.overspend(task, 0, now.ms), "budget", stop=True)
 
     def _away(self, said: HolderAway, now: Now) -> Iterator[Decision]:
         self.leases.cut(said.agent_id, said.task_id, said.generation, now.mono)

@@ -7,6 +7,9 @@ May import: agentcom.core, agentcom.protocol.
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeGuard
 
+from msgspec.structs import replace
+
+from agentcom.core import tasks
 from agentcom.core.assignments import assign_frame
 from agentcom.core.decision import Decision, Entropy, Output, Rows
 from agentcom.core.leases import Leases
@@ -121,7 +124,12 @@ class LaneState:
 
     def _mine(self, task_id: str) -> TaskState | None:
         task: TaskState | None = self.rows.get("task", (task_id,))
-        return task if task and task.lane == self.name else None
+        return self._up_to_date(task) if task and task.lane == self.name else None
+
+    def _up_to_date(self, task: TaskState) -> TaskState:
+        """With the tokens that heartbeats told of: too often to be written each time, they go with the next change."""
+        used = tasks.used(task, self.leases.tokens(task))
+        return task if used == task.tokens_used else replace(task, tokens_used=used)
 
     def _is_elsewhere(self, task: TaskState | None) -> TypeGuard[TaskState]:
         """Another lane owns it by now."""

@@ -19,6 +19,7 @@ class Lease(msgspec.Struct):
     phase: str
     deadline: float  #: monotonic seconds
     since: float  #: when this phase began, monotonic seconds
+    tokens: int = 0  #: what heartbeats said that this generation used so far; no row has it yet
 
 
 class Leases:
@@ -48,7 +49,13 @@ class Leases:
         if old and (old.generation, old.phase, old.agent) == (task.generation, task.phase, task.holder):
             self.extend(task.id, now)
             return
-        self._of[task.id] = Lease(task.holder, task.generation, task.phase, now + self._term(task.phase), now)
+        deadline, tokens = now + self._term(task.phase), self.tokens(task)
+        self._of[task.id] = Lease(task.holder, task.generation, task.phase, deadline, now, tokens)
+
+    def tokens(self, task: TaskState) -> int:
+        """What its heartbeats told of the generation that `task` has."""
+        lease = self._of.get(task.id)
+        return lease.tokens if lease and lease.generation == task.generation else 0
 
     def _term(self, phase: str) -> float:
         return self._policy.accept_s if phase == "assigned" else self._policy.work_s
@@ -58,11 +65,12 @@ class Leases:
         lease = self._of[task_id]
         lease.deadline = max(lease.deadline, now + self._term(lease.phase))
 
-    def renew(self, agent: str, task_id: str, generation: int, now: float) -> None:
+    def renew(self, agent: str, task_id: str, generation: int, now: float, tokens: int = 0) -> None:
         """A heartbeat listed it. One that is not accepted yet runs on: listing is not accepting."""
         lease = self._of.get(task_id)
         if lease and (lease.agent, lease.generation) == (agent, generation) and lease.phase != "assigned":
             self.extend(task_id, now)
+            lease.tokens = max(lease.tokens, tokens)
 
     def cut(self, agent: str, task_id: str, generation: int, now: float) -> None:
         """The holder's session ended: it has the grace period to come back."""
@@ -80,7 +88,8 @@ class Leases:
         age_s = (
             max(0, now_ms - (task.blocked_ms or task.updated_ms)) / 1000 if task.phase == "blocked" else 0.0
         )
-        self._of[task.id] = Lease(task.holder, task.generation, task.phase, now + left_s, now - age_s)
+        deadline, tokens = now + left_s, self.tokens(task)
+        self._of[task.id] = Lease(task.holder, task.generation, task.phase, deadline, now - age_s, tokens)
 
     def renew_all(self, now: float) -> None:
         """News may have been missed through no fault of an agent."""

@@ -310,10 +310,11 @@ class ReportDone(Message, frozen=True):
 
 
 class Renew(Message, frozen=True):
-    """A heartbeat listed these held tasks."""
+    """A heartbeat listed these held tasks. `tokens_used`: what it said that the one of them used so far."""
 
     agent_id: str
     tasks: tuple[HeldTask, ...]
+    tokens_used: int = 0
 
 
 class Absent(Message, frozen=True):

@@ -183,14 +183,12 @@ def _progress(task: TaskState, report: TaskProgress, ctx: Context) -> Judged:
     first: tuple[Op, ...] = ()
     if task.phase == "assigned":
         task, first = tasks.accept(task, ctx.now_ms)
-    used = max(task.tokens_used, report.tokens_used)
-    if task.token_budget and used >= task.token_budget:
-        reason = f"token budget spent: {used} of {task.token_budget}"
-        step = tasks.give_up(task, "budget", reason, ctx.now_ms)
-        return Judged(
-            _ack(report, "dead_letter"), step.state, (*first, *step.ops), "budget", released=True, spent=True
-        )
-    step = tasks.progress(task, ctx.now_ms, note=report.note, percent=report.percent, tokens=used)
+    if tasks.is_spent(task, report.tokens_used):
+        step = tasks.overspend(task, report.tokens_used, ctx.now_ms)
+        return Judged(_ack(report, "dead_letter"), step.state, (*first, *step.ops), "budget", spent=True)
+    step = tasks.progress(
+        task, ctx.now_ms, note=report.note, percent=report.percent, tokens=report.tokens_used
+    )
     status: AckStatus = "blocked" if task.phase == "blocked" else "working"
     return Judged(_ack(report, status), step.state, (*first, *step.ops), "progress")
 
@@ -244,7 +242,7 @@ def _end(task: TaskState, report: TaskReport, ctx: Context) -> tuple[AckStatus, 
                 task, sealed("requeued"), ctx.now_ms, reason=reason, policy=ctx.policy
             )
         case TaskFail(reason=reason, retryable=retryable, tokens_used=tokens):
-            last = not retryable or task.attempts + 1 >= task.max_attempts
+            last = tasks.why_last(task, retryable=retryable, tokens=tokens)
             status: AckStatus = "dead_letter" if last else "retrying"
             return status, tasks.fail(
                 task, sealed(status), ctx.now_ms, reason=reason, retryable=retryable, order=ctx.order,

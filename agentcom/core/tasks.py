@@ -117,7 +117,7 @@ def assign(task: TaskState, agent: str, now_ms: int) -> Step:
     return change(
         task, "assign", now_ms, "assigned", agent=agent, generation=task.generation + 1, holder=agent,
         last_holder=agent, waiting="", waiting_until_ms=0, last_end="", percent=-1, note="", question="",
-        answered="", answer="",
+        answered="", answer="", tokens_before=task.tokens_used,
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def progress(
     """News of the work; no line of history, since an agent may send one a second."""
     after = msgspec.structs.replace(
         task, updated_ms=now_ms, note=note or task.note, percent=task.percent if percent is None else percent,
-        tokens_used=max(task.tokens_used, tokens), answer="",
+        tokens_used=used(task, tokens), answer="",
     )  # fmt: skip
     return Step(after, ops_between(task, after))
 
@@ -200,6 +200,22 @@ def _digest(text: str, key: str = "") -> str:
     return blake2b(f"{key}\0{text}".encode(), digest_size=12).hexdigest()
 
 
+def used(task: TaskState, tokens: int) -> int:
+    """What all generations used, if this one says that it used `tokens` so far."""
+    return max(task.tokens_used, task.tokens_before + tokens)
+
+
+def is_spent(task: TaskState, tokens: int) -> bool:
+    return bool(task.token_budget) and used(task, tokens) >= task.token_budget
+
+
+def overspend(task: TaskState, tokens: int, now_ms: int) -> Step:
+    """Its budget is used up while it is worked on."""
+    counted = msgspec.structs.replace(task, tokens_used=used(task, tokens))
+    reason = f"token budget spent: {counted.tokens_used} of {task.token_budget}"
+    return give_up(counted, "budget", reason, now_ms)
+
+
 def _ended(task: TaskState, outcome: str, reason: str) -> dict[str, Any]:
     """What is true of any task whose generation just ended."""
     this = Past(task.generation, task.holder or task.last_holder, outcome, reason[:500])
@@ -218,7 +234,7 @@ def complete(task: TaskState, report: Report, now_ms: int, *, tokens: int = 0) -
     fields = _ended(task, "done", "") | _reported(task, report)
     return change(
         task, verb, now_ms, "completed" if held else "salvaged", agent=report.agent_id, waiting="",
-        waiting_until_ms=0, tokens_used=max(task.tokens_used, tokens), percent=100, **fields,
+        waiting_until_ms=0, tokens_used=used(task, tokens), percent=100, **fields,
     )  # fmt: skip
 
 
@@ -226,18 +242,17 @@ def fail(
     task: TaskState, report: Report, now_ms: int, *, reason: str, retryable: bool, order: int, policy: Policy,
     entropy: Entropy, tokens: int = 0,
 ) -> Step:  # fmt: skip
-    """A failure: later again with backoff and jitter while attempts are left, else the dead letter."""
+    """A failure: later again with backoff and jitter while attempts and budget are left, else the dead letter."""
     attempts = task.attempts + 1
     fields = _ended(task, "fail", reason) | _reported(task, report)
     fields |= {
         "attempts": attempts,
-        "tokens_used": max(task.tokens_used, tokens),
+        "tokens_used": used(task, tokens),
         "waiting": "",
         "waiting_until_ms": 0,
     }
     why = reason or "no reason given"
-    if not retryable or attempts >= task.max_attempts:
-        kind = "not retryable" if not retryable else f"attempt {attempts} of {task.max_attempts}"
+    if kind := why_last(task, retryable=retryable, tokens=tokens):
         return change(
             task,
             "give_up",
@@ -252,6 +267,16 @@ def fail(
         task, "retry_later", now_ms, "retrying", agent=report.agent_id, order=order, not_before_ms=until,
         reason=f"failed, attempt {attempts} of {task.max_attempts}: {why}", **fields,
     )  # fmt: skip
+
+
+def why_last(task: TaskState, *, retryable: bool, tokens: int) -> str:
+    """Why nobody tries again after this failure, "" when somebody will."""
+    if not retryable:
+        return "not retryable"
+    if is_spent(task, tokens):
+        return f"token budget spent, {used(task, tokens)} of {task.token_budget}"
+    attempts = task.attempts + 1
+    return f"attempt {attempts} of {task.max_attempts}" if attempts >= task.max_attempts else ""
 
 
 def backoff_s(attempts: int, policy: Policy, entropy: Entropy) -> float:
@@ -322,7 +347,7 @@ def retry(task: TaskState, by: str, reason: str, order: int, now_ms: int) -> Ste
     why = f"retried by {by}" + (f": {reason}" if reason else "")
     return change(
         task, "retry", now_ms, "retried", agent=by, reason=why, attempts=0, losses=0, rejects=0,
-        excluded=(), order=order, deadline_ms=deadline, tokens_used=0, retried=True,
+        excluded=(), order=order, deadline_ms=deadline, tokens_used=0, tokens_before=0, retried=True,
     )  # fmt: skip
 
 

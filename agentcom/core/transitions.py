@@ -89,7 +89,7 @@ CAUSE: dict[Step, tuple[str, str]] = {
     ),
     "retry_later": (
         "agent",
-        "It, or the last holder after it was taken back, reports a failure; attempts are left.",
+        "It, or the last holder after it was taken back, reports a failure; attempts and budget are left.",
     ),
     "give_up": (
         "agent or hub",

@@ -104,6 +104,7 @@ class TaskState(Row, frozen=True):
     blocked_ms: int = 0  #: when it was blocked last
     asked: str = ""  #: digest of the frame that its last question came by; "" when that had no id
     answer: str = ""  #: an operator's to it, until a report of its generation shows that it was heard
+    tokens_before: int = 0  #: of `tokens_used`, what earlier generations used
 
 
 class TaskBody(Row, frozen=True):

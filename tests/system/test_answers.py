@@ -1,4 +1,4 @@
-"""An operator's answer on a real hub that is killed between the two ends."""
+"""An operator's answer, and a spent budget, on a real hub that is killed between the two ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agentcom.client import AgentSession, Hub
-from agentcom.session_state import Accepted, Answered, Assigned, Saved
+from agentcom.session_state import Accepted, Answered, Assigned, Saved, Stop
 from tests.system.hub_process import HubProcess
 
 SOON_S = 30.0
@@ -70,5 +70,25 @@ def test_an_answer_to_an_agent_that_is_away_outlives_a_kill_of_the_hub(hub: HubP
                 await session.unblock(task_id, told.generation)
                 await session.complete(task_id, told.generation)
                 await until(admin, task_id, "completed")
+
+    asyncio.run(scenario())
+
+
+def test_a_mind_that_overspends_is_stopped_before_its_agent_gets_more_work(hub: HubProcess) -> None:
+    async def scenario() -> None:
+        async with hub.admin() as admin:
+            token = (await admin.register("ada")).token
+            task_id = (await admin.submit("think", token_budget=100)).task_id
+            async with ada(hub, token, Memory()) as session:
+                task = await hear(session, Accepted)
+                next_id = (await admin.submit("think less")).task_id
+                await session.progress(task_id, task.generation, tokens_used=150)
+                stop = await hear(session, Stop)
+                assert (stop.task_id, stop.kind, stop.reason) == (task_id, "cancel", "budget")
+                given_up = await admin.task(task_id)
+                assert (given_up["status"], given_up["tokens_used"]) == ("dead_letter", 150)
+                assert (await admin.task(next_id))["status"] == "queued"
+                await session.stopped(task_id, task.generation)
+                assert (await hear(session, Accepted)).task_id == next_id
 
     asyncio.run(scenario())
