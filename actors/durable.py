@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 import structlog
 
-from agentcom.core.decision import Decision, Output, joined
-from agentcom.core.lane import Now
+from agentcom.core.decision import Decision, Now, Output, joined
 from agentcom.core.messages import Ask, Fault, Reply, Several, Spread
 from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.protocol.ops import Op

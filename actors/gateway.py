@@ -9,11 +9,11 @@ import msgspec
 import structlog
 from thespian.actors import ActorAddress
 
-from agentcom.core.decision import Output, joined
+from agentcom.core.decision import Now, Output, joined
 from agentcom.core.gateway import decide, on_deliver, on_down, on_up
 from agentcom.core.gateway_http import unfound
 from agentcom.core.gateway_sessions import TICK_S, unreadable
-from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Now, Rules, State
+from agentcom.core.gateway_state import NEEDED_TO_SERVE, SHELL, Rules, State
 from agentcom.core.messages import Condition, Deliver, Fault, FrameIn, Read, Reply, Several, Tick
 from agentcom.core.routes import ROUTES
 from agentcom.protocol.errors import Refused

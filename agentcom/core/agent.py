@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 from agentcom.core.agent_mail import AgentMail
 from agentcom.core.agent_sessions import AgentSessions
-from agentcom.core.decision import Decision, Output
+from agentcom.core.decision import Decision, Now, Output
 from agentcom.core.hold import Hold, Reservation, Stopping
-from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     AckMailbox,
     AgentPresent,

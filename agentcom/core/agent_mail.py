@@ -7,8 +7,7 @@ May import: agentcom.core, agentcom.protocol.
 from collections.abc import Iterator
 
 from agentcom.core.agent_state import AgentState
-from agentcom.core.decision import Decision, Output
-from agentcom.core.lane_state import Now
+from agentcom.core.decision import Decision, Now, Output
 from agentcom.core.messages import AckMailbox, Fault, Forget, Reply, SendMessage
 from agentcom.core.posting import Posting, Sender, answer_to, post
 from agentcom.protocol.figures import HOUR_MS, HOURS, old_hours

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import msgspec
 
 from agentcom.core.agent_state import AgentState, Session
-from agentcom.core.decision import Decision, Output
+from agentcom.core.decision import Decision, Now, Output
 from agentcom.core.hold import Hold, Reservation, verdict
-from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     Absent,
     EndSession,

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agentcom.core.decision import Entropy, Output, Rows
+from agentcom.core.decision import Entropy, Now, Output, Rows
 from agentcom.core.hold import Hold, Reservation, Stopping
 from agentcom.core.inbox import Inbox, MailRules
-from agentcom.core.lane_state import Now
 from agentcom.core.messages import (
     AgentGone,
     AgentPresent,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from agentcom.core.asked import Asked
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import decode_query
-from agentcom.core.gateway_state import SHELL, Now, Rows, State
+from agentcom.core.gateway_state import SHELL, Rows, State
 from agentcom.core.messages import AskPresence, Fault, Read
 from agentcom.core.v1_http import alerts_shown
 from agentcom.protocol import dashboard, metrics

@@ -70,6 +70,11 @@ def _one(outputs: list[Output]) -> Output:
     return Output(outputs[0].to, Several(tuple([output.message for output in outputs])))
 
 
+class Now(NamedTuple):
+    ms: int  #: wall clock, since 1970
+    mono: float  #: seconds of a clock that is never set
+
+
 class Rows(Protocol):
     """A writer's own view of the rows: what is on disk, with its own uncommitted ops laid over."""
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from agentcom.core import gateway_http, gateway_sessions, submitting, v1_sessions
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.directory_limits import override_of
-from agentcom.core.gateway_state import Now, Rows, State
+from agentcom.core.gateway_state import Rows, State
 from agentcom.core.messages import (
     Condition,
     ConnClosed,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentcom.core.asked import Asked
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import decode_body
 from agentcom.core.directory_tokens import csrf_of
-from agentcom.core.gateway_state import Now, Rows, State, authenticate, failed_login
+from agentcom.core.gateway_state import Rows, State, authenticate, failed_login
 from agentcom.core.messages import Administer, Fault
 from agentcom.core.rates import Rate
 from agentcom.protocol.bodies import Login
@@ -67,7 +67,7 @@ def _limits(state: State, asked: Asked, now: Now, _rows: Rows) -> list[Output]:
         defaults={kind: _shown(rates) for kind, rates in limits.rates.items()},
         overrides={who: _shown(o.rates) for who, o in sorted(limits.overrides.items()) if o.rates},
         whitelist=sorted(who for who, o in limits.overrides.items() if o.exempt),
-        refused=limits.refused(now.s),
+        refused=limits.refused(now.mono),
     )
     return asked.reply(view)
 

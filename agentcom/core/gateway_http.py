@@ -17,7 +17,7 @@ from agentcom.core.alerting import NAME as ALERTER
 from agentcom.core.asked import Asked
 from agentcom.core.audit import target_of
 from agentcom.core.dashboard import on_dashboard
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import decode_body, decode_query
 from agentcom.core.directory_tokens import csrf_of
 from agentcom.core.gateway_access import ACCESS
@@ -25,7 +25,6 @@ from agentcom.core.gateway_state import (
     LANE_NAMES,
     NEEDED_TO_SERVE,
     SHELL,
-    Now,
     Rows,
     State,
     authenticate,
@@ -80,14 +79,14 @@ def on_request(state: State, msg: HttpIn, now: Now, rows: Rows) -> list[Output]:
     outputs = _HOW[route.how](state, asked, now, rows)
     refused = _refusal_in(outputs)
     if refused in VIOLATIONS:
-        state.limits.violation(client, now.s)
+        state.limits.violation(client, now.mono)
     told = [] if client.exempt else _near(client, asked, now)
     return [*told, *outputs] if refused else [*told, *_recorded(asked), *outputs]
 
 
 def _too_soon(state: State, client: Standing, asked: Asked, now: Now) -> Fault | None:
-    fault = state.limits.spend(client, asked.route.tier or "normal", len(asked.msg.body), now.s)
-    if fault is None and asked.route.roles and asked.who and (wait := client.conduct.wait(now.s)):
+    fault = state.limits.spend(client, asked.route.tier or "normal", len(asked.msg.body), now.mono)
+    if fault is None and asked.route.roles and asked.who and (wait := client.conduct.wait(now.mono)):
         return over(wait, "too many bad requests before; stay away for so long")
     return fault
 
@@ -111,9 +110,9 @@ def _recorded(asked: Asked) -> list[Output]:
 def _near(client: Standing, asked: Asked, now: Now) -> list[Output]:
     tier = asked.route.tier or "normal"
     bucket = client.bucket(tier)
-    if not bucket.is_near(now.s):
+    if not bucket.is_near(now.mono):
         return []
-    return [Output(asked.msg.reply_to, NearLimit(asked.msg.request, tier, bucket.left(now.s)))]
+    return [Output(asked.msg.reply_to, NearLimit(asked.msg.request, tier, bucket.left(now.mono)))]
 
 
 def _not_allowed(state: State, asked: Asked, rows: Rows) -> Fault | None:

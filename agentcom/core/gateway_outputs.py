@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.encoding import ENCODERS
-from agentcom.core.gateway_state import Now, Session, State, standing_of
+from agentcom.core.gateway_state import Session, State, standing_of
 from agentcom.core.limits import ms
 from agentcom.core.messages import CloseConn, Fault, FrameOut, SessionClosed
 from agentcom.protocol.frames import CLOSE_CODES, ErrorFrame
@@ -32,7 +32,7 @@ def bad(
     state: State, session: Session, fault: Fault, now: Now, re: str = "", task_id: str = ""
 ) -> list[Output]:
     """Say what was wrong; too many of these and the session ends, and its agent has to stay away for a while."""
-    cool_down = state.limits.violation(standing_of(state, session), now.s)
+    cool_down = state.limits.violation(standing_of(state, session), now.mono)
     if not cool_down:
         return [error(session, fault, re, task_id)]
     return [

@@ -7,20 +7,12 @@ from typing import Any
 
 import msgspec
 
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import convert_task, decode_frame, named, within
 from agentcom.core.directory_limits import overrides
 from agentcom.core.encoding import ENCODERS
 from agentcom.core.gateway_outputs import bad, close, error, out, tell_closed, to_agent
-from agentcom.core.gateway_state import (
-    Now,
-    Rows,
-    Session,
-    State,
-    authenticate,
-    failed_login,
-    standing_of,
-)
+from agentcom.core.gateway_state import Rows, Session, State, authenticate, failed_login, standing_of
 from agentcom.core.limits import SIZE_STEP, Standing, over
 from agentcom.core.messages import (
     CarryOn,
@@ -73,7 +65,7 @@ WELCOME_S = 30.0
 
 
 def on_opened(state: State, msg: ConnOpened, now: Now) -> list[Output]:
-    state.sessions[msg.conn] = Session(msg, now.s)
+    state.sessions[msg.conn] = Session(msg, now.mono)
     return []
 
 
@@ -86,12 +78,12 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
     session = state.sessions.get(msg.conn)
     if session is None:
         return []  # of an earlier gateway, or already closed by us
-    session.last_s = now.s
+    session.last_s = now.mono
     if len(msg.data) > state.rules.max_frame_bytes:
         return close(state, session, "too_big", "the frame is too big")
     if session.agent_id:  # before anything is decoded
         client = state.limits.of_agent(session.agent_id)
-        if wait := client.wait("light", len(msg.data), now.s):
+        if wait := client.wait("light", len(msg.data), now.mono):
             return _too_soon(state, session, client, "light", wait, msg.data, now)
     frame = decode_frame(session.codec, msg.data)
     if isinstance(frame, Fault):
@@ -106,9 +98,9 @@ def on_frame(state: State, msg: FrameIn, now: Now, rows: Rows) -> list[Output]:
 def _of_agent(state: State, session: Session, frame: Any, data: bytes, now: Now, rows: Rows) -> list[Output]:
     tier = FRAME_TIERS.get(type(frame), "normal")
     client = state.limits.of_agent(session.agent_id)
-    if tier != "light" and (wait := client.wait(tier, len(data), now.s)):
+    if tier != "light" and (wait := client.wait(tier, len(data), now.mono)):
         return _too_soon(state, session, client, tier, wait, data, now)
-    warning = _warning(session, client, tier, now) if client.is_near(tier, now.s) else []
+    warning = _warning(session, client, tier, now) if client.is_near(tier, now.mono) else []
     if type(frame) is TaskSubmit:
         return warning + _submit(state, session, frame, now, rows)
     if type(frame) is Subscribe or type(frame) is Unsubscribe:
@@ -126,7 +118,7 @@ def _too_soon(
     re, task_id = named(session.codec, data) if len(data) < SIZE_STEP else ("", "")
     if not client.bucket(tier).is_lost:
         return [error(session, fault, re, task_id)]
-    fault = over(client.conduct.punish(now.s), "you went on although refused; stay away for so long")
+    fault = over(client.conduct.punish(now.mono), "you went on although refused; stay away for so long")
     return [
         error(session, fault, re, task_id),
         *close(state, session, "rate_limited", "over its rate limit"),
@@ -135,9 +127,9 @@ def _too_soon(
 
 def _warning(session: Session, client: Standing, tier: Tier, now: Now) -> list[Output]:
     bucket = client.bucket(tier)
-    if not bucket.warns(now.s):
+    if not bucket.warns(now.mono):
         return []
-    return [out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst))]
+    return [out(session, RateLimitWarning(tier=tier, remaining=bucket.left(now.mono), capacity=bucket.burst))]
 
 
 def _hello(state: State, session: Session, frame: Hello, now: Now, rows: Rows) -> list[Output]:
@@ -181,9 +173,9 @@ def begin(session: Session, agent_id: str, secret: str, token: Token) -> None:
 def not_yet(state: State, agent_id: str, now: Now) -> Fault | None:
     """Why an agent whose token is good must come later. Asked after the token, so that nobody else learns of it."""
     client = state.limits.of_agent(agent_id)
-    if wait := client.conduct.wait(now.s):
+    if wait := client.conduct.wait(now.mono):
         return over(wait, "too many bad or refused frames before; stay away for so long")
-    return state.limits.spend(client, "heavy", 0, now.s)
+    return state.limits.spend(client, "heavy", 0, now.mono)
 
 
 def _submit(state: State, session: Session, frame: TaskSubmit, now: Now, rows: Rows) -> list[Output]:
@@ -323,21 +315,21 @@ def on_agents_down(state: State) -> list[Output]:
 
 def on_tick(state: State, now: Now) -> list[Output]:
     """Close what has been silent for too long; forgive all when the hub itself was stopped meanwhile."""
-    late = state.last_tick_s and now.s - state.last_tick_s > 2 * TICK_S
-    state.last_tick_s = now.s
+    late = state.last_tick_s and now.mono - state.last_tick_s > 2 * TICK_S
+    state.last_tick_s = now.mono
     if late:
         for session in state.sessions.values():
-            session.last_s = session.opened_s = now.s
+            session.last_s = session.opened_s = now.mono
         return []
-    state.limits.forget(now.s)
+    state.limits.forget(now.mono)
     outputs: list[Output] = []
     for session in list(state.sessions.values()):
-        quiet = now.s - session.last_s
+        quiet = now.mono - session.last_s
         old = session.v1 is not None
         silence = V1_SILENCE_S if old else 2.5 * state.rules.heartbeat_s + TICK_S
         if not session.agent_id and quiet > (V1_IDENTIFY_S if old else HELLO_S):
             outputs += close(state, session, "not_authenticated", "no hello")
-        elif session.agent_id and not session.welcomed and now.s - session.opened_s > WELCOME_S:
+        elif session.agent_id and not session.welcomed and now.mono - session.opened_s > WELCOME_S:
             outputs += close(state, session, "restarted", "the agent's actor does not answer")
         elif session.expires_ms and session.expires_ms <= now.ms:
             outputs += close(state, session, "revoked", "the token has expired")

@@ -7,7 +7,7 @@ May import: agentcom.protocol, agentcom.core.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.encoding import Shared
 from agentcom.core.limits import LimitRules, Limits, Standing, over
 from agentcom.core.messages import Condition, ConnOpened, Fault, Reply
@@ -22,11 +22,6 @@ SHELL = "shell"
 """An output to this name is for the actor around this core: a `Read` to answer."""
 
 MAX_KNOWN_TOKENS = 50_000
-
-
-class Now(NamedTuple):
-    ms: int  #: wall clock
-    s: float  #: monotonic
 
 
 class Rules(NamedTuple):
@@ -177,7 +172,7 @@ def failed_login(state: State, client: Standing, fault: Fault, now: Now) -> Faul
 
     Only wrong tokens are refused: a right one always gets in, so that nobody can lock out who shares their address.
     """
-    cool_down = client.conduct.wait(now.s) or state.limits.violation(client, now.s)
+    cool_down = client.conduct.wait(now.mono) or state.limits.violation(client, now.mono)
     return over(cool_down, "too many failed logins or bad frames from this address") if cool_down else fault
 
 

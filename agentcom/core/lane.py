@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from agentcom.core import operations, reports, retention, submits, tasks
 from agentcom.core.assignments import lacking, repo_problem
-from agentcom.core.decision import Decision, Output
-from agentcom.core.lane_state import SLICE, Now, to_agent
+from agentcom.core.decision import Decision, Now, Output
+from agentcom.core.lane_state import SLICE, to_agent
 from agentcom.core.lane_time import LaneTime
 from agentcom.core.messages import (
     Absent,

@@ -5,13 +5,13 @@ May import: agentcom.core, agentcom.protocol.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from msgspec.structs import replace
 
 from agentcom.core import tasks
 from agentcom.core.assignments import assign_frame
-from agentcom.core.decision import Decision, Entropy, Output, Rows
+from agentcom.core.decision import Decision, Entropy, Now, Output, Rows
 from agentcom.core.leases import Leases
 from agentcom.core.messages import Claimed, Released
 from agentcom.core.policy import Policy
@@ -27,11 +27,6 @@ _FOLLOWED = frozenset({"task", "ready", "body", "counter", "signature"})
 """The tables that memory follows from."""
 SLICE = 200
 """Due or waiting rows handled in one go."""
-
-
-class Now(NamedTuple):
-    ms: int  #: wall clock
-    mono: float  #: monotonic seconds
 
 
 def to_agent(agent: str, message: Any) -> Output:

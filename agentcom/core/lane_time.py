@@ -8,8 +8,8 @@ May import: agentcom.core, agentcom.protocol.
 from collections.abc import Iterator
 
 from agentcom.core import tasks
-from agentcom.core.decision import Decision
-from agentcom.core.lane_state import SLICE, LaneState, Now, to_agent
+from agentcom.core.decision import Decision, Now
+from agentcom.core.lane_state import SLICE, LaneState, to_agent
 from agentcom.protocol.index import entries
 from agentcom.protocol.ops import Delete, Op, Put
 from agentcom.protocol.pauses import why_not

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from agentcom.core.asked import Asked
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import decode_body
-from agentcom.core.gateway_state import Now, Rows, State
+from agentcom.core.gateway_state import Rows, State
 from agentcom.core.messages import AckMailbox, Fault, ManageChannel, SendMessage
 from agentcom.core.missing import missing
 from agentcom.core.posting import operator

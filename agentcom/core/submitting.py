@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decision import Rows as AnyRows
-from agentcom.core.gateway_state import LANE_NAMES, Collection, Now, Part, Rows, State, default_repo
+from agentcom.core.gateway_state import LANE_NAMES, Collection, Part, Rows, State, default_repo
 from agentcom.core.messages import Fault, Submit
 from agentcom.core.missing import no_such
 from agentcom.protocol.bodies import NewTask

@@ -13,9 +13,9 @@ import msgspec
 from agentcom.core.alerting import NAME as ALERTER
 from agentcom.core.alerting import shown, thresholds_of
 from agentcom.core.asked import Asked
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.decoding import decode_body
-from agentcom.core.gateway_state import SHELL, Now, Rows, State
+from agentcom.core.gateway_state import SHELL, Rows, State
 from agentcom.core.messages import AskPresence, Delegate, Fault, Maintain, Read
 from agentcom.core.missing import missing
 from agentcom.core.submitting import STOPPING, checked, send_to_lanes

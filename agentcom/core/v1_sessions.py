@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentcom.core import v1_talk
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.gateway_outputs import close, tell_closed, to_agent
 from agentcom.core.gateway_sessions import begin, speaks_for
-from agentcom.core.gateway_state import Now, Rows, Session, State, standing_of
+from agentcom.core.gateway_state import Rows, Session, State, standing_of
 from agentcom.core.limits import Standing, ms
 from agentcom.core.messages import (
     AskPresence,
@@ -56,7 +56,7 @@ _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def on_frame(state: State, session: Session, data: bytes, now: Now, rows: Rows) -> list[Output]:
-    session.last_s = now.s
+    session.last_s = now.mono
     if len(data) > state.rules.max_frame_bytes:
         return close(state, session, "too_big", "the frame is too big")
     if session.agent_id and (refusal := _over(state, session, "light", len(data), now)):
@@ -80,21 +80,21 @@ def on_frame(state: State, session: Session, data: bytes, now: Now, rows: Rows) 
 def _over(state: State, session: Session, tier: Tier, size: int, now: Now) -> list[Output]:
     """The refusal, if this comes too soon: the frame is dropped. Who does not listen is closed."""
     client = state.limits.of_agent(session.agent_id)
-    wait = client.wait(tier, size, now.s)
+    wait = client.wait(tier, size, now.mono)
     if not wait:
         return []
     told = out(session, v1.RateLimited(retry_after_ms=ms(wait), tier=tier))
     if not client.bucket(tier).is_lost:
         return [told]
-    return [told, *_cool_down(state, session, client.conduct.punish(now.s))]
+    return [told, *_cool_down(state, session, client.conduct.punish(now.mono))]
 
 
 def _warning(state: State, session: Session, tier: Tier, now: Now) -> list[Output]:
     client = state.limits.of_agent(session.agent_id)
     bucket = client.bucket(tier)
-    if not client.is_near(tier, now.s) or not bucket.warns(now.s):
+    if not client.is_near(tier, now.mono) or not bucket.warns(now.mono):
         return []
-    near = v1.RateLimitWarning(tier=tier, remaining=bucket.left(now.s), capacity=bucket.burst)
+    near = v1.RateLimitWarning(tier=tier, remaining=bucket.left(now.mono), capacity=bucket.burst)
     return [out(session, near)]
 
 
@@ -102,7 +102,7 @@ def _bad(state: State, session: Session, answer: v1.Outbound, now: Now) -> list[
     """Say what was wrong. The tenth within a minute (`limits.max_bad_frames`) ends the session."""
     client: Standing = standing_of(state, session)
     most, window = max(0, client.max_bad - 1), state.limits.rules.bad_window_s
-    if not client.conduct.violation(now.s, most, window):
+    if not client.conduct.violation(now.mono, most, window):
         return [out(session, answer)]
     return [out(session, answer), *close(state, session, "policy", "too many validation errors")]
 
@@ -123,9 +123,9 @@ def _identify(state: State, session: Session, frame: v1.Identify, now: Now, rows
             return _cool_down(state, session, token.retry_after_ms / 1000)
         return [out(session, v1.Error(error=token.code, message=token.message))]
     client = state.limits.of_agent(frame.agent_id)
-    if wait := client.conduct.wait(now.s):
+    if wait := client.conduct.wait(now.mono):
         return _cool_down(state, session, wait)
-    if wait := client.wait("heavy", 0, now.s):
+    if wait := client.wait("heavy", 0, now.mono):
         return [out(session, v1.RateLimited(retry_after_ms=ms(wait), tier="heavy"))]
     left = _leave(state, session, frame.agent_id)
     begin(session, frame.agent_id, frame.token, token)
@@ -197,7 +197,7 @@ def _report(session: Session, frame: Any, now: Now, rows: Rows) -> list[Output]:
         generation = generation_of(task_id, talk, rows)
     report = report_of(frame, generation or 0)
     if report.id in FINAL:
-        talk.pending[task_id] = Pending(report, now.s)
+        talk.pending[task_id] = Pending(report, now.mono)
     return [to_agent(session, SessionFrame(session.conn, report))]
 
 
@@ -295,8 +295,8 @@ def on_tick(state: State, now: Now) -> list[Output]:
         if session.v1 is None or not session.welcomed:
             continue
         for task_id, (report, told_s) in session.v1.pending.items():
-            if now.s - told_s >= RETELL_S:
-                session.v1.pending[task_id] = Pending(report, now.s)
+            if now.mono - told_s >= RETELL_S:
+                session.v1.pending[task_id] = Pending(report, now.mono)
                 outputs.append(to_agent(session, SessionFrame(session.conn, report)))
     return outputs
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from agentcom.core.decision import Output
+from agentcom.core.decision import Now, Output
 from agentcom.core.gateway_outputs import to_agent
-from agentcom.core.gateway_state import SHELL, Now, Rows, Session, State
+from agentcom.core.gateway_state import SHELL, Rows, Session, State
 from agentcom.core.messages import Fault, FrameOut, ManageChannel, Read, SendMessage, SessionFrame
 from agentcom.core.sending import RECIPIENT, channel_name
 from agentcom.core.v1_translating import send_of

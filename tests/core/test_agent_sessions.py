@@ -3,7 +3,7 @@
 import pytest
 
 from agentcom.core.agent import Agent
-from agentcom.core.lane import Now
+from agentcom.core.decision import Now
 from agentcom.core.messages import (
     Absent,
     AgentGone,

@@ -1,7 +1,8 @@
 """What the parts of the hub say of themselves is what /health shows."""
 
+from agentcom.core.decision import Now
 from agentcom.core.gateway import decide, on_down
-from agentcom.core.gateway_state import Now, Rules, State
+from agentcom.core.gateway_state import Rules, State
 from agentcom.core.messages import Condition, HttpIn, Tick
 from agentcom.store import MemoryStore, queries
 

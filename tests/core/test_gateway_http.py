@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agentcom.core import gateway
-from agentcom.core.gateway_state import LANE_NAMES, NEEDED_TO_SERVE, SHELL, Now, Rules, State
+from agentcom.core.decision import Now
+from agentcom.core.gateway_state import LANE_NAMES, NEEDED_TO_SERVE, SHELL, Rules, State
 from agentcom.core.messages import (
     Administer,
     Fault,

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from agentcom.core import gateway
+from agentcom.core.decision import Now
 from agentcom.core.gateway_sessions import HELLO_S, TICK_S, WELCOME_S, unreadable
-from agentcom.core.gateway_state import NEEDED_TO_SERVE, Now, Rules, State
+from agentcom.core.gateway_state import NEEDED_TO_SERVE, Rules, State
 from agentcom.core.messages import (
     CloseConn,
     ConnClosed,

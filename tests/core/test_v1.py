@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentcom.core.agent import Agent
+from agentcom.core.decision import Now
 from agentcom.core.gateway_state import Rules
-from agentcom.core.lane import Now
 from agentcom.core.limits import LimitRules
 from agentcom.core.messages import (
     Claimed,

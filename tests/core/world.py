@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from agentcom.core.decision import Output
-from agentcom.core.lane import Lane, Now
+from agentcom.core.decision import Now, Output
+from agentcom.core.lane import Lane
 from agentcom.core.messages import Reply, Submit
 from agentcom.core.output_commit import Due, OutputCommit
 from agentcom.core.policy import Policy

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agentcom.config import Blocked, Config, Lease, Scheduler, Snapshots, Store, Tasks
-from agentcom.core.lane import Now
+from agentcom.core.decision import Now
 from agentcom.protocol.rows import FINAL, TaskState
 from agentcom.runtime import Faults, SimSystemBase
 from agentcom.store.env import open_environment, opened, reader_of
