@@ -26,7 +26,7 @@ from agentcom.protocol import bodies, errors, rows
 from agentcom.session import AgentSession
 from agentcom.session_talk import new_key
 
-__all__ = ["AgentSession", "Hub", "SyncHub", "new_key"]
+__all__ = ["AgentSession", "Hub", "SyncHub", "new_key", "part"]
 
 Json = dict[str, Any]
 
@@ -106,28 +106,28 @@ class Hub:
         return [_item(entry) for entry in msgspec.json.decode(answer.content)["tasks"]]
 
     async def task(self, task_id: str) -> Json:
-        return await self._json("GET", f"/api/tasks/{_part(task_id)}")
+        return await self._json("GET", f"/api/tasks/{part(task_id)}")
 
     async def tasks(self, **filters: str | int | None) -> Json:
         """`{tasks, count, next_cursor?}`; filters: status, priority, assigned_to, limit, cursor."""
         return await self._json("GET", "/api/tasks", params=filters)
 
     async def events(self, task_id: str) -> Json:
-        return await self._json("GET", f"/api/tasks/{_part(task_id)}/events")
+        return await self._json("GET", f"/api/tasks/{part(task_id)}/events")
 
     async def cancel(self, task_id: str, reason: str = "") -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/cancel", bodies.Reason(reason=reason))
+        return await self._json("POST", f"/api/tasks/{part(task_id)}/cancel", bodies.Reason(reason=reason))
 
     async def retry(self, task_id: str, reason: str = "") -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/retry", bodies.Reason(reason=reason))
+        return await self._json("POST", f"/api/tasks/{part(task_id)}/retry", bodies.Reason(reason=reason))
 
     async def prioritise(self, task_id: str, lane: rows.Lane) -> Json:
         return await self._json(
-            "POST", f"/api/tasks/{_part(task_id)}/prioritise", bodies.NewLane(priority=lane)
+            "POST", f"/api/tasks/{part(task_id)}/prioritise", bodies.NewLane(priority=lane)
         )
 
     async def answer(self, task_id: str, answer: str) -> Json:
-        return await self._json("POST", f"/api/tasks/{_part(task_id)}/answer", bodies.Answer(answer=answer))
+        return await self._json("POST", f"/api/tasks/{part(task_id)}/answer", bodies.Answer(answer=answer))
 
     async def wait(self, task_id: str, timeout_s: float) -> Json:
         """The task as soon as it is final. Raises `TimeoutError`."""
@@ -159,14 +159,14 @@ class Hub:
 
     async def actor(self, name: str) -> Json:
         """One actor in full."""
-        return await self._json("GET", f"/api/actors/{_part(name)}")
+        return await self._json("GET", f"/api/actors/{part(name)}")
 
     async def repos(self) -> Json:
         return await self._json("GET", "/api/repos")
 
     async def put_repo(self, repo: bodies.NewRepo | None = None, **fields: Any) -> Json:
         body = repo or msgspec.convert(fields, bodies.NewRepo)
-        return await self._json("PUT", f"/api/repos/{_part(body.name)}", body)
+        return await self._json("PUT", f"/api/repos/{part(body.name)}", body)
 
     async def set_default_repo(self, name: str) -> Json:
         return await self._json("PUT", "/api/repos/default", bodies.DefaultRepo(name=name))
@@ -196,16 +196,16 @@ class Hub:
             raise ValueError("a message goes to one of: an agent (to), a channel, everyone (broadcast)")
         body = {"payload": payload, "type": message_type, "reply_to": reply_to, "key": key or new_key()}
         if channel:
-            return await self._json("POST", f"/api/channels/{_part(channel)}/publish", body)
+            return await self._json("POST", f"/api/channels/{part(channel)}/publish", body)
         return await self._json("POST", "/api/message", {**body, "to": to or None})
 
     async def mailbox(self, agent_id: str, *, since: int = 0, limit: int = 100) -> Json:
         """What waits for an agent: `{messages, last_seq, pending, gaps, …}`; `ack` what was dealt with."""
         query = {"since": since, "limit": limit}
-        return await self._json("GET", f"/api/mailbox/{_part(agent_id)}", params=query)
+        return await self._json("GET", f"/api/mailbox/{part(agent_id)}", params=query)
 
     async def ack(self, agent_id: str, seq: int) -> Json:
-        return await self._json("POST", f"/api/mailbox/{_part(agent_id)}/ack", bodies.MailboxAck(seq=seq))
+        return await self._json("POST", f"/api/mailbox/{part(agent_id)}/ack", bodies.MailboxAck(seq=seq))
 
     async def messages(self, **filters: str | int | None) -> Json:
         """`{messages, cursor}`, newest first; filters: `from_` (the sender), to, channel, start_time, end_time, …"""
@@ -213,17 +213,17 @@ class Hub:
         return await self._json("GET", "/api/messages", params=named)
 
     async def thread(self, message_id: str) -> Json:
-        return await self._json("GET", f"/api/threads/{_part(message_id)}")
+        return await self._json("GET", f"/api/threads/{part(message_id)}")
 
     async def channels(self) -> Json:
         return await self._json("GET", "/api/channels")
 
     async def channel(self, name: str) -> Json:
-        return await self._json("GET", f"/api/channels/{_part(name)}")
+        return await self._json("GET", f"/api/channels/{part(name)}")
 
     async def history(self, channel: str, **filters: str | int | None) -> Json:
         """A channel's newest posts, or with `since` those after that place."""
-        return await self._json("GET", f"/api/channels/{_part(channel)}/history", params=filters)
+        return await self._json("GET", f"/api/channels/{part(channel)}/history", params=filters)
 
     # --- the hub -----------------------------------------------------------------------------------
 
@@ -320,8 +320,9 @@ class Hub:
         return answer
 
 
-def _part(text: str) -> str:
-    return quote(text, safe="")
+def part(text: str) -> str:
+    """A name as one part of a path. Dots are escaped as well: `..` would be a step up."""
+    return quote(text, safe="").replace(".", "%2E") if set(text) == {"."} else quote(text, safe="")
 
 
 def _new_task(task: bodies.NewTask | str | None, fields: Json) -> bodies.NewTask:
