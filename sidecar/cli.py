@@ -87,7 +87,9 @@ def join(
         sidecar_settings.check(settings)
         if not sidecar_settings.is_text(invite):
             raise BadSettings("INVITE is not UTF-8 text")
-        sidecar_settings.save(home, settings)  # the hub tells a token once: first it is sure that we can keep it
+        sidecar_settings.save(
+            home, settings
+        )  # the hub tells a token once: first it is sure that we can keep it
         if not given:
             given = asyncio.run(_register(settings, invite)).token
             sidecar_settings.save(home, replace(settings, token=given))

@@ -26,7 +26,11 @@ NOW = 10_000
             "bob (draining)",
         ),
         ({"waiting": "lane high is paused"}, [ADA], "waits for: lane high is paused."),
-        ({"waiting": "excluded: ada", "waiting_until": 13_000}, [ADA], "excluded: ada. It looks again in 3.0 s."),
+        (
+            {"waiting": "excluded: ada", "waiting_until": 13_000},
+            [ADA],
+            "excluded: ada. It looks again in 3.0 s.",
+        ),
         ({"waiting": "excluded: ada", "waiting_until": 9_000}, [ADA], "excluded: ada. It looks again now."),
         ({"waiting": "its repo is paused"}, [ADA], "its repo is paused"),
         (
