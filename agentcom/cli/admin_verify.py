@@ -71,8 +71,12 @@ def _settings(file: Path | None, **named: str | None) -> config.Config:
 
 def _job(settings: config.Config, rows_only: bool) -> dict[str, Any]:
     folder = Path(settings.hub.data).absolute()
-    store = Layout(folder).store
-    if not (store / DATA).is_file():
+    try:
+        store = Layout(folder).store
+        found = (store / DATA).is_file()
+    except OSError as exc:
+        raise exits.Failed(f"cannot look into the data folder: {exc}", exits.USAGE) from exc
+    if not found:
         raise exits.Failed(f"there is no store in {folder}: {store / DATA} does not exist", exits.USAGE)
     return {
         "store": str(store),

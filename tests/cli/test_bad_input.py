@@ -152,6 +152,26 @@ def test_dots_are_a_name_like_any_other_and_no_step_in_the_path(run, hub, name):
     assert hub.asked[-1][1] == f"/api/actors/{name.replace('.', '%2E')}/restart"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["verify", "--data", "a" * 5_000], "data folder"),
+        (["verify", "--snapshots", "\udcff"], "snapshots"),
+        (["migrate", "--data", "\udcff"], "--data"),
+        (["migrate", "--data", "a" * 5_000], "--data"),
+        (["restore", "--data", "\udcff"], "data"),
+        (["restore", "--data", "new", "--to", "1" * 5_000], "--to"),
+        (["restore", "--data", "new", "--to", "9" * 400 + "d"], "--to"),
+    ],
+)
+def test_a_slip_about_a_folder_names_it(run, tmp_path, arguments, told):
+    done = run(admin.main, *arguments)
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == exits.USAGE
+    assert told in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_answers_but_is_no_hub_is_told_as_such(run, hub, monkeypatch):
     monkeypatch.setattr("tests.cli.conftest.json.dumps", lambda _: "<html>")
     hub.answers["GET", "/api/actors"] = (200, "")
