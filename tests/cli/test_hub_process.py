@@ -239,6 +239,7 @@ def test_an_actor_can_be_inspected_and_restarted(command):
     ("arguments", "told"),
     [
         (["restart", "nobody"], "there is no actor nobody"),
+        (["restart", ".."], "there is no actor .."),
         (["inspect", "schedule"], "did you mean scheduler?"),
         (["restart", "hub"], "hub is the root of the tree"),
         (["crash", "store"], "runs without `chaos.enabled`"),
