@@ -125,5 +125,6 @@ class HubHttp:
 
 
 def path_part(text: str) -> str:
-    """Quoted whole, so that no name leads to another route."""
-    return quote(text, safe="")
+    """A name as one part of a path: none leads to another route, also not a step up by dots."""
+    quoted = quote(text, safe="")
+    return quoted.replace(".", "%2E") if set(text) == {"."} else quoted

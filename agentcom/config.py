@@ -247,6 +247,10 @@ def load(file: Path | None = None, env: Mapping[str, str] | None = None, sets: I
         if not eq:
             raise BadConfig(f"expected --set key=value, got: {item}")
         _put(tree, key.strip(), value, f"--set {key.strip()}")
+    return _checked(tree)
+
+
+def _checked(tree: dict[str, Any]) -> Config:
     try:
         made = msgspec.convert(tree, Config, strict=False)
         for part in made.trusted_proxies.split(","):
@@ -268,7 +272,7 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
         raise BadConfig(f"cannot read the configuration file {file}: {exc}") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # also a number of more digits than Python reads
         raise BadConfig(f"{file} is not valid TOML: {exc}") from exc
 
 
@@ -281,6 +285,10 @@ def _merge(tree: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def _put(tree: dict[str, Any], dotted: str, value: str, origin: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise BadConfig(f"{origin}: the value is not UTF-8 text") from exc
     *path, last = dotted.split(".")
     for part in path:
         tree = tree.setdefault(part, {})

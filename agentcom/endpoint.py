@@ -1,6 +1,6 @@
 """Where a hub is and how frames look on its WebSocket.
 
-May import: msgspec, agentcom.protocol.
+May import: httpx, msgspec, agentcom.protocol.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import msgspec
 
 from agentcom.protocol import frames
@@ -63,6 +64,22 @@ def ws_url(url: str) -> str:
     base = parts.path.rstrip("/")
     path = base if base and parts.scheme in ("ws", "wss") else f"{base}/ws"
     return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError with a sentence if no hub can be reached by it."""
+    try:
+        known = urlsplit(url).scheme in ("http", "https") and httpx.URL(url).host
+        urlsplit(url).port  # noqa: B018  # raises for one out of range
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise ValueError(f"not a URL: {url!r} ({exc})") from exc
+    if not known:
+        raise ValueError(f"expected a URL that begins with http:// or https:// and has a host, got: {url!r}")
+
+
+def is_token(text: str) -> bool:
+    """Whether a header can carry it: one word of ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def tls_of(url: str, ca_file: str = "") -> ssl.SSLContext | None:

@@ -1,7 +1,7 @@
 """`agentcom-sidecar join|run|status|leave`.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 (of `run` only) the hub wants this agent no more.
-May import: click, agentcom.{client, logging, protocol}, sidecar's other modules.
+May import: click, agentcom.{client, endpoint, logging, protocol}, sidecar's other modules.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from agentcom import logging
 from agentcom.client import Hub
+from agentcom.endpoint import is_token
 from agentcom.protocol.bodies import Registered
 from agentcom.protocol.errors import AgentComError, Refused
 from sidecar import files, process
@@ -75,26 +76,59 @@ def join(
     home: Path,
 ) -> None:
     """Register this agent with HUB and write its settings. Safe to repeat: it keeps token and instance."""
-    home = home.expanduser()
     with _refusing():
+        home = _expanded(home)
         known = _known(home, hub, agent_id)
         settings = known or Settings(hub=hub.rstrip("/"), agent_id=agent_id, token="", mind=[])
         where = str(Path(ca_file).absolute()) if ca_file else settings.ca_file
-        settings = replace(settings, capabilities=list(capabilities), mind=shlex.split(mind), ca_file=where)
-        given = token_file.read().strip() if token_file else settings.token
-        sidecar_settings.check(replace(settings, token=given or "not yet"))
+        settings = replace(settings, capabilities=list(capabilities), mind=_argv(mind), ca_file=where)
+        given = _token_in(token_file) if token_file else settings.token
+        settings = replace(settings, token=given)
+        sidecar_settings.check(settings)
+        if not sidecar_settings.is_text(invite):
+            raise BadSettings("INVITE is not UTF-8 text")
+        sidecar_settings.save(
+            home, settings
+        )  # the hub tells a token once: first it is sure that we can keep it
         if not given:
             given = asyncio.run(_register(settings, invite)).token
-        sidecar_settings.save(home, replace(settings, token=given))
+            sidecar_settings.save(home, replace(settings, token=given))
     click.echo(f"{agent_id} joined {settings.hub}. Start it with: agentcom-sidecar run --home {home}")
 
 
+def _expanded(home: Path) -> Path:
+    try:
+        return home.expanduser()
+    except RuntimeError as exc:
+        raise BadSettings(f"--home {home}: {exc}") from exc
+
+
+def _argv(mind: str) -> list[str]:
+    try:
+        return shlex.split(mind)
+    except ValueError as exc:
+        raise BadSettings(f"--mind is no command: {exc}") from exc
+
+
+def _token_in(file: TextIO) -> str:
+    """What a header can carry; raises `BadSettings`."""
+    try:
+        token = file.read().strip()
+    except UnicodeDecodeError as exc:
+        raise BadSettings(f"--token-file {file.name} is not text: {exc}") from exc
+    if not is_token(token):
+        raise BadSettings(f"--token-file {file.name} holds no token: expected one word of ASCII letters")
+    return token
+
+
 def _known(home: Path, hub: str, agent_id: str) -> Settings | None:
-    """What an earlier join of the same agent left; another agent's home is refused."""
+    """What an earlier join of the same agent left; another agent's home is refused, unless it never got a token."""
     if not (home / sidecar_settings.FILE).exists():
         return None
     known = sidecar_settings.load(home)
     if (known.hub, known.agent_id) != (hub.rstrip("/"), agent_id):
+        if not known.token:
+            return None
         raise BadSettings(
             f"{home} belongs to {known.agent_id} of {known.hub}; `leave` it, or use another --home"
         )
@@ -113,10 +147,13 @@ async def _register(settings: Settings, invite: str) -> Registered:
 @_home
 def run(log_level: str, log_format: str, takeover: bool, home: Path) -> None:
     """Serve until SIGTERM or SIGINT. A Mind that is working goes on; the next `run` finds it."""
-    home = home.expanduser()
     logging.configure(level=log_level, format=log_format)
     with _refusing(refused=UNWANTED):
+        home = _expanded(home)
         settings = sidecar_settings.load(home)
+        if not settings.token:
+            raise BadSettings(f"{home} has no token yet: its join did not come to its end; repeat it")
+        sidecar_settings.check(settings)
         if not process.record(os.getpid())["started"]:
             raise BadSettings("a sidecar needs Linux's /proc to know its Mind from other processes")
         with _only_one(home):
@@ -137,8 +174,8 @@ async def _serve(sidecar: Sidecar) -> None:
 @_home
 def status(as_json: bool, home: Path) -> None:
     """What this sidecar is, whether it runs, and what it holds."""
-    home = home.expanduser()
     with _refusing():
+        home = _expanded(home)
         facts = _facts(home, sidecar_settings.load(home))
     if as_json:
         click.echo(json.dumps(facts))
@@ -180,8 +217,8 @@ def _folder(home: Path, task_id: str, generation: int) -> Path:
 @_home
 def leave(force: bool, home: Path) -> None:
     """Undo `join`: forget token and state. Worktrees and logs stay where they are."""
-    home = home.expanduser()
     with _refusing():
+        home = _expanded(home)
         facts = _facts(home, sidecar_settings.load(home))
         if facts["running"]:
             raise BadSettings(f"it runs (pid {facts['pid']}); stop it first")

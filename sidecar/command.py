@@ -33,28 +33,39 @@ async def run(
 ) -> Done:
     """Its exit status and output. Raises `TookTooLong`, or `OSError` if it cannot be started."""
     began = time.monotonic()
-    child = await asyncio.create_subprocess_exec(
-        *argv, cwd=cwd, env=env, start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    starting = asyncio.create_task(_start(argv, cwd, env, with_errors))
+    try:
+        child = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # asyncio forgets the group and the pipes of what it has half started
+        await _end(await starting)
+        raise
     try:
         async with asyncio.timeout(deadline_s):
             out, err = await child.communicate()
     except TimeoutError as exc:
         raise TookTooLong(f"{' '.join(argv)} took more than {deadline_s:g} s") from exc
     finally:
-        with contextlib.suppress(ProcessLookupError):  # its group, also when we are cancelled
-            os.killpg(child.pid, signal.SIGKILL)
-        if child.returncode is None:
-            await _reaped(child)
+        await _end(child)
     code = child.returncode
     text = out if code == 0 or with_errors else out + (err or b"")
     return Done(-1 if code is None else code, text.decode(errors="replace"), time.monotonic() - began)
 
 
-async def _reaped(child: asyncio.subprocess.Process) -> None:
-    """No zombie stays, and no pipe that only the end of the loop would close."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(REAP_S):
-            await child.communicate()
+async def _start(
+    argv: Sequence[str], cwd: Path, env: dict[str, str], with_errors: bool
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *argv, cwd=cwd, env=env, start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Nothing of its group runs; no zombie stays, and no pipe that only the end of the loop would close."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAP_S):
+                await child.communicate()

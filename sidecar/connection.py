@@ -37,6 +37,8 @@ from sidecar.work import Outcome, Work
 from sidecar.worktree import Workspace
 
 STATE = "state.json"
+MOST_SAID = 1_500
+"""Characters of a failure of our own; the log has all of it."""
 _log = structlog.get_logger("sidecar")
 
 
@@ -238,9 +240,8 @@ class Sidecar:
     async def _give_up(self, task_id: str, bug: BaseException) -> None:
         entry = self.session.state.tasks.get(task_id)
         if entry is not None:
-            await self._report(
-                task_id, entry.generation, Outcome(None, f"the sidecar failed: {type(bug).__name__}")
-            )
+            said = f"the sidecar failed: {type(bug).__name__}: {bug}".removesuffix(": ")
+            await self._report(task_id, entry.generation, Outcome(None, said[:MOST_SAID]))
 
     # --- small parts ---------------------------------------------------------------------------------
 

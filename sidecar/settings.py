@@ -1,9 +1,10 @@
 """A sidecar's settings: `sidecar.toml` in its home, mode 0600 because it holds the token.
 
-May import: msgspec, sidecar.files.
+May import: msgspec, agentcom.{endpoint, protocol}, sidecar.files.
 """
 
 import json
+import re
 import tomllib
 import uuid
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from agentcom.endpoint import check_url
 from agentcom.protocol.frames import AgentId, Capabilities
 from sidecar import files
 
 Seconds = Annotated[float, Meta(gt=0)]
 FILE = "sidecar.toml"
+BRANCHABLE = re.compile(r"(?!.*\.\.)(?!.*\.lock$).*")
+"""Of the names that `AgentId` allows, those that git takes as the first part of a branch's name."""
 
 
 class BadSettings(Exception):
@@ -26,7 +30,7 @@ class BadSettings(Exception):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hub: Annotated[str, Meta(pattern="^https?://")]
     agent_id: AgentId
-    token: Annotated[str, Meta(min_length=1)]
+    token: str  #: empty from the moment `join` begins until the hub has given it
     #: what signed the hub's certificate (PEM), where this machine does not trust it by itself
     ca_file: str = ""
     instance: Annotated[str, Meta(min_length=1, max_length=64)] = msgspec.field(
@@ -60,6 +64,18 @@ def check(settings: Settings) -> None:
         msgspec.convert(msgspec.to_builtins(settings), Settings)
     except msgspec.ValidationError as exc:
         raise BadSettings(str(exc)) from exc
+    for key, value in msgspec.to_builtins(settings).items():
+        if not is_text(_toml(value)):
+            raise BadSettings(f"{key} is not UTF-8 text: {value!r}")
+    try:
+        check_url(settings.hub)
+    except ValueError as exc:
+        raise BadSettings(f"hub: {exc}") from exc
+    if not BRANCHABLE.fullmatch(settings.agent_id):
+        raise BadSettings(
+            f"agent_id {settings.agent_id} cannot begin a branch's name, which git demands of it: "
+            "it has two dots in a row, or ends in .lock"
+        )
 
 
 def save(home: Path, settings: Settings) -> None:
@@ -71,3 +87,12 @@ def save(home: Path, settings: Settings) -> None:
 def _toml(value: Any) -> str:
     """Strings, numbers and lists of strings: JSON writes them as TOML has them."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def is_text(text: str) -> bool:
+    """Whether it has no bytes that the command line could only carry as they are."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

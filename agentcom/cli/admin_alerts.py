@@ -4,7 +4,6 @@ May import: click, msgspec, rich, agentcom.{cli, client}.
 """
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 import msgspec
@@ -14,6 +13,7 @@ from rich.text import Text
 from agentcom.cli import exits, look, times
 from agentcom.cli.connect import Link, on_hub
 from agentcom.client import Hub
+from agentcom.client_http import path_part
 
 Json = dict[str, Any]
 THRESHOLDS = "/api/config/alert-thresholds"
@@ -59,7 +59,7 @@ def alerts_table(alerts: list[Json]) -> Table:
 @on_hub
 def ack_command(link: Link, alert: str) -> None:
     """Say that you look after ALERT: it is silent until it is over, and the next time it fires anew."""
-    path = f"/api/alerts/{quote(alert, safe='')}/acknowledge"
+    path = f"/api/alerts/{path_part(alert)}/acknowledge"
     answer = link.call(lambda hub: hub.call("POST", path))
     link.done(answer, f"{alert} is acknowledged")
 

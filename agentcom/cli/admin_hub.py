@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import click
 
 from agentcom.cli import exits, look, look_hub, look_tree, times
 from agentcom.cli.admin_tasks import now_ms
 from agentcom.cli.connect import Link, on_hub
+from agentcom.cli.inputs import converted
 from agentcom.client import Hub
+from agentcom.client_http import path_part
 from agentcom.protocol import errors
+from agentcom.protocol.bodies import NewRepo
 
 Json = dict[str, Any]
 
@@ -56,7 +58,7 @@ def inspect_command(link: Link, name: str) -> None:
 @on_hub
 def restart_command(link: Link, name: str) -> None:
     """Restart one actor, also one in quarantine."""
-    answer = link.call(lambda hub: hub.call("POST", f"/api/actors/{quote(name, safe='')}/restart"))
+    answer = link.call(lambda hub: hub.call("POST", f"/api/actors/{path_part(name)}/restart"))
     link.done(answer, f"{name} is restarting")
 
 
@@ -72,7 +74,7 @@ def crash_command(link: Link, name: str) -> None:
 async def _crash(hub: Hub, name: str) -> Any:
     await hub.actor(name)  # a wrong name is told as such, whatever the hub allows
     try:
-        return await hub.call("POST", f"/api/actors/{quote(name, safe='')}/crash")
+        return await hub.call("POST", f"/api/actors/{path_part(name)}/crash")
     except errors.Refused as exc:
         if exc.code != "not_found":
             raise
@@ -122,14 +124,15 @@ def repo_add_command(link: Link, name: str, url: str, is_default: bool, **fields
     """Add a repository, or change it. URL is what `git clone` takes; a folder is made absolute."""
     local = "://" not in url and ":" not in url.split("/")[0]
     where = str(Path(url).resolve()) if local else url
-    answer = link.call(lambda hub: _put_repo(hub, {"name": name, "url": where, **fields}, is_default))
+    repo = converted({"name": name, "url": where, **fields}, NewRepo)
+    answer = link.call(lambda hub: _put_repo(hub, repo, is_default))
     link.done(answer, f"{name} is {where}" + (", the default" if is_default else ""))
 
 
-async def _put_repo(hub: Hub, fields: Json, is_default: bool) -> Json:
-    answer = await hub.put_repo(**fields)
+async def _put_repo(hub: Hub, repo: NewRepo, is_default: bool) -> Json:
+    answer = await hub.put_repo(repo)
     if is_default:
-        await hub.set_default_repo(fields["name"])
+        await hub.set_default_repo(repo.name)
     return answer
 
 
@@ -237,7 +240,7 @@ def _new_secret_file(path: Path) -> Iterator[IO[str]]:
 @on_hub
 def token_rotate_command(link: Link, token_id: str, out: Path, keep: int | None) -> None:
     """Replace a token's secret: same subject, role and expiry."""
-    path = f"/api/tokens/{quote(token_id, safe='')}/rotate"
+    path = f"/api/tokens/{path_part(token_id)}/rotate"
     with _new_secret_file(out) as file:
         answer = link.call(lambda hub: hub.call("POST", path, {"keep_s": keep or 0}))
         file.write(answer.pop("token") + "\n")
@@ -250,7 +253,7 @@ def token_rotate_command(link: Link, token_id: str, out: Path, keep: int | None)
 @on_hub
 def token_revoke_command(link: Link, token_id: str) -> None:
     """Revoke a token; its live sessions close at once."""
-    answer = link.call(lambda hub: hub.call("DELETE", f"/api/tokens/{quote(token_id, safe='')}"))
+    answer = link.call(lambda hub: hub.call("DELETE", f"/api/tokens/{path_part(token_id)}"))
     link.done(answer, f"{token_id} is revoked")
 
 

@@ -4,12 +4,13 @@ May import: click, agentcom.cli, agentcom.client.
 """
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from agentcom.cli import look, times
 from agentcom.cli.connect import Link, on_hub
+from agentcom.cli.inputs import Finite
+from agentcom.client_http import path_part
 
 ROUTE = "/api/admin/rate-limits"
 
@@ -55,9 +56,7 @@ def _waits(one: dict[str, Any]) -> str:
 @limits_group.command("set")
 @click.argument("subject")
 @click.option("--tier", type=click.Choice(["light", "normal", "heavy"]), required=True)
-@click.option(
-    "--per-minute", type=click.FloatRange(min=0, min_open=True), required=True, help="In the long run."
-)
+@click.option("--per-minute", type=Finite(min=0, min_open=True), required=True, help="In the long run.")
 @click.option("--burst", type=click.IntRange(1, 1_000_000), required=True, help="At once.")
 @on_hub
 def set_command(link: Link, subject: str, tier: str, per_minute: float, burst: int) -> None:
@@ -90,12 +89,12 @@ def exempt_command(link: Link, subject: str) -> None:
 @on_hub
 def unexempt_command(link: Link, subject: str) -> None:
     """Limit it again."""
-    answer = link.call(lambda hub: hub.call("DELETE", f"{ROUTE}/whitelist/{quote(subject, safe='')}"))
+    answer = link.call(lambda hub: hub.call("DELETE", f"{ROUTE}/whitelist/{path_part(subject)}"))
     link.done(answer, f"{subject} is limited again")
 
 
 def _path(subject: str) -> str:
-    return f"{ROUTE}/{quote(subject, safe='')}"
+    return f"{ROUTE}/{path_part(subject)}"
 
 
 @click.command("audit")

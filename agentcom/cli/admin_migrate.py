@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from agentcom.cli import exits
+from agentcom.cli.inputs import check_texts
 from agentcom.store.child import Tool, ToolFailed
 
 Json = dict[str, Any]
@@ -26,6 +27,7 @@ Json = dict[str, Any]
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def migrate_command(data: Path, dry: bool, as_json: bool) -> None:
     """Bring the store of a stopped hub to what this release writes. A hub does it by itself when it starts."""
+    check_texts(click.get_current_context(), {"data": str(data)})
     try:
         found = Tool("migrating", None if as_json else _tell).run(
             {"folder": str(data.absolute()), "dry": dry}

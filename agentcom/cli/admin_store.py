@@ -17,6 +17,8 @@ from agentcom import config
 from agentcom.cli import exits
 from agentcom.cli.times import Past
 
+MOST_DIGITS = 18
+
 
 class Point(click.ParamType[tuple[int | None, int | None]]):
     """A journal seq, or a time."""
@@ -27,6 +29,8 @@ class Point(click.ParamType[tuple[int | None, int | None]]):
         if not isinstance(value, str):
             return value
         if value.strip().isdecimal():
+            if len(value.strip()) > MOST_DIGITS:
+                self.fail(f"no journal has an entry of {len(value.strip()):,} digits", param, ctx)
             return int(value), None
         return None, Past().convert(value, param, ctx)
 

@@ -5,7 +5,6 @@ May import: click, agentcom.{cli, client}.
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 import click
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from agentcom.cli import exits, look, look_talk
 from agentcom.cli.connect import Link, on_hub
 from agentcom.client import Hub
+from agentcom.client_http import path_part
 
 Json = dict[str, Any]
 Command = Callable[..., Any]
@@ -24,7 +24,7 @@ def _payload(text: str, as_payload: bool) -> Json:
         return {"text": text}
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise exits.Failed(f"with --payload the text must be a JSON object: {exc}", exits.USAGE) from exc
 
 
@@ -90,7 +90,7 @@ def channel_command(
     if delete and (text is not None or description is not None):
         raise exits.Failed("--delete goes with no other option", exits.USAGE)
     if delete:
-        answer = link.call(lambda hub: hub.call("DELETE", f"/api/channels/{quote(name, safe='')}"))
+        answer = link.call(lambda hub: hub.call("DELETE", f"/api/channels/{path_part(name)}"))
         return link.done(answer, f"{name} is deleted")
     answer = link.call(lambda hub: _channel(hub, name, description, text, limit))
     if link.as_json:

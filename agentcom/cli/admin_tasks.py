@@ -3,7 +3,6 @@
 May import: click, agentcom.{cli, client, protocol}.
 """
 
-import sys
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from agentcom.cli import look
 from agentcom.cli.connect import Link, on_hub
+from agentcom.cli.inputs import from_stdin
 from agentcom.cli.why import why
 from agentcom.client import Hub
 from agentcom.protocol.rows import LANES, PHASES
@@ -127,7 +127,7 @@ def prioritise_command(link: Link, task_id: str, lane: Any) -> None:
 @on_hub
 def answer_command(link: Link, task_id: str, text: str) -> None:
     """Answer the question of a blocked task; "-" reads the answer from stdin."""
-    said = sys.stdin.read().strip() if text == "-" else text
+    said = from_stdin() if text == "-" else text
     link.done(link.call(lambda hub: hub.answer(task_id, said)), f"{task_id} has its answer")
 
 

@@ -49,7 +49,7 @@ def verify_command(
     """
     settings = _settings(file, data=data, snapshots=snapshots, archive=archive)
     layout = Layout(Path(settings.hub.data).absolute())
-    astray = pointing.look(layout, mend=False)
+    astray = _astray(layout)
     job = _job(settings, layout, rows_only)
     report = _run(job)
     if as_json:
@@ -76,11 +76,17 @@ def _settings(file: Path | None, **named: str | None) -> config.Config:
         raise exits.Failed(str(exc), exits.USAGE) from exc
 
 
+def _astray(layout: Layout) -> pointing.Astray | None:
+    try:
+        return pointing.look(layout, mend=False)
+    except OSError as exc:
+        raise exits.Failed(f"cannot look into the data folder: {exc}", exits.USAGE) from exc
+
+
 def _job(settings: config.Config, layout: Layout, rows_only: bool) -> dict[str, Any]:
     folder, store = layout.folder, layout.store
     if not (store / DATA).is_file():
-        sentence = f"there is no store in {folder}: {store / DATA} does not exist"
-        raise exits.Failed(sentence, exits.USAGE)
+        raise exits.Failed(f"there is no store in {folder}: {store / DATA} does not exist", exits.USAGE)
     return {
         "store": str(store),
         "snapshots": str(config.folder_of(settings.snapshots.dir, folder, "snapshots")),

@@ -1,7 +1,7 @@
 """How every command reaches a hub: its address, its token, and what the exit code says.
 
 A secret is read from the environment or a file, never from an argument, which every user can see.
-May import: click, msgspec, agentcom.{client, endpoint, protocol}.
+May import: click, msgspec, agentcom.{cli, client, endpoint, protocol}.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ import click
 import msgspec
 
 from agentcom.cli import exits
+from agentcom.cli.inputs import check_texts
 from agentcom.client import Hub
-from agentcom.endpoint import tls_of
+from agentcom.endpoint import check_url, is_token, tls_of
 from agentcom.protocol import errors
 
 T = TypeVar("T")
@@ -74,6 +75,9 @@ class Link(NamedTuple):
             raise self.failed(exc, exits.REFUSED) from exc
         except errors.Unavailable as exc:
             raise self.failed(exc, exits.UNAVAILABLE) from exc
+        except msgspec.DecodeError as exc:
+            said = f"what answers at {self.url} is no hub: {exc}"
+            raise exits.Failed(said, exits.UNAVAILABLE, error="unavailable") from exc
 
     async def _ask(self, ask: Callable[[Hub], Awaitable[T]], retry_s: float) -> T:
         async with Hub(self.url, self.token, retry_s=retry_s, ca_file=self.ca_file) as hub:
@@ -128,7 +132,7 @@ def read_token(token_file: Path | None, url: str) -> str:
     if token_file is not None:
         return _token_in(token_file)
     if token := os.environ.get("AGENTCOM_TOKEN", "").strip():
-        return token
+        return _sendable(token, "AGENTCOM_TOKEN")
     if urlsplit(url).hostname in LOCAL and os.access(DEFAULT_TOKEN_FILE, os.R_OK):
         return _token_in(DEFAULT_TOKEN_FILE)
     return ""
@@ -136,9 +140,16 @@ def read_token(token_file: Path | None, url: str) -> str:
 
 def _token_in(file: Path) -> str:
     try:
-        return file.read_text(encoding="ascii").strip()
+        token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise exits.Failed(f"cannot read the token file {file}: {exc}", exits.USAGE) from exc
+    return _sendable(token, f"the token file {file}")
+
+
+def _sendable(token: str, where: str) -> str:
+    if not is_token(token):
+        raise exits.Failed(f"{where} holds no token: expected one word of ASCII characters", exits.USAGE)
+    return token
 
 
 def on_hub(command: Command) -> Command:
@@ -159,10 +170,11 @@ def on_hub(command: Command) -> Command:
     )
     @functools.wraps(command)
     def wrapped(hub_url: str, token_file: Path | None, as_json: bool, ca_file: str, **arguments: Any) -> Any:
-        if urlsplit(hub_url).scheme not in ("http", "https"):
-            raise exits.Failed(
-                f"expected the hub's URL to begin with http:// or https://, got: {hub_url}", exits.USAGE
-            )
+        check_texts(click.get_current_context(), arguments)
+        try:
+            check_url(hub_url)
+        except ValueError as exc:
+            raise exits.Failed(f"the hub's URL (--hub, AGENTCOM_HUB): {exc}", exits.USAGE) from exc
         try:
             tls_of(hub_url, ca_file)
         except OSError as exc:

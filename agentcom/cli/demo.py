@@ -27,6 +27,7 @@ from agentcom.cli.demo_fleet import Ended
 from agentcom.cli.demo_stage import Stage
 from agentcom.cli.demo_tasks import TASKS
 from agentcom.cli.demo_watch import Watch
+from agentcom.cli.inputs import Finite
 from agentcom.client import Hub, new_key
 from agentcom.protocol import errors
 from agentcom.protocol.bodies import ErrorBody, Submitted
@@ -38,7 +39,7 @@ INTERRUPTED = 130
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything running, and say how to look at it.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=5), default=180.0, show_default=True, help="Seconds for the tasks."
+    "--timeout", type=Finite(min=5), default=180.0, show_default=True, help="Seconds for the tasks."
 )
 def main(keep: bool, timeout: float) -> None:
     """A hub, two agents, ten tasks: watch them become branches."""

@@ -32,7 +32,7 @@ class Failed(click.ClickException):
     """Ends the command with one sentence on stderr (an object, with `--json`) and an exit code."""
 
     def __init__(self, message: str, code: int, *, error: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message.encode(errors="backslashreplace").decode())  # a file's name may be any bytes
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
         self.error = error
         self.as_json = _is_json_asked()

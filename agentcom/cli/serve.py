@@ -4,6 +4,7 @@ May import: click, msgspec, agentcom.{config, exit_codes, hub, keeper, plain_log
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def serve(settings: config.Config, leash: keeper.Leash | None) -> int:
         raise exits.Failed(str(exc), exits.USAGE) from exc
     except (StoreError, PortInUse) as exc:
         raise exits.Failed(str(exc), exits.REFUSED) from exc
+    except (UnicodeError, socket.gaierror) as exc:
+        sentence = f"cannot listen on hub.host {settings.hub.host!r}: {exc}"
+        raise exits.Failed(sentence, exits.USAGE) from exc
     except OSError as exc:
         raise exits.Failed(f"cannot start: {exc}", exits.REFUSED) from exc
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from agentcom import logging
 from agentcom.cli import exits, look
 from agentcom.cli.connect import Link, on_hub
+from agentcom.cli.inputs import Finite
 from agentcom.cli.smoke_agents import Fleet
 from agentcom.client import Hub, new_key
 from agentcom.protocol.bodies import ErrorBody, NewTask, Submitted
@@ -31,9 +32,7 @@ class Found(NamedTuple):
 @click.command("smoke")
 @click.option("--tasks", type=click.IntRange(1, 1_000), default=20, show_default=True)
 @click.option("--agents", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option(
-    "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds in all."
-)
+@click.option("--timeout", type=Finite(min=1), default=60.0, show_default=True, help="Seconds in all.")
 @on_hub
 def smoke_command(link: Link, tasks: int, agents: int, timeout: float) -> None:
     """Try a running hub: submit tasks, let built-in agents do them, check each. Needs an admin token."""

@@ -8,11 +8,11 @@ import sys
 from typing import Any
 
 import click
-import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from agentcom.cli import exits
 from agentcom.cli.connect import Link, on_hub
+from agentcom.cli.inputs import Finite, converted, from_stdin, lines_of
 from agentcom.cli.look import console, outcome_line, submitted_table
 from agentcom.cli.times import Moment
 from agentcom.client import Hub, new_key
@@ -40,9 +40,7 @@ PATIENCE_S = 10.0
 )
 @click.option("--idempotency-key", "key", default="", help="The same key again is the same task.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; the exit code tells how.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=3600.0, show_default=True, help="Seconds to wait."
-)
+@click.option("--timeout", type=Finite(min=0.1), default=3600.0, show_default=True, help="Seconds to wait.")
 @on_hub
 def submit_command(
     link: Link,
@@ -83,11 +81,11 @@ def _text(text: str | None) -> str:
         raise exits.Failed(
             'say what should be done: agentcom submit "fix the parser" (or use --file)', exits.USAGE
         )
-    return sys.stdin.read().strip() if text == "-" else text
+    return from_stdin() if text == "-" else text
 
 
 def _many(lines: Any, common: Json, key: str) -> list[NewTask]:
-    ideas = [(n, line.strip()) for n, line in enumerate(lines, 1)]
+    ideas = [(n, line.strip()) for n, line in enumerate(lines_of(lines), 1)]
     wanted = [(n, idea) for n, idea in ideas if idea and not idea.startswith("#")]
     if not wanted:
         raise exits.Failed(f"{lines.name} has no task in it", exits.USAGE)
@@ -99,10 +97,7 @@ def _many(lines: Any, common: Json, key: str) -> list[NewTask]:
 
 def _task(fields: Json, where: str = "") -> NewTask:
     """Checked here by the hub's own rules, so that a slip costs no round trip."""
-    try:
-        return msgspec.convert({**fields, "idempotency_key": fields["idempotency_key"] or new_key()}, NewTask)
-    except msgspec.ValidationError as exc:
-        raise exits.Failed(f"{where}{str(exc).replace('`$.', '`')}", exits.USAGE) from exc
+    return converted({**fields, "idempotency_key": fields["idempotency_key"] or new_key()}, NewTask, where)
 
 
 async def _submit(hub: Hub, tasks: list[NewTask]) -> list[Submitted | ErrorBody]:

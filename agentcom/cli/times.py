@@ -9,6 +9,8 @@ from datetime import datetime
 import click
 
 _SPAN = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)$")
+END_MS = 253_402_214_400_000
+"""A day before the year 10000 in UTC: what is earlier has a local time of day everywhere."""
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -26,9 +28,16 @@ class Moment(click.ParamType[int]):
             return value
         text = str(value).strip()
         if found := _SPAN.match(text):
-            return self._now() + self.direction * int(float(found[1]) * _SECONDS[found[2]] * 1_000)
+            ms = self._now() + self.direction * float(found[1]) * _SECONDS[found[2]] * 1_000
+        else:
+            ms = self._date(text)
+        return int(ms) if 0 <= ms < END_MS else self.fail(f"expected a time from 1970 to 9999, got: {text}")
+
+    def _date(self, text: str) -> float:
         try:
-            return int(datetime.fromisoformat(text).timestamp() * 1_000)
+            return datetime.fromisoformat(text).timestamp() * 1_000
+        except OverflowError:
+            return -1.0  # of the year 1, in a zone where it was not yet
         except ValueError:
             self.fail(
                 f"expected a span like 90s, 15m or 2h, or a date and time like 2030-01-31T12:00, got: {text}"
@@ -57,7 +66,10 @@ class Span(click.ParamType[int]):
                 if isinstance(value, int)
                 else self.fail(f"expected a span like 90s, 15m or 2h, got: {value}")
             )
-        return max(1, int(float(found[1]) * _SECONDS[found[2]]))
+        seconds = float(found[1]) * _SECONDS[found[2]]
+        if seconds * 1_000 >= END_MS:
+            self.fail(f"expected a span of less than 8,000 years, got: {value}")
+        return max(1, int(seconds))
 
 
 def span(ms: float) -> str:
@@ -75,10 +87,10 @@ def span(ms: float) -> str:
 
 
 def clock(ms: int) -> str:
-    """Local time of day, with the date when it is not today."""
+    """Local time of day, with the date when it is not today. A time that no calendar has is its number."""
     try:
         moment = datetime.fromtimestamp(ms / 1_000)
     except (ValueError, OverflowError, OSError):  # where a calendar ends depends on the zone
-        return "after the year 9999"
+        return f"{ms} ms since 1970"
     today = moment.date() == datetime.now().date()
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")

@@ -23,15 +23,22 @@ def _queued(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Ite
     yield f"It is queued in lane {task['lane']} since {span(now_ms - task['updated_at'])}."
     if task.get("waiting"):
         yield f"The hub says what it waits for: {task['waiting']}."
+        yield from _until(task.get("waiting_until") or 0, now_ms)
     fitting = [agent for agent in agents if _fits(task, agent)]
     online = [agent for agent in fitting if agent.get("state") not in OFFLINE and not agent.get("withheld")]
     if not online:
         yield _nobody(task, fitting)
+    elif task.get("waiting"):
+        return  # those who look free are not: the hub has just said why
     elif not any(agent.get("state") == "idle" for agent in online):
         yield f"Agents that can do it are busy: {_names(online)}."
     else:
-        turn = "" if task.get("waiting") else "; it is assigned when its turn comes"
-        yield f"{_names(online)} can do it{turn}."
+        yield f"{_names(online)} can do it; it is assigned when its turn comes."
+
+
+def _until(ms: int, now_ms: float) -> Iterator[str]:
+    if ms:
+        yield f"It looks again in {span(ms - now_ms)}." if ms > now_ms else "It looks again now."
 
 
 def _nobody(task: Json, fitting: Sequence[Json]) -> str:
@@ -58,8 +65,9 @@ def _names(agents: Sequence[Json]) -> str:
 
 def _scheduled(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
     due = task.get("not_before") or 0
+    again = " again" if task.get("attempts") else ""
     yield (
-        f"It runs again in {span(due - now_ms)}."
+        f"It runs{again} in {span(due - now_ms)}."
         if due > now_ms
         else "Its time has come; it is about to be queued."
     )
@@ -69,8 +77,13 @@ def _scheduled(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> 
 
 def _held(name: str, task: Json, agents: Sequence[Json], now_ms: float) -> Iterator[str]:
     holder = task.get("assigned_to") or "an agent"
-    told = "was given to" if task["status"] == "assigned" else "is being worked on by"
-    yield f"It {told} {holder} {span(now_ms - task['updated_at'])} ago (generation {task['generation']})."
+    ago = span(now_ms - (task.get("assigned_at") or task["updated_at"]))  # progress updates a task as well
+    told = (
+        f"was given to {holder} {ago} ago"
+        if task["status"] == "assigned"
+        else f"is being worked on by {holder} since {ago}"
+    )
+    yield f"It {told} (generation {task['generation']})."
     if task.get("note"):
         percent = f" ({task['percent']} %)" if task.get("percent") is not None else ""
         yield f"Last progress{percent}: {task['note']}."

@@ -88,6 +88,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     max_losses: int
     reason: str
     waiting: str
+    waiting_until: int | None  #: when it is looked at again, whatever comes online before
     question: str
     note: str
     percent: int | None
@@ -324,6 +325,7 @@ def task_view(state: TaskState, body: TaskBody, told: Told) -> TaskView:
         max_losses=state.max_losses,
         reason=state.reason,
         waiting=state.waiting,
+        waiting_until=state.waiting_until_ms or None,
         question=state.question if state.phase == "blocked" else "",
         note=state.note,
         percent=None if state.percent < 0 else state.percent,

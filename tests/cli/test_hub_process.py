@@ -144,6 +144,14 @@ def test_a_host_that_is_not_ours_is_one_sentence(command):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("host", ["a" * 300, "[bad", "not.a.host.invalid"])
+def test_a_host_that_has_no_address_is_named(command, host):
+    done = command("main", "hub", "--data", "other", "--host", host, "--port", "0")
+    assert done.returncode == exits.USAGE
+    assert "hub.host" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -232,6 +240,7 @@ def test_an_actor_can_be_inspected_and_restarted(command):
     ("arguments", "told"),
     [
         (["restart", "nobody"], "there is no actor nobody"),
+        (["restart", ".."], "there is no actor .."),
         (["inspect", "schedule"], "did you mean scheduler?"),
         (["restart", "hub"], "hub is the root of the tree"),
         (["crash", "store"], "runs without `chaos.enabled`"),

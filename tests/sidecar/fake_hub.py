@@ -30,6 +30,7 @@ class FakeHub:
     def __init__(self, *, heartbeat_ms: int = 200) -> None:
         self.heartbeat_ms = heartbeat_ms
         self.got: list[Any] = []
+        self.registered: list[str] = []
         self.pulls: dict[tuple[str, str], bodies.NewPull] = {}
         self.tasks: dict[str, frames.TaskAssign] = {}
         self.holders: dict[str, str] = {}
@@ -132,6 +133,7 @@ class FakeHub:
             }
         if (method, path) == ("POST", "/api/onboard/register"):
             wanted = msgspec.json.decode(body, type=bodies.Register)
+            self.registered.append(wanted.agent_id)
             if wanted.invite == "bad":
                 return 403, bodies.ErrorBody("forbidden", "this invite is not good any more")
             return 201, bodies.Registered(

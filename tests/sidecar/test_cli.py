@@ -108,3 +108,74 @@ def test_an_unknown_key_in_the_settings_is_named(hub: FakeHub, tmp_path: Path) -
     with (tmp_path / "sidecar.toml").open("a") as file:
         file.write("colour = 1\n")
     assert "colour" in sidecar("status", "--home", tmp_path).output
+
+
+def test_a_home_that_cannot_be_written_costs_no_registration(hub: FakeHub, tmp_path: Path) -> None:
+    """The hub tells a token once: whoever could not keep it would have burnt the name."""
+    (tmp_path / "file").write_text("")
+    refused = join(hub, tmp_path / "file" / "home")
+    assert refused.exit_code != 0
+    assert hub.registered == []
+
+
+def test_a_join_that_the_hub_refused_can_be_repeated(hub: FakeHub, tmp_path: Path) -> None:
+    assert join(hub, tmp_path, invite="bad").exit_code == 1
+    half = settings.load(tmp_path)
+    assert half.token == ""
+    assert "repeat" in sidecar("run", "--home", tmp_path).output
+    assert join(hub, tmp_path).exit_code == 0
+    assert settings.load(tmp_path) == replace(half, token="good")
+
+
+def test_a_home_that_never_got_a_token_may_become_another_agents(hub: FakeHub, tmp_path: Path) -> None:
+    join(hub, tmp_path, invite="bad")
+    assert join(hub, tmp_path, "bob").exit_code == 0
+    assert settings.load(tmp_path).agent_id == "bob"
+
+
+@pytest.mark.parametrize("agent_id", ["a..b", "x.lock"])
+def test_a_name_that_git_refuses_in_a_branch_is_refused_by_join_and_run(
+    hub: FakeHub, tmp_path: Path, agent_id: str
+) -> None:
+    refused = join(hub, tmp_path, agent_id)
+    assert refused.exit_code == 1
+    assert f"agent_id {agent_id}" in refused.output
+    assert hub.registered == []
+    join(hub, tmp_path)
+    settings.save(tmp_path, replace(settings.load(tmp_path), agent_id=agent_id))
+    run = [sys.executable, "-m", "sidecar.cli", "run", "--home", str(tmp_path)]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=60)  # it sets up its process's log
+    assert ended.returncode == 1
+    assert f"agent_id {agent_id}" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["http://[bad", "", "--agent-id", "ada", "--mind", "mind"], "hub"),
+        (["http://h:99999", "", "--agent-id", "ada", "--mind", "mind"], "hub"),
+        (["http://h", "", "--agent-id", "ada", "--mind", "mind 'a"], "--mind"),
+        (["http://h", "", "--agent-id", "ada", "--mind", "mind \udcff"], "mind is not UTF-8"),
+        (["http://h", "", "--agent-id", "\udcff", "--mind", "mind"], "agent_id"),
+        (["http://h", "", "--agent-id", "ada", "--mind", "m", "--capability", "\udcff"], "capabilities"),
+        (["http://h", "", "--agent-id", "ada", "--mind", "m", "--ca-file", "\udcff"], "ca_file"),
+        (["http://h", "\udcff", "--agent-id", "ada", "--mind", "mind"], "INVITE"),
+        (["http://h", "", "--agent-id", "ada", "--mind", "m", "--home", "~nobody-of-that-name/h"], "--home"),
+    ],
+)
+def test_a_slip_in_join_is_one_sentence_that_names_it(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    refused = sidecar("join", "--home", tmp_path, *arguments)
+    assert isinstance(refused.exception, SystemExit)
+    assert told in refused.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"two words", b"two\nlines", "tök".encode()])
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    join = ["join", "http://h", "--agent-id", "ada", "--mind", "m", "--home", tmp_path / "home"]
+    refused = sidecar(*join, "--token-file", tmp_path / "token")
+    assert isinstance(refused.exception, SystemExit)
+    assert "--token-file" in refused.output

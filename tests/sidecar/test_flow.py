@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentcom.protocol import frames
+from sidecar.work import Outcome, Work
 from tests.sidecar.fake_hub import FakeHub, until
 from tests.sidecar.helpers import ADD, COMMITS, final, git, mind, outcome, push_to_main, serving, settings
 
@@ -149,3 +150,22 @@ def test_the_mind_gets_its_task_by_file_and_no_token(tmp_path: Path, monkeypatch
     work = tmp_path / "home/work/t1/1"
     assert "secret" not in (work / "env.txt").read_text()
     assert b'"description":"Do it"' in (work / "task.json").read_bytes()
+
+
+def test_a_failure_of_the_sidecar_itself_is_told_with_its_words_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_work: Work) -> Outcome:
+        raise ValueError("the shelf is missing " + "x" * 5_000)
+
+    monkeypatch.setattr(Work, "outcome", broken)
+
+    async def scenario() -> None:
+        async with FakeHub() as hub, serving(tmp_path / "home", settings(hub)):
+            await until(lambda: hub.sends)
+            hub.assign("t1")
+            failed = await final(hub, "t1")
+            assert failed.reason.startswith("the sidecar failed: ValueError: the shelf is missing")
+            assert len(failed.reason) <= 2_000
+
+    asyncio.run(scenario())
