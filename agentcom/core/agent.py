@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from agentcom.core.agent_mail import AgentMail
 from agentcom.core.agent_sessions import AgentSessions
+from agentcom.core.agent_state import Session
 from agentcom.core.decision import Decision, Now, Output
 from agentcom.core.hold import Hold, Reservation, Stopping
 from agentcom.core.messages import (
@@ -355,11 +356,17 @@ class Agent(AgentSessions, AgentMail):
             self._strike(now)
         if released.reason == "lost":
             self.stopping = None  # it said so itself
-        if released.stop:
-            cancel = TaskCancel(
-                task_id=released.task_id, generation=released.generation, reason=released.reason
-            )
-            yield Decision(outputs=self._say(cancel))
+        if released.stop and self.session:
+            yield Decision(outputs=self._stop(self.session, released))
+
+    def _stop(self, session: Session, released: Released) -> tuple[Output, ...]:
+        """Before the welcome nothing is said: what was listed is then told by its verdict."""
+        key = (released.task_id, released.generation)
+        if session.welcomed:
+            return self._say(TaskCancel(task_id=key[0], generation=key[1], reason=released.reason))
+        if key in self.verdicts:
+            self.verdicts[key] = Verdict(*key, "abort", released.reason)
+        return ()
 
     def _answered(self, said: Answered, now: Now) -> Iterator[Decision]:
         if self.hold and self.hold.key == (said.task_id, said.generation):

@@ -8,9 +8,12 @@ from agentcom.core.messages import (
     Absent,
     AgentGone,
     AgentReady,
+    Bucket,
     Claimed,
+    ClaimRefused,
     EndSession,
     Holding,
+    Offer,
     Reclaim,
     Released,
     SessionClosed,
@@ -28,6 +31,7 @@ from agentcom.protocol.frames import (
     Resume,
     TaskAccept,
     TaskAssign,
+    TaskComplete,
     Verdict,
     Welcome,
 )
@@ -192,6 +196,24 @@ def test_what_the_restore_forgot_is_assigned_anew_to_the_agent_that_lists_it():
     told = said(agent, hello(1))
     assert [m for m in told if isinstance(m, Reclaim)] == [Reclaim("ada", 1, "t1", 5, anew=True)]
     assert verdicts(said(agent, claimed(5 + RAISED))) == [Verdict("t1", 5 + RAISED, "continue")]
+
+
+def test_before_the_welcome_no_cancel_is_said_and_the_verdict_tells_to_stop():
+    """The welcome waits for a claim that stands behind a report, and meanwhile the reported task is cancelled."""
+    agent = restored(OneTask(generation=5, holder="ada"), claimed(5))
+    said(agent, hello(2))
+    done = TaskComplete(task_id="t1", generation=5)
+    said(agent, SessionFrame("c1", done))
+    said(agent, Offer("low", "t2", Bucket("", "")))
+    assert agent.reserved is not None
+    said(agent, SessionClosed("c1", 1006))
+    again = hello(2)
+    assert verdicts(said(agent, SessionOpened("c2", again.hello))) == []
+    told = said(agent, Released("ada", "t1", 5, "cancelled", stop=True))
+    assert [m for m in told if isinstance(m, ToSession)] == []
+    told = said(agent, ClaimRefused("t2", "low", "too late"))
+    assert verdicts(told) == [Verdict("t1", 5, "abort", "cancelled")]
+    assert [type(m.frame) for m in told if isinstance(m, ToSession)] == [Welcome]
 
 
 def absent(messages):
