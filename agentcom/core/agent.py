@@ -208,8 +208,9 @@ class Agent(AgentSessions, AgentMail):
         key = (report.task_id, report.generation)
         if self.stopping and self.stopping.key == key:
             self._forget(key)
+        self.aborts.pop(key, None)
         ack = TaskAck(task_id=report.task_id, generation=report.generation, status="stopped", re=report.id)
-        yield Decision(outputs=self._say(ack))
+        yield Decision(outputs=(*self._say(ack), *self._push(now)))
 
     # --- offers and claims -------------------------------------------------------------------------
 

@@ -190,7 +190,7 @@ class AgentSessions(AgentState):
         if self.session and not self.aborts:
             self.session.proven = True
         aborts = [Abort(task_id, generation, why) for (task_id, generation), why in self.aborts.items()]
-        yield Decision(outputs=self._say(HeartbeatAck(abort=aborts, re=beat.id)))
+        yield Decision(outputs=(*self._say(HeartbeatAck(abort=aborts, re=beat.id)), *self._push(now)))
         yield from self.inbox.looked(now.ms)
 
     def _missing(self, listed: list[HeldTask], now: Now) -> Iterator[Decision]:

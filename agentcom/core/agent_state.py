@@ -235,18 +235,16 @@ class AgentState:
             self.rests_until = now.mono + self.policy.breaker_rest_s
 
     def _push(self, now: Now) -> tuple[Output, ...]:
-        """An assignment that was not accepted is sent again, under the same generation."""
-        if (
-            self.hold is None
-            or self.hold.phase != "assigned"
-            or self.session is None
-            or not self.session.welcomed
-        ):
+        """An assignment that was not accepted is sent again, under the same generation; not while its client still
+        lists what it was told to stop, as each has one task at a time.
+        """
+        hold, session = self.hold, self.session
+        if hold is None or hold.phase != "assigned" or session is None or not session.welcomed:
             return ()
-        if self.hold.pushed == self.session.conn:
+        if hold.pushed == session.conn or (self.aborts and not session.silent):
             return ()
-        self.hold.pushed, self.hold.pushed_at = self.session.conn, now.mono
-        return self._say(self.hold.assign)
+        hold.pushed, hold.pushed_at = session.conn, now.mono
+        return self._say(hold.assign)
 
     def _answer_again(self) -> tuple[Output, ...]:
         """An operator's answer that no report confirmed yet, from the task's row: whoever was to tell it, or to hear

@@ -1,6 +1,7 @@
 """An agent's actor and the sessions that it does or does not know."""
 
 import pytest
+from msgspec.structs import replace
 
 from agentcom.core.agent import Agent
 from agentcom.core.decision import Now
@@ -32,6 +33,7 @@ from agentcom.protocol.frames import (
     TaskAccept,
     TaskAssign,
     TaskComplete,
+    TaskStopped,
     Verdict,
     Welcome,
 )
@@ -214,6 +216,23 @@ def test_before_the_welcome_no_cancel_is_said_and_the_verdict_tells_to_stop():
     told = said(agent, ClaimRefused("t2", "low", "too late"))
     assert verdicts(told) == [Verdict("t1", 5, "abort", "cancelled")]
     assert [type(m.frame) for m in told if isinstance(m, ToSession)] == [Welcome]
+
+
+@pytest.mark.parametrize("ended", [Heartbeat(), TaskStopped(task_id="t2", generation=1)])
+def test_an_assignment_waits_until_its_client_lists_no_more_what_it_was_told_to_stop(ended):
+    assigned = replace(claimed(5), phase="assigned")
+    agent = restored(OneTask(generation=5, holder="ada"), assigned)
+    listing = Resume(tasks=[HeldTask("t2", 1, "working")])
+    welcome = said(agent, SessionOpened("c1", Hello(agent_id="ada", instance="i", epoch=2, resume=listing)))
+    assert [(v.task_id, v.action) for v in verdicts(welcome)] == [("t2", "abort")]
+    beat = said(agent, SessionFrame("c1", Heartbeat(tasks=[HeldTask("t2", 1, "working")])))
+    assert pushed(welcome) == pushed(beat) == []
+    assert pushed(said(agent, SessionFrame("c1", ended))) == ["t1"]
+    assert pushed(said(agent, SessionFrame("c1", Heartbeat()))) == []
+
+
+def pushed(messages):
+    return [m.frame.task_id for m in messages if isinstance(m, ToSession) and isinstance(m.frame, TaskAssign)]
 
 
 def absent(messages):

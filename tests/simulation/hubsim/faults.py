@@ -94,7 +94,7 @@ def _stall(world: Any, pick: int, kind: str) -> None:
     cell = _pick(_victims(world, pick), pick)
     if cell is not None:
         world.seen[kind] += 1
-        world.base.stall(cell, (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
+        world.stall([cell], (0.02, 0.5, 3.0, 12.0)[pick // 64 % 4])
 
 
 @fault("ambush")
@@ -120,7 +120,7 @@ def _claimer(world: Any, seconds: float) -> bool:
             and lane.depth
         ):
             world.seen["ambush"] += 1
-            world.base.stall(lane, seconds)
+            world.stall([lane], seconds)
             world.base.crash(cell)
             return True
     return False
@@ -135,7 +135,7 @@ def _offerer(world: Any, seconds: float) -> bool:
         cell = world.cell_of(f"agent.{flight.agent_id}")
         if cell is not None and cell.depth:
             world.seen["ambush"] += 1
-            world.base.stall(cell, seconds)
+            world.stall([cell], seconds)
             world.base.crash(scheduler)
             return True
     return False
@@ -156,10 +156,10 @@ def _stand_still(world: Any, pick: int, kind: str) -> None:
     world.seen[kind] += 1
     seconds = (2.0, 8.0, 20.0, 60.0)[pick % 4]
     if pick // 4 % 2:
+        world.stands_still(seconds)
         world.clock.advance(seconds)
     else:
-        for cell in world.cells():
-            world.base.stall(cell, seconds)
+        world.stall(world.cells(), seconds)
 
 
 @fault("jump_clock")

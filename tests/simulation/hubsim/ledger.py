@@ -39,7 +39,11 @@ class Ledger:
     """`absorb` reads what the journal has beyond what it knows; a rule that an entry breaks raises `Violation`."""
 
     def __init__(
-        self, lane_age: Callable[[int], float], grace_s: float, monotonic: Callable[[], float]
+        self,
+        lane_age: Callable[[int], float],
+        grace_s: float,
+        monotonic: Callable[[], float],
+        awake_s: Callable[[], float] | None = None,
     ) -> None:
         self.seq = 0
         self.rows: dict[tuple[int, bytes], bytes] = {}
@@ -56,7 +60,7 @@ class Ledger:
         self.needs: dict[str, frozenset[str]] = {}
         self._at: dict[str, tuple[int, Phase]] = {}
         self._assigned_at: dict[tuple[str, int], float] = {}
-        self.pauses = Pauses(monotonic)
+        self.pauses = Pauses(awake_s or monotonic)
         self._lane_age, self._grace_s, self._monotonic = lane_age, grace_s, monotonic
 
     def absorb(self, reader: Any) -> int:

@@ -73,7 +73,8 @@ class World:
         self.agenda = Agenda(self.base)
         self.seen: Counter[str] = Counter()
         self.around = Surroundings(self.clock, plan.random("hub"), folder)
-        self.ledger = Ledger(self._lane_age, CONFIG.lease.grace_s, self.clock.monotonic)
+        self._still_s = self._still_until = 0.0  #: for how long in all some part stands still, and until when
+        self.ledger = Ledger(self._lane_age, CONFIG.lease.grace_s, self.clock.monotonic, self._awake_s)
         self.oracle = Oracle(self.ledger, self._fresh)
         self.net = Network(self.agenda, plan.random("network"), self.seen, lambda: self.edge)
         self.outside = Outside(self.agenda, self.net, self.oracle, plan.random("minds"))
@@ -109,6 +110,23 @@ class World:
         self.base.lose()
         self.around.log.append(f"{self.clock.monotonic():10.3f}  the process is lost: {why}")
         self.agenda.after(self.around.draw.uniform(0.05, 1.0), self.start_process)
+
+    def stall(self, cells: list[Any], seconds: float) -> None:
+        """These handle nothing for so long."""
+        self.stands_still(seconds)
+        for cell in cells:
+            self.base.stall(cell, seconds)
+
+    def stands_still(self, seconds: float) -> None:
+        """Some part, or the whole machine, from now on for so long."""
+        until = max(self._still_until, self.clock.monotonic() + seconds)
+        self._still_s += until - max(self._still_until, self.clock.monotonic())
+        self._still_until = until
+
+    def _awake_s(self) -> float:
+        """Of the time so far, what no part stood still for."""
+        now: float = self.clock.monotonic()
+        return now - self._still_s + max(0.0, self._still_until - now)
 
     def cells(self) -> list[Any]:
         return list(self.base.dispatcher)
