@@ -44,7 +44,7 @@ async def serve() -> None:
         _settle_garbage()
         print(listener.getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.buffer.read)
-        server.should_exit = True
+        server.stop()
         await serving
 
 

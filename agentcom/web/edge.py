@@ -247,7 +247,7 @@ class Edge:
             await asyncio.wait(waiting, timeout=deadline_s / 2)
         self.sockets.close_all(1001, "the hub is stopping", RETRY_MS, self._spread_s())
         await self.sockets.gone(deadline_s / 4)
-        self._server.should_exit = True
+        self._server.stop()
         if self.ended is not None:
             await asyncio.wait([self.ended], timeout=deadline_s / 2)
         self._close()
