@@ -21,7 +21,6 @@ import structlog
 import actors.lane
 import actors.store
 import actors.verifier
-import agentcom.runtime.clock
 import supervisors.dynamic
 import supervisors.supervisor
 from agentcom.config import Config
@@ -29,6 +28,7 @@ from agentcom.entropy import SystemEntropy
 from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import Agent, Token
 from agentcom.protocol.tokens import token_hash
+from agentcom.runtime import SystemClock
 from agentcom.store import env as store_env
 from agentcom.store.commits import Engine
 from agentcom.store.env import open_environment
@@ -69,10 +69,12 @@ class Surroundings:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         draw = self.draw
-        time = SimpleNamespace(time=self.clock.now, monotonic=self.clock.monotonic)
         dice = SimpleNamespace(random=draw.random)
         with ExitStack() as stack:
-            stack.enter_context(mock.patch.object(agentcom.runtime.clock, "time", time))
+            for name in ("now", "monotonic"):
+                stack.enter_context(
+                    mock.patch.object(SystemClock, name, staticmethod(getattr(self.clock, name)))
+                )
             for module in (supervisors.supervisor, supervisors.dynamic):
                 stack.enter_context(mock.patch.object(module, "random", dice))
             stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", partial(SeededEntropy, draw)))
