@@ -334,6 +334,10 @@ class Agent(AgentSessions, AgentMail):
             self.hold = hold
 
     def _resynchronised(self, reserved: Reservation, said: Holding, now: Now) -> Iterator[Decision]:
+        row = self.rows.get("task", (reserved.task_id,))
+        if row is not None and row.holder == self.id and row.lane != said.lane:
+            reserved.lane = row.lane  # claimed, and then moved: the lane that has it now will say so
+            return
         self.reserved = None
         taken = any(of.task_id == reserved.task_id for of in said.tasks)
         if not reserved.reclaim:

@@ -31,7 +31,7 @@ class View(Protocol):
 
     def drop(self, ticket: int) -> None: ...
 
-    def learn(self, ops: tuple[Op, ...]) -> None: ...
+    def learn(self, ops: tuple[Op, ...]) -> tuple[Op, ...]: ...
 
 
 class Due(NamedTuple):
@@ -128,9 +128,7 @@ class OutputCommit:
         ticket = self._next(number)
         later: tuple[Output, ...] = ()
         if ticket.must:
-            ops = tuple(ticket.ops)
-            self._view.learn(ops)
-            later = self._adopt(ops)
+            later = self._adopt(self._view.learn(tuple(ticket.ops)))
         else:
             self._view.drop(number)
         self._release(

@@ -70,12 +70,15 @@ class Overlay:
             if table in self._cache:
                 self._keep(table, key, row if len(rows) == 1 else rows[max(rows)])
 
-    def learn(self, ops: Iterable[Op]) -> None:
-        """Ops that are on disk already. What was decided from them since, as read there, stays the newer row."""
-        for op in ops:
-            table, key = op.table, op.key
-            if table in self._cache and key not in self._pending[table] and isinstance(op, Put | Delete):
-                self._keep(table, key, op.row if isinstance(op, Put) else None)
+    def learn(self, ops: Iterable[Op]) -> tuple[Op, ...]:
+        """Ops that are on disk already; those that still show. They may have been read there before their ticket was
+        answered, and what was decided from them since is the newer row.
+        """
+        shown = tuple(op for op in ops if op.key not in self._pending[op.table])
+        for op in shown:
+            if op.table in self._cache and isinstance(op, Put | Delete):
+                self._keep(op.table, op.key, op.row if isinstance(op, Put) else None)
+        return shown
 
     def drop(self, ticket: int) -> None:
         """The ticket is on disk: readers see it from now on."""

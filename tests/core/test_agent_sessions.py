@@ -235,6 +235,19 @@ def pushed(messages):
     return [m.frame.task_id for m in messages if isinstance(m, ToSession) and isinstance(m.frame, TaskAssign)]
 
 
+def test_a_claim_that_was_taken_and_then_moved_to_another_lane_is_waited_for_there():
+    """Its lane was killed between the two commits and its answer: the next life of the lane has the task no more."""
+    agent = restored(OneTask())
+    said(agent, SessionOpened("c1", Hello(agent_id="ada", instance="i", epoch=2)))
+    said(agent, Offer("normal", "t1", Bucket("", "")))
+    agent.rows.row = replace(agent.rows.row, lane="urgent", phase="assigned", holder="ada", generation=1)
+    said(agent, Holding("normal", "ada", ()))
+    assert (agent.hold, agent.reserved.lane) == (None, "urgent")
+    assert not agent.is_free(NOW)
+    told = said(agent, replace(claimed(1), lane="urgent", phase="assigned"))
+    assert (agent.hold.lane, agent.reserved, pushed(told)) == ("urgent", None, ["t1"])
+
+
 def absent(messages):
     return [m for m in messages if isinstance(m, Absent)]
 

@@ -12,7 +12,7 @@ class View:
     """An overlay that only counts."""
 
     def __init__(self):
-        self.laid, self.learnt = [], []
+        self.laid, self.learnt, self.decided_since = [], [], set()
 
     def add(self, ticket, ops):
         self.laid.append(ticket)
@@ -22,6 +22,7 @@ class View:
 
     def learn(self, ops):
         self.learnt += ops
+        return tuple(op for op in ops if op.key not in self.decided_since)
 
 
 class Writer:
@@ -100,6 +101,16 @@ def test_a_refused_decision_leaves_no_trace_and_those_behind_it_speak(writer):
     writer.decide(say="behind it")
     writer.tickets.refused(refusable.ticket)
     assert (writer.said, writer.adopted) == (["behind it"], [])
+
+
+def test_of_a_refusable_decision_only_what_still_shows_is_adopted_once_it_is_on_disk(writer):
+    """Its rows can be read before its answer comes, and a later decision of the writer's may have changed them."""
+    [refusable] = writer.decide(put("a"), put("b"), must=(Must("config", ("k",)),))
+    writer.decide(put("b", row=2))
+    writer.view.decided_since = {("b",)}
+    writer.adopted.clear()
+    writer.tickets.committed(refusable.ticket)
+    assert writer.adopted == [put("a")]
 
 
 def test_a_decision_that_appends_goes_alone_and_is_told_its_sequences(writer):

@@ -129,7 +129,8 @@ def test_what_was_decided_from_a_refusable_commit_before_its_answer_came_stays_t
     """A lane finds a task that it submitted on disk, and takes it up, before it hears that the submit is there."""
     overlay = Overlay(MemoryStore().reader, cache_tables=("task",))
     overlay.add(2, [Put("task", ("t",), task("t", order=2))])
-    overlay.learn([Put("task", ("t",), task("t", order=1))])
+    other = Put("task", ("u",), task("u"))
+    assert overlay.learn([Put("task", ("t",), task("t", order=1)), other]) == (other,)
     overlay.drop(2)
     assert overlay.get("task", ("t",)).order == 2
 
