@@ -29,7 +29,11 @@ from agentcom.protocol.ops import Put
 from agentcom.protocol.rows import Agent, Token
 from agentcom.protocol.tokens import token_hash
 from agentcom.runtime import SystemClock
+from agentcom.store import disk as store_disk
 from agentcom.store import env as store_env
+from agentcom.store import redo as store_redo
+from agentcom.store import switching as store_switching
+from agentcom.store import verify as store_verify
 from agentcom.store.commits import Engine
 from agentcom.store.env import open_environment
 from agentcom.store.errors import StoreClosed
@@ -70,11 +74,15 @@ class Surroundings:
     def in_place(self) -> Iterator[None]:
         draw = self.draw
         dice = SimpleNamespace(random=draw.random)
+        virtual = self.clock.monotonic
+        time = SimpleNamespace(time=self.clock.now, monotonic=virtual, perf_counter=virtual)
         with ExitStack() as stack:
             for name in ("now", "monotonic"):
                 stack.enter_context(
                     mock.patch.object(SystemClock, name, staticmethod(getattr(self.clock, name)))
                 )
+            for module in (store_disk, store_redo, store_switching, store_verify):
+                stack.enter_context(mock.patch.object(module, "time", time))
             for module in (supervisors.supervisor, supervisors.dynamic):
                 stack.enter_context(mock.patch.object(module, "random", dice))
             stack.enter_context(mock.patch.object(actors.lane, "SystemEntropy", partial(SeededEntropy, draw)))
