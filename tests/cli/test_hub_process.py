@@ -144,7 +144,7 @@ def test_a_host_that_is_not_ours_is_one_sentence(command):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("host", ["a" * 300, "[bad", "not.a.host.invalid"])
+@pytest.mark.parametrize("host", ["a" * 300, "[bad"])
 def test_a_host_that_has_no_address_is_named(command, host):
     done = command("main", "hub", "--data", "other", "--host", host, "--port", "0")
     assert done.returncode == exits.USAGE
