@@ -61,8 +61,9 @@ class Connections:
         self._asking.move_to_end(peer)
 
     def asked(self, peer: Peer) -> None:
-        """Its head is complete."""
+        """Its head is complete: it is in work, also if the answer before was given while this head came."""
         self._asking.pop(peer, None)
+        self._idle.pop(peer, None)
 
     def rests(self, peer: Peer) -> None:
         """Its answer is given."""
@@ -94,7 +95,8 @@ class Connections:
         """Who opened a connection and then asked nothing goes first, then who has had an answer."""
         settled = self._now() - SETTLED_S
         for waiting in (self._asking, self._idle):
-            for peer in _before(waiting, settled)[:1]:
+            peer = next(iter(waiting), None)
+            if peer is not None and waiting[peer] <= settled:
                 self._refuse(peer, 503, FULL)
                 return True
         return False

@@ -101,6 +101,18 @@ def test_without_room_the_longest_silent_goes_then_the_longest_at_rest_and_never
     door.peer()
 
 
+def test_one_whose_next_request_began_before_its_last_answer_was_given_is_in_work_all_the_same():
+    door = Door(room=1)
+    peer = door.peer()
+    door.connections.asked(peer)
+    door.connections.asks(peer)
+    door.connections.rests(peer)
+    door.connections.asked(peer)
+    door.now = HEAD_S
+    assert not door.connections.opened(Peer())
+    assert peer.end is None
+
+
 def test_a_burst_makes_no_room_of_those_who_have_only_just_come():
     door = Door(room=2)
     door.peer(), door.peer()
