@@ -12,8 +12,7 @@ from agentcom.store import restore, restore_sources
 from agentcom.store.env import lock_folder
 from agentcom.store.layout import Layout
 from tests.store.helpers import LmdbStore
-from tests.store.history import InProcess, archive, snapshot
-from tests.store.sound import fill
+from tests.store.history import InProcess, hub_with_history
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +23,7 @@ def _in_process(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    store = LmdbStore(tmp_path / "hub")
-    lane = fill(store)
-    archive(store, 1, store.reader.last_seq())
-    snapshot(store)
-    lane.submit(100)
-    store.close()
-    return tmp_path / "hub"
+    return hub_with_history(tmp_path / "hub")
 
 
 def run(folder, *args, **kwargs):

@@ -18,6 +18,7 @@ from agentcom.store.restore_plan import straight
 from agentcom.store.segments import Entry, Header, SegmentWriter
 from agentcom.store.tables import TABLES, encode_key, encode_row
 from tests.store.helpers import LmdbStore
+from tests.store.sound import fill
 
 JOURNAL = TABLES["journal"]
 
@@ -96,3 +97,14 @@ def segment(folder: Path, epoch: int, line: Any, entries: Iterable[Entry], store
 def empty_entry(seq: int, ms: int) -> Entry:
     """That changes nothing."""
     return Entry(seq, encode_row(Journal(ms, "test", "test", ())))
+
+
+def hub_with_history(folder: Path) -> Path:
+    """A stopped hub's: a snapshot, an archive up to it, and one task that is in the store and its log alone."""
+    store = LmdbStore(folder)
+    lane = fill(store)
+    archive(store, 1, store.reader.last_seq())
+    snapshot(store)
+    lane.submit(100)
+    store.close()
+    return folder

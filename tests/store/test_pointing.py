@@ -18,8 +18,7 @@ from agentcom.store.layout import DATA, POINTER, WHOLE, Layout
 from agentcom.store.tables import TABLES
 from agentcom.store.verify import check_rows
 from tests.store.helpers import LmdbStore, Writer, all_rows, task
-from tests.store.history import InProcess, archive, folders_in, snapshot
-from tests.store.sound import fill
+from tests.store.history import InProcess, folders_in, hub_with_history
 from tests.store.test_restoring import KILLED, ROOT, before, decoded, lowered
 from tests.store.test_rewriting import STEPS
 
@@ -35,16 +34,11 @@ def _in_process(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """A hub's: `store-7` is in force, and there are a snapshot and an archive of it."""
-    store = LmdbStore(tmp_path / "hub")
-    lane = fill(store)
-    archive(store, 1, store.reader.last_seq())
-    snapshot(store)
-    lane.submit(100)
-    store.close()
-    (store.folder / "admin.token").write_text("secret")
-    (store.folder / "store").rename(store.folder / "store-7")
-    point(store.folder, "store-7\n")
-    return store.folder
+    made = hub_with_history(tmp_path / "hub")
+    (made / "admin.token").write_text("secret")
+    (made / "store").rename(made / "store-7")
+    point(made, "store-7\n")
+    return made
 
 
 def point(folder, said):
